@@ -1,0 +1,147 @@
+"""The checks of tests/host, run by pytest and collected as values, not as text."""
+
+import re
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deeprig.errors import DeeprigError
+
+ROOT = Path(__file__).parent.parent
+CHECKS = ROOT / "tests" / "host"
+# From what is written on the box to what wears it out; a tier includes those before it.
+TIERS = ["config", "live", "functional", "burn-in"]
+LONGEST_REASON = 300
+USUAL_REMEDY = "run the deploy again; if it stays, look at what it says on the box"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One check on one box. `outcome` is passed, failed, skipped or unasked (no answer there)."""
+
+    host: str
+    component: str
+    check: str
+    outcome: str
+    reason: str
+    seconds: float
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if key != "remedy"}
+
+
+def run(
+    inventory: Path, limit: list[str], tier: str, progress: Callable[[Check], None]
+) -> list[Check]:
+    """Every check of this tier on every box of the inventory, as it went.
+
+    Raises DeeprigError where the checks themselves cannot be loaded.
+    """
+    collector = Collector(progress)
+    options = [
+        "--tb=short",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        "--rootdir",
+        str(ROOT),
+    ]
+    chosen = ["--inventory", str(inventory), "--tier", tier, *(f"--limit={name}" for name in limit)]
+    pytest.main([*options, str(CHECKS), *chosen], plugins=[collector])
+    if collector.broken:
+        raise DeeprigError(f"the checks cannot be loaded: {collector.broken[0]}")
+    return collector.checks
+
+
+class Collector:
+    """A pytest plugin that takes the place of pytest's own report."""
+
+    def __init__(self, progress: Callable[[Check], None]) -> None:
+        self.checks: list[Check] = []
+        self.broken: list[str] = []
+        self.progress = progress
+        self._gone: dict[str, DeeprigError] = {}
+        self._seconds = 0.0
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.pluginmanager.unregister(name="terminalreporter")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.broken.append(str(report.longrepr).strip().splitlines()[-1])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """A box that stopped answering is not dialled again for each check that is left."""
+        if error := self._gone.get(_host(item)):
+            raise error
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        self._seconds = call.duration + (0 if call.when == "setup" else self._seconds)
+        error = call.excinfo.value if call.excinfo else None
+        if isinstance(error, DeeprigError):
+            self._gone[_host(item)] = error
+        if call.when == "call" or error:
+            self._add(item, report, error)
+        return report
+
+    def _add(self, item: pytest.Item, report: pytest.TestReport, error: Any) -> None:
+        unasked = isinstance(error, DeeprigError)
+        check = Check(
+            host=_host(item),
+            component=item.path.stem.removeprefix("test_"),
+            check=sentence(item),
+            outcome="unasked" if unasked else report.outcome,
+            reason=reason(report, error),
+            seconds=round(self._seconds, 3),
+            remedy=_argument(item, "remedy") or USUAL_REMEDY,
+        )
+        self.checks.append(check)
+        self.progress(check)
+
+
+def sentence(item: pytest.Item) -> str:
+    """The check's name as it is read aloud; what it is repeated over stands behind a colon."""
+    name, _, parameters = item.name.partition("[")
+    said = name.removeprefix("test_").replace("_", " ")
+    rest = parameters.removesuffix("]").replace(_host(item), "", 1).strip("-")
+    return f"{said}: {rest}" if rest else said
+
+
+def reason(report: pytest.TestReport, error: Any) -> str:
+    """Why it did not pass, in one line; empty where it did."""
+    if report.passed or error is None:
+        return ""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    first, *more = str(error).strip().splitlines() or [""]
+    # `assert False` alone says nothing: what was false stands in pytest's next line.
+    if re.fullmatch(r"assert (not )?\w+", first) and more:
+        first = f"{first}, {more[0].strip().lstrip('+ ')}"
+    kind = "" if isinstance(error, (AssertionError, DeeprigError)) else f"{type(error).__name__}: "
+    return f"{kind}{first}"[:LONGEST_REASON]
+
+
+def tier_of(item: pytest.Item) -> str:
+    """The tier a check is marked with; `live` where it is not."""
+    return _argument(item, "tier") or "live"
+
+
+def _argument(item: pytest.Item, marker: str) -> str:
+    found = item.get_closest_marker(marker)
+    return str(found.args[0]) if found else ""
+
+
+def _host(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params["box"][0]) if callspec and "box" in callspec.params else "here"

@@ -1,0 +1,137 @@
+"""SSH to a box: host keys always checked, packets sent at once, a dead link given up."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from deeprig import known_hosts as pinned
+from deeprig.errors import DeeprigError
+
+# A link is dead when nothing is acknowledged for this long; the run ends in one sentence then.
+DEAD_LINK_SECONDS = 12
+CONNECT_SECONDS = 10
+SocketOption = tuple[int, int, int]
+
+
+def _options() -> list[SocketOption]:
+    """What this system can be told about a TCP connection; macOS lacks some of Linux's names."""
+    wanted = {
+        "TCP_NODELAY": 1,  # paramiko leaves it off: 45 ms for each command
+        "TCP_KEEPIDLE": 3,
+        "TCP_KEEPALIVE": 3,  # what macOS calls TCP_KEEPIDLE
+        "TCP_KEEPINTVL": 3,
+        "TCP_KEEPCNT": DEAD_LINK_SECONDS // 3,
+        "TCP_USER_TIMEOUT": DEAD_LINK_SECONDS * 1000,
+    }
+    found = [
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in wanted.items()
+        if hasattr(socket, name)
+    ]
+    return [*found, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+
+
+def transport_factory(sock: Any, **options: Any) -> paramiko.Transport:
+    """A paramiko transport that sends at once and gives up on a dead link."""
+    if hasattr(sock, "setsockopt"):  # the channel of a jump host is no socket
+        for level, name, value in _options():
+            sock.setsockopt(level, name, value)
+    return paramiko.Transport(sock, **options)
+
+
+def data(
+    *,
+    hostname: str,
+    user: str,
+    port: int,
+    new_port: int | None,
+    key: Path | None,
+    known_hosts: Path,
+) -> dict[str, Any]:
+    """pyinfra's host data for one box.
+
+    A door stands in known_hosts only once somebody has gone through it, so that file says which
+    port to dial: the wanted one if it has been proved, until then the one from before.
+    """
+    proved = new_port is not None and pinned.find(known_hosts, hostname, new_port) is not None
+    return {
+        "ssh_hostname": hostname,
+        "ssh_user": user,
+        "ssh_port": new_port if proved else port,
+        "bootstrap_port": port,  # where it listens again once it has been reinstalled
+        "ssh_key": str(key) if key else None,
+        "ssh_known_hosts_file": str(known_hosts),
+        "ssh_strict_host_key_checking": "yes",
+        "ssh_paramiko_connect_kwargs": {"transport_factory": transport_factory},
+    }
+
+
+def connect(host_data: dict[str, Any], *, port: int | None = None) -> paramiko.SSHClient:
+    """A new login on a box of the inventory, through the same checks as pyinfra's own.
+
+    `port` dials another door than the inventory's. The host key must be the pinned one whatever
+    the port. Raises DeeprigError with the reason when there is no login.
+    """
+    hostname, user = host_data["ssh_hostname"], host_data.get("ssh_user")
+    known_hosts = Path(host_data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts").expanduser()
+    usual_port = int(host_data.get("ssh_port") or 22)
+    dialled = port or usual_port
+    keys = pinned.keys_of(known_hosts, hostname, dialled) or pinned.keys_of(
+        known_hosts, hostname, usual_port
+    )
+    if not keys:
+        raise DeeprigError(
+            f"{hostname} has no host key in {known_hosts}; "
+            f"pin it with `deeprig bootstrap {hostname}`."
+        )
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    for host_key in keys:
+        client.get_host_keys().add(pinned.label(hostname, dialled), host_key.get_name(), host_key)
+    try:
+        client.connect(
+            hostname,
+            port=dialled,
+            username=user,
+            key_filename=host_data.get("ssh_key"),
+            look_for_keys=host_data.get("ssh_key") is None,
+            allow_agent=host_data.get("ssh_key") is None,
+            timeout=CONNECT_SECONDS,
+            banner_timeout=CONNECT_SECONDS,
+            auth_timeout=CONNECT_SECONDS,
+            transport_factory=transport_factory,
+        )
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        client.close()
+        raise DeeprigError(_why_not(error, hostname, dialled, user)) from None
+    return client
+
+
+def _why_not(error: Exception, hostname: str, port: int, user: str | None) -> str:
+    where = f"{hostname} port {port}"
+    if isinstance(error, paramiko.BadHostKeyException):
+        return (
+            f"{where} shows another host key than the pinned one; if it was reinstalled run "
+            f"`deeprig bootstrap {hostname} --reinstalled`, otherwise find out who answers there."
+        )
+    if isinstance(error, paramiko.AuthenticationException):
+        return f"{where} does not let {user} in with this key; run `deeprig bootstrap {hostname}`."
+    return f"{where} does not answer ({error or type(error).__name__}); is it on, is the cable in?"
+
+
+def is_dead(client: paramiko.SSHClient | None) -> bool:
+    """True where a login once stood and its link has gone."""
+    transport = client.get_transport() if client else None
+    return transport is not None and not transport.is_active()
+
+
+def objections(host_data: dict[str, Any]) -> list[str]:
+    """Why a box reached like this must not be hardened: the way in would be closed behind us."""
+    if host_data.get("ssh_password"):
+        return [
+            "deeprig turns password logins off, and this inventory logs in with one; run "
+            f"`deeprig bootstrap {host_data.get('ssh_hostname')}` and drop ssh_password."
+        ]
+    return []

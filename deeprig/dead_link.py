@@ -1,0 +1,32 @@
+"""Says so when it was the link that failed, and not the box."""
+
+from pyinfra import logger
+from pyinfra.api.host import Host
+from pyinfra.api.state import BaseStateCallback, State
+
+from deeprig import connection
+
+
+def sentence(name: str) -> str:
+    """What a person reads when a box stops answering in the middle of a run."""
+    return (
+        f"{name} has not answered for {connection.DEAD_LINK_SECONDS} seconds; see to its power and "
+        "cable, then run the same command again: it goes on where this run ended."
+    )
+
+
+class Watch(BaseStateCallback):
+    """After an operation that failed: was the link gone?"""
+
+    @staticmethod
+    def operation_host_error(
+        state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
+    ) -> None:
+        if connection.is_dead(getattr(host.connector, "client", None)):
+            logger.error(sentence(host.name))
+
+
+def watch(state: State) -> None:
+    """Have a run say it, once, however many hosts it has."""
+    if not any(isinstance(handler, Watch) for handler in state.callback_handlers):
+        state.add_callback_handler(Watch())

@@ -1,0 +1,7 @@
+"""The one error users meet: what is so; what to do."""
+
+from pyinfra.api.exceptions import PyinfraError
+
+
+class DeeprigError(PyinfraError):
+    """Something that cannot go on. pyinfra and our verbs print it as one line, no traceback."""

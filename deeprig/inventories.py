@@ -1,0 +1,72 @@
+"""The boxes that an inventory file lists, read the way pyinfra reads it, and checked."""
+
+import runpy
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from deeprig.errors import DeeprigError
+from deeprig.settings import Rig
+
+Box = tuple[str, dict[str, Any]]
+
+
+def load(file: Path, limit: Iterable[str] = ()) -> list[Box]:
+    """`(name, data)` for each box of the file, or for those named in `limit`.
+
+    Each data has a Rig under `rig` and a name or address under `ssh_hostname`. Raises DeeprigError
+    naming the file, and the line or the box.
+    """
+    boxes = [_checked(file, entry) for entry in _rigs(file)]
+    names = [name for name, _ in boxes]
+    for name in names:
+        if names.count(name) > 1:
+            raise DeeprigError(f"{file} lists {name} twice; once is enough.")
+    wanted = list(limit)
+    for name in wanted:
+        if name not in names:
+            raise DeeprigError(f"{file} has no box {name!r}; it has: {', '.join(names)}.")
+    return [box for box in boxes if not wanted or box[0] in wanted]
+
+
+def _rigs(file: Path) -> list[object]:
+    if not file.is_file():
+        raise DeeprigError(f"{file} is not there; name the inventory with --inventory FILE.")
+    rigs = _run(file).get("rigs")
+    if not isinstance(rigs, list) or not rigs:
+        found = "has no `rigs`" if rigs is None else f"has rigs = {rigs!r}"
+        raise DeeprigError(f'{file} {found}; write rigs = [box("rig1.lan", rig=Rig())].')
+    return rigs
+
+
+def _run(file: Path) -> dict[str, Any]:
+    """The file's names once it has run; its folder and this one are where it may import from."""
+    before = list(sys.path)
+    sys.path[:0] = [str(file.resolve().parent), str(Path.cwd())]
+    try:
+        return runpy.run_path(str(file))
+    except DeeprigError:
+        raise
+    except SyntaxError as error:
+        where = Path(error.filename or file).name
+        raise DeeprigError(f"{where} line {error.lineno}: {error.msg}.") from None
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((f.lineno for f in reversed(frames) if Path(f.filename).name == file.name), 0)
+        raise DeeprigError(f"{file.name} line {line}: {type(error).__name__}: {error}") from None
+    finally:
+        sys.path[:] = before
+
+
+def _checked(file: Path, entry: object) -> Box:
+    match entry:
+        case (str(name), dict() as data) if isinstance(data.get("rig"), Rig):
+            return name, {"ssh_hostname": name, **data}
+        case (str(name), {"rig": other}):
+            raise DeeprigError(f"{file}: the rig of {name} is {other!r}; write rig=Rig(...).")
+        case (str(name), _):
+            raise DeeprigError(f'{file}: {name} has no rig; write box("{name}", rig=Rig()).')
+        case _:
+            raise DeeprigError(f'{file}: {entry!r} is no box; write box("rig1.lan", rig=Rig()).')

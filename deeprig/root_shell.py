@@ -1,0 +1,118 @@
+"""One script run as root on a box, whatever sudo is there; passwords travel on stdin alone."""
+
+import re
+import secrets
+from typing import NamedTuple
+
+import paramiko
+
+from deeprig.errors import DeeprigError
+from deeprig.login import Login, Password, PasswordNeeded, Target
+
+SUDO = "LC_ALL=C sudo"
+ASK_SECONDS = 30
+SCRIPT_SECONDS = 600  # apt may have to fetch sudo itself
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last_words(self) -> str:
+        said = [line.strip() for line in (self.err + self.out).splitlines() if line.strip()]
+        return said[-1] if said else "nothing"
+
+
+def run(
+    transport: paramiko.Transport, command: str, *, stdin: str = "", seconds: float = ASK_SECONDS
+) -> Done:
+    """One command, to its end. Raises DeeprigError where it has no end within `seconds`."""
+    channel = transport.open_session()
+    channel.settimeout(seconds)
+    try:
+        channel.exec_command(command)
+        if stdin:
+            channel.sendall(stdin.encode())
+        channel.shutdown_write()
+        out = channel.makefile("rb").read().decode(errors="replace")
+        err = channel.makefile_stderr("rb").read().decode(errors="replace")
+        return Done(channel.recv_exit_status(), out, err)
+    except (TimeoutError, OSError, EOFError) as error:
+        raise DeeprigError(
+            f"the box did not finish in {seconds:.0f} s ({error or type(error).__name__}); "
+            "look at it, then run this again."
+        ) from None
+    finally:
+        channel.close()
+
+
+def is_free(login: Login) -> bool:
+    """Whether this login is root's, or gets there without a password."""
+    return _way(login.transport) in ("root", "free")
+
+
+def run_as_root(login: Login, script: str, password: Password) -> str:
+    """What `script` printed, run as root by `sh`. Raises PasswordNeeded or DeeprigError."""
+    transport, target = login.transport, login.target
+    way = _way(transport)
+    shell, first_line = "sh -s", ""
+    if way == "free":
+        shell = "sudo -n sh -s"
+    elif way == "asks":
+        if password is None:
+            raise PasswordNeeded(f"sudo on {target.hostname} asks for {target.user}'s password.")
+        secret = password if isinstance(password, str) else password()
+        _check_password(transport, target, secret)
+        # Everything up to the mark is thrown away, so that a password which sudo did not want
+        # after all never reaches a shell as a command.
+        mark = f"mark-{secrets.token_hex(8)}"
+        skip = f'while IFS= read -r line; do [ "$line" = {mark} ] && exec sh -s; done'
+        shell, first_line = f"{SUDO} -k -S -p '' sh -c '{skip}'", f"{secret}\n{mark}\n"
+    elif way != "root":
+        raise DeeprigError(_no_sudo(target, way))
+    done = run(transport, shell, stdin=first_line + script, seconds=SCRIPT_SECONDS)
+    if done.code != 0:
+        raise DeeprigError(f"{target.hostname} could not be prepared: {done.last_words}")
+    return done.out
+
+
+def _way(transport: paramiko.Transport) -> str:
+    """`root`, `free` or `asks`; otherwise what the box said instead."""
+    done = run(
+        transport,
+        'if [ "$(id -u)" = 0 ]; then echo way=root; elif ! command -v sudo >/dev/null; then '
+        f"echo way=missing; elif {SUDO} -n true 2>/dev/null; then echo way=free; else "
+        "echo way=asks; fi",
+    )
+    found = re.search(r"^way=(\w+)$", done.out, re.MULTILINE)
+    return found[1] if found else done.last_words
+
+
+def _check_password(transport: paramiko.Transport, target: Target, secret: str) -> None:
+    """Ask sudo once, alone: a script behind a wrong password would be read as further guesses."""
+    done = run(transport, f"{SUDO} -k -S -p '' true", stdin=f"{secret}\n")
+    if done.code == 0:
+        return
+    said = done.err + done.out
+    if re.search(r"not in the sudoers|not allowed|may not run|I'm afraid I can't", said):
+        raise DeeprigError(_no_sudo(target, "missing"))
+    if re.search(r"try again|incorrect|authentication fail", said, re.IGNORECASE):
+        raise DeeprigError(
+            f"sudo on {target.hostname} refused {target.user}'s password; try again."
+        )
+    raise DeeprigError(f"sudo on {target.hostname} does not work for {target.user}: {_last(said)}")
+
+
+def _last(said: str) -> str:
+    return Done(1, said, "").last_words
+
+
+def _no_sudo(target: Target, way: str) -> str:
+    if way != "missing":
+        return f"{target.user} gets no shell on {target.hostname}, which says: {way}"
+    return (
+        f"{target.user} may not use sudo on {target.hostname}; run there `su -c 'apt install sudo "
+        f"&& /usr/sbin/usermod -aG sudo {target.user}'`, or bootstrap with --user root."
+    )

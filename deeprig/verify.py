@@ -1,0 +1,83 @@
+"""`deeprig verify`: the proof, on the live boxes, that they are what the inventory says."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from deeprig import checks as suite
+from deeprig import inventories
+from deeprig.checks import TIERS, Check
+from deeprig.inventories import Box
+from deeprig.options import inventory_option, json_option, limit_option
+from deeprig.page import page
+from deeprig.settings import Rig
+
+# How many checks of a component must really have run (passed or failed, not skipped) before
+# nothing failed means anything. Fewer than there are, since some cannot be asked of every box.
+REQUIRED = {"base": 6, "users": 4, "ssh": 4, "firewall": 2, "python_env": 2, "notebook": 4}
+
+
+@click.command()
+@inventory_option
+@limit_option
+@click.option(
+    "--tier",
+    type=click.Choice(TIERS),
+    default="functional",
+    show_default=True,
+    help="How far to go; each includes those before it.",
+)
+@json_option
+def verify(inventory: Path, limit: tuple[str, ...], tier: str, as_json: bool) -> None:
+    """Prove that boxes are what the inventory says, by tests on the live machines."""
+    boxes = inventories.load(inventory, limit)
+    found = suite.run(inventory, list(limit), tier, _progress)
+    lacking = missing(found, boxes, tier)
+    if as_json:
+        print(json.dumps([check.to_json() for check in found], indent=2))
+        for host, reasons in lacking.items():
+            click.echo(f"{host}: too little was checked: {'; '.join(reasons)}", err=True)
+    else:
+        click.echo(page(found, lacking))
+    sys.exit(verdict(found, lacking))
+
+
+def verdict(checks: list[Check], lacking: dict[str, list[str]]) -> int:
+    """0 where nothing failed and enough ran, 1 where a check failed, 2 where too little ran."""
+    outcomes = {check.outcome for check in checks}
+    if "failed" in outcomes:
+        return 1
+    return 2 if lacking or "unasked" in outcomes or not checks else 0
+
+
+def missing(checks: list[Check], boxes: list[Box], tier: str) -> dict[str, list[str]]:
+    """For each box that answered, the components of which fewer checks ran than must."""
+    found: dict[str, list[str]] = {}
+    for host, data in boxes:
+        ran = [c.component for c in checks if c.host == host and c.outcome in ("passed", "failed")]
+        if any(c.host == host and c.outcome == "unasked" for c in checks):
+            continue  # it did not answer: that is said already
+        for component, least in required(data["rig"], tier).items():
+            if ran.count(component) < least:
+                said = f"{component}: {ran.count(component)} ran, at least {least} must"
+                found.setdefault(host, []).append(said)
+    return found
+
+
+def required(rig: Rig, tier: str) -> dict[str, int]:
+    """The least number of checks for each component that this rig has.
+
+    The tiers below the default leave checks out; there, one of each is asked for where
+    the component has one at all.
+    """
+    parts = {"firewall": rig.firewall, "python_env": rig.python, "notebook": rig.notebook}
+    wanted = {name: least for name, least in REQUIRED.items() if parts.get(name, True)}
+    lighter = TIERS.index(tier) < TIERS.index("functional")
+    return {"users": 1, "ssh": 1} if lighter else wanted
+
+
+def _progress(check: Check) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{check.host}: {check.check}"[:100], nl=False, err=True)

@@ -1,0 +1,137 @@
+"""One step of an install, watched: progress, a time limit, and one line when it fails.
+
+Written by deeprig (files/usr/local/lib/deeprig/install_step.py): change it there.
+"""
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+OPT = Path("/opt/deeprig")
+UV = OPT / "uv/bin/uv"
+PYTHONS = OPT / "python"
+PROXY_FILE = "/etc/profile.d/deeprig-proxy.sh"
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+MARKER = ".deeprig"  # holds "building", and in the end "complete ..."
+STEP_SECONDS = 1200
+PROGRESS_SECONDS = 10
+
+NETWORK = re.compile(
+    r"dns error|name resolution|name or service|error sending request|client error|connectionpool"
+    r"|connection (refused|reset|timed out)|failed to (fetch|download)|timed out|proxy|certificate",
+    re.IGNORECASE,
+)
+REASONS = (
+    (r"dns error|name resolution|name or service not known", "its name cannot be resolved"),
+    (r"certificate", "its certificate is not trusted, see Rig.ca_certificates"),
+    (r"407|proxy auth", "the proxy wants a login"),
+    (r"refused", "it refuses the connection"),
+    (r"timed out|timeout", "it does not answer in time"),
+    (r"unreachable|no route|connect|request failed|error sending", "the connection fails"),
+    (r"\b(40[134]|5\d\d)\b", "it answers with an error"),
+)
+
+
+class Wrong(Exception):
+    """One line: what is so; what to do."""
+
+
+def log_file() -> Path:
+    """Where this user's installs are written down in full."""
+    if os.geteuid() == 0:
+        return Path("/var/log/deeprig/python-env.log")
+    return Path.home() / ".local/state/deeprig/python-env.log"
+
+
+def environment() -> dict[str, str]:
+    """A small environment of our own: the box's proxy and certificates, nothing of the caller's."""
+    script = f"test ! -r {PROXY_FILE} || . {PROXY_FILE}; env"
+    base = {"HOME": str(Path.home()), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+    lines = subprocess.run(
+        ["/bin/sh", "-c", script], env=base, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    if Path(CERTIFICATES).is_file():
+        found["SSL_CERT_FILE"] = CERTIFICATES
+    cache = OPT / "cache" if os.geteuid() == 0 else Path.home() / ".cache/uv"
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # uv lets everybody write its lock files
+    found |= {"UV_CACHE_DIR": str(cache), "UV_PYTHON_INSTALL_DIR": str(PYTHONS)}
+    found |= {"UV_NO_PROGRESS": "1", "UV_HTTP_TIMEOUT": "60"}
+    return found
+
+
+def run(what: str, argv: list[str | Path], **more: object) -> None:
+    """Run one step, a line every 10 s, its output in the log; raise Wrong if it fails."""
+    print(f"{what} ...", flush=True)
+    path = log_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with path.open("a+") as log:
+        log.write(f"\n# {time.strftime('%F %T')} {what}\n")
+        log.flush()
+        begin = log.tell()
+        step = subprocess.Popen(
+            [str(word) for word in argv], env=environment(), cwd="/",
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        while True:
+            try:
+                status = step.wait(PROGRESS_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                seconds = time.monotonic() - started
+                print(f"{what}: {seconds:.0f} s so far", flush=True)
+                if seconds > STEP_SECONDS:
+                    step.kill()
+                    raise Wrong(f"{what}: not done within {STEP_SECONDS} s; see {path}") from None
+        log.seek(begin)
+        output = log.read()
+    if status:
+        raise Wrong(f"{what}: {explain(output)}; all of it is in {path}")
+
+
+def explain(output: str) -> str:
+    """The sentence for a failed install: what could not be reached and why, or its last words."""
+    where = re.findall(r"https?://(?:[^/@\s`]*@)?([^/\s`'\")]+)|host='([^']+)'", output)
+    if NETWORK.search(output):
+        host = "".join(where[-1]) if where else "the package index"
+        why = next((text for sign, text in REASONS if re.search(sign, output, re.I)), "it fails")
+        return f"cannot reach {host}: {why}; check the network, Rig.proxy and Rig.pypi_index"
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if re.match(r"(error|x )", line, re.I)]
+    return (telling or lines or ["it failed without a word"])[-1].rstrip(".")
+
+
+def mark(folder: Path, text: str) -> None:
+    """Put the marker there in one step; it survives a power cut once it is there."""
+    draft = folder / f"{MARKER}.new"
+    with draft.open("w") as file:
+        file.write(f"{text}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(folder / MARKER)
+
+
+def marked(folder: Path) -> str:
+    try:
+        return (folder / MARKER).read_text().strip()
+    except OSError:
+        return ""
+
+
+def imports(folder: Path, *modules: str) -> bool:
+    """Whether this environment's Python runs and has these modules."""
+    argv: list[str | Path] = [folder / "bin/python", "-c", f"import {', '.join(modules)}"]
+    try:
+        return subprocess.run(argv, capture_output=True, timeout=60, cwd="/").returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def interpreter(choice: str) -> list[str | Path]:
+    """uv's arguments for the Python that the settings name."""
+    if choice == "system":
+        return ["--python", "/usr/bin/python3", "--no-python-downloads"]
+    return ["--python", choice, "--managed-python", "--no-python-downloads"]

@@ -1,0 +1,137 @@
+"""`deeprig lab`: throwaway machines from the command line."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from deeprig.errors import DeeprigError
+from lab import boxes, requirements, root
+from lab.recipes import RECIPES
+
+
+def stopwatch() -> Callable[[str], None]:
+    """A progress line on stderr for each step: how long so far, and what comes now."""
+    started = time.monotonic()
+
+    def say(step: str) -> None:
+        print(f"[{time.monotonic() - started:5.1f} s] {step}", file=sys.stderr, flush=True)
+
+    return say
+
+
+class Verbs(click.Group):
+    """A group whose verbs end in one line and exit 2 where they could not do their work."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DeeprigError as error:
+            print(error, file=sys.stderr)
+            ctx.exit(2)
+
+
+def show(box: boxes.Box, *, as_json: bool) -> None:
+    """The box on stdout, and its files to whoever called sudo."""
+    root.give_back(box.folder)
+    if as_json:
+        print(json.dumps(box.public()))
+    else:
+        for name, value in box.public().items():
+            print(f"{name:10} {value if value is not None else '-'}")
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on one line.")
+
+
+@click.group(cls=Verbs)
+def lab() -> None:
+    """Throwaway machines, real enough to believe."""
+
+
+@lab.command()
+@click.argument("name")
+@click.option("--kind", type=click.Choice(["container", "vm"]), default="container")
+@click.option("--os", "system", type=click.Choice(list(RECIPES)), default=None)
+@click.option("--bare", is_flag=True, help="As an installer leaves it: a password, no key.")
+@json_option
+@root.needed
+def up(name: str, kind: str, system: str | None, bare: bool, as_json: bool) -> None:
+    """Make the box NAME, or start it if it is off, and show it."""
+    if kind == "vm":
+        raise DeeprigError("there are no VMs yet; use --kind container.")
+    say = stopwatch()
+    requirements.install(say)
+    show(boxes.up(name, os=system, bare=bare, say=say), as_json=as_json)
+
+
+@lab.command()
+@click.argument("name")
+@root.needed
+def down(name: str) -> None:
+    """Take the box NAME away, with its disks."""
+    boxes.down(name, say=stopwatch())
+
+
+@lab.command("list")
+@json_option
+@root.needed
+def list_(as_json: bool) -> None:
+    """The boxes there are."""
+    rows = [box.public() | {"running": box.running} for box in boxes.every()]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        power = "running" if row["running"] else "off"
+        print(f"{row['name']:16} {row['os']:12} {row['host']:15} {row['user']:8} {power}")
+    if not rows:
+        print("no boxes; `deeprig lab up NAME` makes one", file=sys.stderr)
+
+
+@lab.command(context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@root.needed
+def ssh(name: str, command: tuple[str, ...]) -> None:
+    """A shell on the box NAME, or one COMMAND there."""
+    login, environment = boxes.ssh_command(boxes.get(name))
+    os.execvpe("ssh", [*login, *command], os.environ | environment)
+
+
+@lab.command()
+@click.argument("name")
+@json_option
+@root.needed
+def reboot(name: str, as_json: bool) -> None:
+    """Restart the box NAME as its own `systemctl reboot` would."""
+    show(boxes.reboot(name, say=stopwatch()), as_json=as_json)
+
+
+@lab.command()
+@click.argument("name")
+@click.option("--off", is_flag=True, help="Leave it off.")
+@json_option
+@root.needed
+def cut(name: str, off: bool, as_json: bool) -> None:
+    """Cut the power of the box NAME, and switch it on again."""
+    show(boxes.cut(name, off=off, say=stopwatch()), as_json=as_json)
+
+
+@lab.command()
+@click.argument("name")
+@click.option("--bootstrap", is_flag=True, help="And the deploy user back on it.")
+@json_option
+@root.needed
+def reinstall(name: str, bootstrap: bool, as_json: bool) -> None:
+    """A fresh system disk and new host keys for NAME; address and data disk stay."""
+    show(boxes.reinstall(name, bootstrap=bootstrap, say=stopwatch()), as_json=as_json)
+
+
+def main() -> None:
+    """`python -m lab VERB`."""
+    lab(prog_name="deeprig lab")

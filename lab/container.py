@@ -1,0 +1,122 @@
+"""A container's switches: power on, power cut, reboot, and how to see whether it is up."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from deeprig.errors import DeeprigError
+from lab import cgroups
+
+# 127.0.0.1 and ::1 as /proc/net/tcp and tcp6 write them.
+LOOPBACK = ("0100007F", "00000000000000000000000001000000")
+# Container managers ask systemd for a reboot by this signal to its process 1; see systemd(1).
+REBOOT_SIGNAL = signal.SIGRTMIN + 5
+
+
+def running(name: str) -> bool:
+    """Whether the box is powered on; false too for what a killed supervisor left behind."""
+    return cgroups.alive(name, "supervisor")
+
+
+def power_on(name: str, *, image: Path, folder: Path, address: str) -> None:
+    """Start the box, detached from this process; what is left of an earlier run is removed."""
+    cgroups.kill(name)
+    for part in ("upper", "work", "root", "data-disk"):
+        (folder / part).mkdir(exist_ok=True)
+    supervisor = [sys.executable, "-m", "lab.supervisor", name, str(image), str(folder), address]
+    # "slave": the box's mounts stay its own, but it lets go of ours when we unmount them.
+    detached = ["setsid", "--fork", "unshare", "--mount", "--propagation=slave"]
+    with (folder / "console.log").open("a") as console:
+        subprocess.run(
+            [*detached, *supervisor],
+            cwd=Path(__file__).parent.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            check=True,
+        )
+
+
+def cut(name: str) -> None:
+    """The power fails: all of the box dies in one moment, unwarned."""
+    cgroups.kill(name)
+
+
+def ask_to_reboot(name: str) -> None:
+    """What `systemctl reboot` inside the box does."""
+    os.kill(host_pid(name, 1), REBOOT_SIGNAL)
+
+
+def host_pid(name: str, guest_pid: int) -> int:
+    """This machine's id of the process that has `guest_pid` in the box."""
+    for pid in cgroups.pids(name, "machine"):
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except FileNotFoundError:
+            continue
+        ids = status.partition("NSpid:")[2].partition("\n")[0].split()
+        if len(ids) > 1 and int(ids[-1]) == guest_pid:
+            return pid
+    raise DeeprigError(f"box {name} has no process {guest_pid}.")
+
+
+def boot_id(name: str) -> str:
+    """Another one after each boot; empty while there is no system to ask."""
+    try:
+        return _read(name, "proc/sys/kernel/random/boot_id")
+    except (DeeprigError, OSError):
+        return ""
+
+
+def wait_for_login(name: str, address: str, *, not_boot: str = "", seconds: float = 60) -> None:
+    """Return when SSH answers and lets users in, in another boot than `not_boot`.
+
+    Raises DeeprigError where the box goes off, or does not answer within `seconds`.
+    """
+    patience = time.monotonic() + seconds
+    started = False
+    while time.monotonic() < patience:
+        started = started or running(name)
+        if started and not running(name):
+            raise DeeprigError(f"box {name} went off while it booted; its console.log says why.")
+        if boot_id(name) not in ("", not_boot) and _lets_users_in(name, address):
+            return
+        time.sleep(0.05)
+    raise DeeprigError(f"box {name} does not answer SSH at {address} after {seconds:.0f} s.")
+
+
+def _lets_users_in(name: str, address: str) -> bool:
+    """Whether systemd allows logins already, and some port shows SSH's greeting."""
+    try:
+        process = Path(f"/proc/{host_pid(name, 1)}")
+        if (process / "root/run/nologin").exists():
+            return False
+        return any(_greets(address, port) for port in _open_ports(process))
+    except (DeeprigError, OSError):
+        return False
+
+
+def _open_ports(process: Path) -> list[int]:
+    """The TCP ports a process's network listens at, other than on loopback; see proc(5)."""
+    rows = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in (process / "net" / table).read_text().splitlines()[1:]
+    ]
+    doors = [row[1].split(":") for row in rows if row[3] == "0A"]
+    return sorted({int(port, 16) for address, port in doors if address not in LOOPBACK})
+
+
+def _greets(address: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((address, port), timeout=1) as door:
+        return door.recv(4) == b"SSH-"
+    return False
+
+
+def _read(name: str, path: str) -> str:
+    return Path(f"/proc/{host_pid(name, 1)}/root", path).read_text().strip()

@@ -1,0 +1,85 @@
+"""Base systems: built once by mmdebstrap, then shared, unchanged, by all boxes of their kind."""
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from os import utime
+from pathlib import Path
+
+from deeprig.errors import DeeprigError
+from lab import paths
+from lab.recipes import DRESSINGS, KEYS, RECIPES, Recipe
+
+
+def ensure(os: str, say: Callable[[str], None]) -> Path:
+    """The folder of the base system of `os`, built if it is not there: a minute or two.
+
+    Raises DeeprigError where the distribution's archive cannot be reached.
+    """
+    recipe = RECIPES[os]
+    image = paths.images() / f"{os}-{recipe.key}"
+    with paths.locked(paths.images() / f".{image.name}.lock"):
+        if not image.is_dir():
+            _build(os, recipe, image, say)
+        utime(image)
+    return image
+
+
+def discard_unused(in_use: set[Path], *, days: float = 14) -> None:
+    """Remove the base systems that no box stands on and that none was made from for so long."""
+    limit = time.time() - days * 86400
+    for image in paths.images().glob("[!.]*"):
+        if image not in in_use and image.stat().st_mtime < limit:
+            shutil.rmtree(image)
+
+
+def _build(os: str, recipe: Recipe, image: Path, say: Callable[[str], None]) -> None:
+    """Build beside the place and rename, so that `image` is whole or not there."""
+    unfinished = image.with_name(f".{image.name}.building")
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
+    say(f"building the base system of {os}, once; a minute or two")
+    try:
+        _mmdebstrap(os, recipe, unfinished, say)
+        unfinished.rename(image)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _mmdebstrap(os: str, recipe: Recipe, target: Path, say: Callable[[str], None]) -> None:
+    trust = [f"--keyring={KEYS / recipe.signed_by}"] if recipe.signed_by else []
+    hooks = [f"--customize-hook={DRESSINGS / name / 'hook.sh'}" for name in recipe.dressings]
+    # It dies with us, and whatever it started dies with it.
+    alone = "setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc"
+    command = [
+        *alone.split(),
+        *("mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase"),
+        f"--components={recipe.components}",
+        f"--include={recipe.packages}",
+        *trust,
+        *hooks,
+        *(recipe.suite, str(target)),
+    ]
+    output: list[str] = []
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as mmdebstrap:
+        for line in mmdebstrap.stderr or ():
+            output.append(line.rstrip())
+            if line.startswith("I: "):
+                say(f"{os}: {line[3:].rstrip()}")
+    if mmdebstrap.returncode:
+        raise DeeprigError(_why(os, output))
+
+
+def _why(os: str, output: list[str]) -> str:
+    """One line for what apt and mmdebstrap said in many."""
+    text = "\n".join(output)
+    unreachable = re.search(r"(?:Err:\d+|Failed to fetch) \w+://([^/\s]+)", text)
+    if unreachable:
+        return (
+            f"the base system of {os} cannot be built: no way to {unreachable[1]} from here; "
+            "use --os ubuntu-like or debian-13, or a machine that reaches it."
+        )
+    errors = [line for line in output if line.startswith("E: ")] or output[-1:] or ["no output"]
+    return f"the base system of {os} cannot be built: mmdebstrap says {errors[0]!r}."

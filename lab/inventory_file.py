@@ -1,0 +1,58 @@
+"""An inventory for exactly one box, written as its owner would write it."""
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+CERTIFICATES = Path("/usr/local/share/ca-certificates")
+
+TEMPLATE = '''\
+"""The lab box {name}, as `pyinfra THIS_FILE deploy.py` takes it."""
+
+from deeprig.settings import Notebook, Python, Rig, box
+
+rigs = [
+    box(
+        "{name}",
+        hostname="{host}",
+        port={port},
+        user="{user}",
+        key={key},
+        known_hosts={known_hosts},
+        rig=Rig(
+            notebook=Notebook(user="ai"),
+            python=Python(python="system"),
+            ca_certificates=({certificates}),
+        ),
+    )
+]
+'''
+
+
+class Machine(Protocol):
+    """What an inventory says about a box."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def key(self) -> Path: ...
+    @property
+    def known_hosts(self) -> Path: ...
+
+
+def text(box: Machine, *, user: str = "deeprig") -> str:
+    """The Python source. The box trusts whom this machine trusts, so apt and pip work in it."""
+    files = sorted(CERTIFICATES.glob("*.crt"))
+    return TEMPLATE.format(
+        name=box.name,
+        host=box.host,
+        port=box.port,
+        user=user,
+        key=json.dumps(str(box.key)),
+        known_hosts=json.dumps(str(box.known_hosts)),
+        certificates="".join(f"{json.dumps(str(file))}, " for file in files).rstrip(),
+    )

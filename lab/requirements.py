@@ -1,0 +1,78 @@
+"""What the lab needs on this machine, and the way to get it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deeprig.errors import DeeprigError
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package, why the lab wants it, and what is there once it is installed."""
+
+    name: str
+    why: str
+    proof: str
+
+    @property
+    def installed(self) -> bool:
+        return Path(self.proof).exists() if "/" in self.proof else bool(shutil.which(self.proof))
+
+
+PACKAGES = (
+    Package("mmdebstrap", "builds the boxes' base systems", "mmdebstrap"),
+    Package(
+        "debian-archive-keyring",
+        "proves that what it fetches is Debian's",
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+    ),
+    Package("systemd-container", "runs them", "systemd-nspawn"),
+    Package("iproute2", "makes their network", "ip"),
+    Package("nftables", "makes their network", "nft"),
+    Package("slirp4netns", "gives them internet without a change to this machine's", "slirp4netns"),
+    Package("openssh-client", "makes their keys and logs in", "ssh-keygen"),
+    Package("openssl", "hashes their passwords", "openssl"),
+)
+
+
+def missing() -> list[Package]:
+    """What is not here yet."""
+    return [package for package in PACKAGES if not package.installed]
+
+
+def install(say: Callable[[str], None]) -> None:
+    """Install with apt what is missing, after saying what and why; nothing if nothing is.
+
+    Raises DeeprigError with the command to give, where this is no Debian or apt fails.
+    """
+    wanted = missing()
+    if not wanted:
+        return
+    names = [package.name for package in wanted]
+    if not shutil.which("apt-get"):
+        raise DeeprigError(f"the lab needs {', '.join(names)}; {_by_hand(names)}.")
+    for package in wanted:
+        say(f"installing {package.name}: it {package.why}")
+    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for step in (["update"], ["install", "--yes", "--no-install-recommends", *names]):
+        apt = subprocess.run(
+            ["apt-get", "-qq", *step], env=quiet, capture_output=True, text=True, check=False
+        )
+        if apt.returncode:
+            complaint = (apt.stderr.strip() or "it said nothing").splitlines()[-1]
+            raise DeeprigError(
+                f"apt-get {step[0]} failed: {complaint}; "
+                f"then run `sudo apt-get install {' '.join(names)}`."
+            )
+
+
+def _by_hand(names: list[str]) -> str:
+    """What to type on a machine that has no apt."""
+    for tool, command in {"dnf": "dnf install", "zypper": "zypper install"}.items():
+        if shutil.which(tool):
+            return f"install them with `sudo {command} {' '.join(names)}`"
+    return "install them with this machine's package manager"

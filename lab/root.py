@@ -1,0 +1,56 @@
+"""Containers need root: become it by sudo, and leave nobody's files in root's hands."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from deeprig.errors import DeeprigError
+from lab import paths
+
+# What makes root find the same files, and leads it to the same archives.
+KEPT = ("HOME", "PATH", "XDG_CACHE_HOME", "XDG_STATE_HOME", "http_proxy", "https_proxy", "no_proxy")
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def needed(verb: Callable[P, R]) -> Callable[P, R]:
+    """The verb, run as root: where we are not, this very command is run again under sudo."""
+
+    @wraps(verb)
+    def as_root(*args: P.args, **values: P.kwargs) -> R:
+        become()
+        return verb(*args, **values)
+
+    return as_root
+
+
+def become() -> None:
+    """Go on as root. Raises DeeprigError where there is no sudo, or this is no Linux."""
+    if sys.platform != "linux":
+        raise DeeprigError(
+            "the lab needs Linux: run it there, or name a throwaway machine instead."
+        )
+    if os.geteuid() == 0:
+        return
+    if not shutil.which("sudo"):
+        raise DeeprigError("containers need root: run this as root, or install sudo.")
+    kept = [f"{name}={os.environ[name]}" for name in KEPT if name in os.environ]
+    command = [sys.executable, *sys.orig_argv[1:]]
+    os.execvp("sudo", ["sudo", "--", "env", *kept, *command])
+
+
+def give_back(folder: Path) -> None:
+    """Make whoever called sudo the owner of the files in a box's folder, and of the way there."""
+    home = Path.home()
+    if "SUDO_UID" not in os.environ or home.stat().st_uid != int(os.environ["SUDO_UID"]):
+        return
+    ways = [path for end in (folder, paths.images()) for path in (end, *end.parents)]
+    made = [path for path in ways if path.is_relative_to(home) and path.stat().st_uid == 0]
+    for path in [*made, *(file for file in folder.glob("*") if file.is_file())]:
+        os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))

@@ -1,0 +1,87 @@
+"""What every box needs first: a survey, apt that never asks, a clock, no sleep, tools."""
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from deeprig import connection, data, dead_link, ssh_algorithms
+from deeprig.settings import Rig
+from deeprig.survey import Survey, objections
+from tasks import config_files, operations
+from tasks.facts import HostSurvey
+
+SLEEP = (
+    "sleep.target suspend.target hibernate.target hybrid-sleep.target suspend-then-hibernate.target"
+)
+HEADLESS = "/etc/default/grub.d/50-deeprig-headless.cfg"
+CLOUD_INIT_SECONDS = 900
+
+
+def survey(rig: Rig) -> Survey | None:
+    """What the box is; None where it must be left alone: then it has been failed, with reasons."""
+    dead_link.watch(host.state)
+    users = [rig.notebook.user] if rig.notebook else []
+    found: Survey = host.get_fact(
+        HostSurvey, users=" ".join(users), clocks=" ".join(data.load("packages")["clocks"])
+    )
+    reasons = [
+        *objections(found, rig),
+        *connection.objections(host.data.dict()),
+        *ssh_algorithms.objections(found, strict=rig.ssh.strict),
+    ]
+    for reason in reasons:
+        operations.say(host, reason, wrong=True)
+    if reasons:
+        host.state.fail_hosts({host})
+        return None
+    return found
+
+
+@deploy("Base")
+def prepare(survey: Survey) -> None:
+    """apt that waits and never asks, the tools of every day, security updates, no sleep."""
+    if survey.cloud_init:
+        operations.bring_about(
+            name="Wait until cloud-init has finished",
+            holds="timeout 5 cloud-init status | grep -E 'done|disabled|error|degraded'",
+            # It ends with 2 where it recovered from an error (cloud-init 23.4 and later).
+            commands=[f"timeout {CLOUD_INIT_SECONDS} cloud-init status --wait || [ $? = 2 ]"],
+        )
+    operations.wait_for_apt(name="Wait until apt is free")
+    operations.repair_packages(name="Finish what an interrupted dpkg left half done")
+
+    packages = data.load("packages")
+    clock = [] if survey.clocks else [packages["clock"]]
+    config_files.copy("/etc/apt/apt.conf.d/deeprig-apt.conf")
+    config_files.copy("/etc/needrestart/conf.d/50-deeprig.conf")
+    operations.install(
+        name="Install the tools of every day",
+        packages=[*packages["tools"], *packages["updates"], *clock],
+    )
+    config_files.copy("/etc/apt/apt.conf.d/deeprig-updates.conf")
+    operations.enable(name="Fetch security updates every day", unit="apt-daily-upgrade.timer")
+    _stay_awake()
+    if survey.grub:
+        _boot_unattended()
+    operations.enable(
+        name="Keep the clock right",
+        unit=(survey.clocks or (packages["clock"],))[0],
+        start=not survey.container,
+    )
+
+
+def _stay_awake() -> None:
+    operations.bring_about(
+        name="Never sleep",
+        holds=f'[ "$(systemctl is-enabled {SLEEP} | sort -u)" = masked ] && echo masked',
+        commands=[f"systemctl mask {SLEEP}"],
+    )
+    config_files.copy("/etc/systemd/logind.conf.d/50-deeprig.conf")
+
+
+def _boot_unattended() -> None:
+    config_files.copy(HEADLESS)
+    operations.bring_about(
+        name="Boot without waiting for a key",
+        holds=f"[ /boot/grub/grub.cfg -nt {HEADLESS} ] && echo newer",
+        commands=["update-grub"],
+    )

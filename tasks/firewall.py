@@ -1,0 +1,56 @@
+"""ufw, for what comes in: SSH, what the settings allow, and nothing else."""
+
+import shlex
+
+from deeprig.settings import Firewall
+from deeprig.survey import Survey
+
+# Every rule of ours carries its own name in its comment; rules of the user's own are left alone.
+PREFIX = "deeprig "
+
+# Forwarding is left open: Docker, libvirt and WireGuard decide there, and ufw's default would
+# cut their guests off.
+SWITCH_ON = [
+    "ufw default deny incoming",
+    "ufw default allow outgoing",
+    "ufw default allow routed",
+    "ufw --force enable",
+]
+
+
+def ssh_rule(port: int) -> dict[str, str]:
+    """The rule that lets SSH in at a port: its name and the ufw command that adds it."""
+    return _rule(f"ssh {port}/tcp", f"allow {port}/tcp")
+
+
+def rules(settings: Firewall, *, port: int, survey: Survey) -> dict[str, str]:
+    """Every rule that must stand: its name and the ufw command that adds it."""
+    wanted = ssh_rule(port)
+    for rule in settings.allow:
+        wanted |= _rule(rule, _allow(rule))
+    for interface in settings.trusted_interfaces:
+        wanted |= _rule(f"all on {interface}", f"allow in on {interface}")
+    # A WireGuard link in use must survive; it may be the way this very run comes in.
+    for wireguard_port in survey.wireguard_ports:
+        if wireguard_port != "0":
+            wanted |= _rule(f"wireguard {wireguard_port}/udp", f"allow {wireguard_port}/udp")
+    return wanted
+
+
+def removal(name: str) -> str:
+    """The command that takes a rule of ours out again, by its name."""
+    pattern = shlex.quote(f"s/^ufw \\(.*\\) comment '{PREFIX}{name.replace('/', '.')}'$/\\1/p")
+    return f"ufw show added | sed -n {pattern} | while read -r rule; do ufw delete $rule; done"
+
+
+def _allow(rule: str) -> str:
+    ports, _, source = rule.partition(" from ")
+    if not source:
+        return f"allow {ports}"
+    number, _, protocol = ports.partition("/")
+    suffix = f" proto {protocol}" if protocol else ""
+    return f"allow from {source} to any port {number}{suffix}"
+
+
+def _rule(name: str, words: str) -> dict[str, str]:
+    return {name: f"ufw {words} comment {shlex.quote(PREFIX + name)}"}

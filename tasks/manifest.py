@@ -1,0 +1,67 @@
+"""What was decided for a box, what stands on it, and what the last run that changed it changed."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+from pyinfra.context import host
+
+from deeprig import __version__
+from deeprig.settings import Rig
+from deeprig.survey import Survey
+from tasks import operations
+from tasks.facts import InstalledVersions, Manifest
+from tasks.operations import Commands
+
+PATH = "/var/lib/deeprig/manifest.json"
+
+
+@deploy("Manifest")
+def write(rig: Rig, survey: Survey) -> None:
+    """Keep the record on the box, for its owner and for the next run."""
+    record(
+        name=f"Write {PATH}",
+        decided={"settings": settings_without_secrets(rig), "system": survey.name},
+    )
+
+
+def settings_without_secrets(rig: Rig) -> dict[str, Any]:
+    """The settings as the manifest keeps them: a secret is only said to be given."""
+    settings: dict[str, Any] = json.loads(json.dumps(rig.to_json()))
+    if settings["notebook"] and settings["notebook"]["password_hash"]:
+        settings["notebook"]["password_hash"] = "given"
+    return settings
+
+
+@operation()
+def record(decided: dict[str, Any]) -> Commands:
+    """Write the manifest, unless this run changed nothing and it says all there is to say."""
+    before: dict[str, Any] = host.get_fact(Manifest, path=PATH)
+    installed: dict[str, str] = host.get_fact(InstalledVersions)
+    changed = _changed_by_this_run(host.state, host)
+    same = before.get("decided") == decided and before.get("installed") == installed
+    if same and not changed and before.get("version") == __version__:
+        host.noop("the manifest says what is so")
+        return
+    content = {
+        "version": __version__,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "decided": decided,
+        "installed": installed,
+        "changed": changed,
+    }
+    yield from operations.put._inner(dest=PATH, content=json.dumps(content, indent=2), mode="644")
+
+
+def _changed_by_this_run(state: State, host: Host) -> list[str]:
+    """Names of the operations that changed this host so far; none while the run is planned."""
+    done = []
+    for op_hash in host.op_hash_order:
+        meta = state.ops[host][op_hash].operation_meta if op_hash in state.ops[host] else None
+        if meta is not None and meta.is_complete() and meta.did_change():
+            done.extend(sorted(state.get_op_meta(op_hash).names))
+    return done

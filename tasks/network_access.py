@@ -1,0 +1,49 @@
+"""How the box reaches the outside: certificates, proxies, package index; for apt, pip and uv."""
+
+import re
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+
+from deeprig.settings import Rig
+from tasks import config_files, operations
+
+CERTIFICATES = "/usr/local/share/ca-certificates"
+CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+
+@deploy("Network access")
+def provide(settings: Rig) -> None:
+    """What stands between the box and the archives, told to everything that downloads."""
+    _trust(settings.ca_certificates)
+    apt_proxy = settings.apt_proxy or settings.proxy
+    for path, wanted in (
+        ("/etc/apt/apt.conf.d/deeprig-proxy.conf", apt_proxy),
+        ("/etc/profile.d/deeprig-proxy.sh", settings.proxy),
+        ("/etc/environment.d/50-deeprig-proxy.conf", settings.proxy),
+    ):
+        if wanted:
+            config_files.write(path, proxy=wanted)
+        else:
+            operations.remove(name=f"No {path}", path=path)
+    config_files.write("/etc/pip.conf", index=settings.pypi_index, proxy=settings.proxy)
+    config_files.write("/etc/uv/uv.toml", index=settings.pypi_index)
+
+
+def _trust(files: tuple[str, ...]) -> None:
+    """update-ca-certificates takes one certificate a file, so a bundle is taken apart."""
+    for number, certificate in enumerate(
+        found for file in files for found in CERTIFICATE.findall(Path(file).read_text())
+    ):
+        operations.put(
+            name=f"Write {CERTIFICATES}/deeprig-{number}.crt",
+            dest=f"{CERTIFICATES}/deeprig-{number}.crt",
+            content=certificate,
+        )
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    operations.bring_about(
+        name="Trust the certificates of your network",
+        holds=f"for f in {CERTIFICATES}/deeprig-*.crt; do [ -e $f ] || continue; "
+        f"[ {bundle} -nt $f ] || exit 1; done; echo trusted",
+        commands=["update-ca-certificates"],
+    )

@@ -1,0 +1,83 @@
+"""JupyterLab and TensorBoard: two windows of one tmux session, kept up by their user's systemd."""
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from deeprig.settings import Notebook
+from tasks import config_files, operations
+from tasks.facts import Shell
+from tasks.operations import Commands, Watched
+
+SCRIPTS = "/usr/local/lib/deeprig"
+SERVER = f"{SCRIPTS}/notebook-server"
+UNIT_FILE = "/etc/systemd/user/deeprig-notebook.service"
+HASH_FILE = "/etc/deeprig/notebook-password-hash"
+
+
+@deploy("Notebook server")
+def serve(settings: Notebook) -> None:
+    """Both servers answer on loopback ports, also when nobody is logged in."""
+    operations.install(
+        name="Install tmux", packages=["tmux", "libpam-systemd", "iproute2", "procps"]
+    )
+    _linger(settings.user)
+
+    config_files.copy("/etc/deeprig/tmux.conf")
+    config_files.write("/etc/deeprig/notebook.conf", notebook=settings)
+    config_files.write(
+        "/etc/deeprig/jupyter_server_config.py", notebook=settings, hash_file=HASH_FILE
+    )
+    _password(settings)
+    config_files.copy(f"{SCRIPTS}/notebook-window", mode="755")
+    config_files.copy(f"{SCRIPTS}/notebook_work.py")
+    config_files.copy(SERVER, mode="755")
+    config_files.write(UNIT_FILE, notebook=settings)
+
+    _answer(name="Have both servers run and answer", restart_busy=settings.restart_busy)
+
+
+def _linger(user: str) -> None:
+    runtime = f"/run/user/$(id -u {user})/systemd/private"
+    operations.bring_about(
+        name=f"Let {user}'s services run without a login",
+        holds=f"test -e /var/lib/systemd/linger/{user} && test -S {runtime} && echo yes",
+        commands=[
+            f"loginctl enable-linger {user}",
+            f"for i in $(seq 60); do test -S {runtime} && exit 0; sleep 0.5; done; "
+            f"echo 'The systemd of {user} does not start; see: "
+            f"systemctl status user@'$(id -u {user}) >&2; exit 1",
+        ],
+    )
+
+
+def _password(settings: Notebook) -> None:
+    """The hash in a file that its user alone can read; Jupyter's configuration is everybody's."""
+    if settings.password_hash is None:
+        operations.remove(name="No password beside the token", path=HASH_FILE)
+        return
+    operations.put(
+        name=f"Write {HASH_FILE}",
+        dest=HASH_FILE,
+        content=settings.password_hash,
+        user=settings.user,
+        mode="400",
+    )
+
+
+@operation()
+def _answer(restart_busy: bool) -> Commands:
+    """Start what does not run, restart what runs with old settings, and wait for the answers.
+
+    While somebody computes there the restart is left for later; the next run finds it owed.
+    """
+    state = host.get_fact(Shell, script=f"{SERVER} state")
+    if state == "ok":
+        host.noop("both answer")
+        return
+    work = state.partition("; busy: ")[2]
+    if work and not restart_busy and host.state.is_executing:
+        operations.say(host, f"The restart is left for later: {work}; the next run does it.")
+        host.noop("left for later")
+        return
+    yield Watched(f"{SERVER} start {'--even-busy' if restart_busy else ''}")

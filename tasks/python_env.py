@@ -1,0 +1,80 @@
+"""Python environments: root's tools for the notebook, and the work user's own to compute in."""
+
+import hashlib
+import shlex
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from deeprig.settings import Python
+from tasks import config_files, operations
+from tasks.facts import Shell
+from tasks.operations import Commands, Watched
+
+DATA = Path(__file__).parent.parent / "deeprig/data/notebook"
+SCRIPTS = "/usr/local/lib/deeprig"
+
+
+@deploy("Python environments")
+def provide(settings: Python, user: str | None) -> None:
+    """uv; and for a box with notebooks the tool environment, and `user`'s environment `base`."""
+    operations.install(name="Install Python's venv", packages=["python3-venv"])
+    config_files.copy(f"{SCRIPTS}/install_step.py")
+    config_files.copy(f"{SCRIPTS}/tool-env", mode="755")
+
+    uv = (DATA / "uv.lock").read_text()
+    operations.put(name="Write uv's version and checksums", dest="/opt/deeprig/uv.lock", content=uv)
+    _stand(name="Install uv", script=f"{SCRIPTS}/tool-env", arguments=["uv", _version(uv)])
+
+    if user is None:  # nobody computes here, and nothing serves them
+        return
+    tools = (DATA / "notebook.lock").read_text()
+    operations.put(name="Write the tools' lock", dest="/opt/deeprig/notebook.lock", content=tools)
+    _stand(
+        name="Build the tools' environment",
+        script=f"{SCRIPTS}/tool-env",
+        arguments=["tools", tool_folder(tools, settings.python), settings.python],
+    )
+
+    config_files.copy(f"{SCRIPTS}/base-env", mode="755")
+    _own_environment(
+        name=f"Make {user}'s environment base",
+        user=user,
+        arguments=[settings.python, *settings.packages],
+        update=settings.update,
+    )
+
+
+def tool_folder(lock: str, python: str) -> str:
+    """The folder below /opt/deeprig for the tools: another lock or Python is another folder."""
+    return f"notebook-{hashlib.sha256(f'{lock}{python}'.encode()).hexdigest()[:12]}"
+
+
+def _version(lock: str) -> str:
+    return lock.partition("==")[2].split()[0]
+
+
+@operation()
+def _stand(script: str, arguments: list[str]) -> Commands:
+    """Have `script` make what it does not find standing."""
+    asked = shlex.join(arguments)
+    if host.get_fact(Shell, script=f"{script} --check {asked}"):
+        host.noop(f"{arguments[0]} stands")
+        return
+    yield Watched(f"{script} {asked}")
+
+
+@operation()
+def _own_environment(user: str, arguments: list[str], update: bool) -> Commands:
+    """Make the user's environment once; later only look at it, unless the settings ask for more."""
+    script = f"runuser -u {user} -- {SCRIPTS}/base-env"
+    asked = shlex.join(arguments)
+    found = host.get_fact(Shell, script=f"{script} --check {asked}")
+    if not update and (found == "ok" or found.startswith("note ")):
+        if found != "ok" and host.state.is_executing:
+            operations.say(host, f"{found.removeprefix('note ')}.")
+        host.noop("the environment is left as it is")
+        return
+    yield Watched(f"{script} {'--update ' if update else ''}{asked}")

@@ -1,0 +1,132 @@
+"""Hosts, their settings and new logins for the checks: all of them from one inventory file."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import pytest
+from testinfra.host import Host
+
+from deeprig import connection, inventories, known_hosts, live_host
+from deeprig.checks import TIERS, tier_of
+from deeprig.errors import DeeprigError
+from deeprig.inventories import Box
+from deeprig.settings import Rig
+
+BOXES = pytest.StashKey[list[Box]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("deeprig")
+    group.addoption("--inventory", default="inventory.py", help="the file that lists the boxes")
+    group.addoption("--limit", action="append", default=[], help="only this box; may be repeated")
+    group.addoption(
+        "--tier", choices=TIERS, default="functional", help="this tier and lighter ones"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", f"tier(name): how much it asks of the box: {', '.join(TIERS)}"
+    )
+    config.addinivalue_line("markers", "remedy(text): what to do where this check fails")
+    try:
+        file = Path(config.getoption("--inventory"))
+        config.stash[BOXES] = inventories.load(file, config.getoption("--limit"))
+    except DeeprigError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "box" in metafunc.fixturenames:
+        found = metafunc.config.stash[BOXES]
+        ids = [name for name, _ in found]
+        metafunc.parametrize("box", found, ids=ids, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    allowed = TIERS[: TIERS.index(config.getoption("--tier")) + 1]
+    heavier = [item for item in items if tier_of(item) not in allowed]
+    config.hook.pytest_deselected(items=heavier)
+    items[:] = [item for item in items if item not in heavier]
+
+
+@pytest.fixture(scope="session")
+def box(request: pytest.FixtureRequest) -> Box:
+    """One box of the inventory: its name, and pyinfra's data for it."""
+    found: Box = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def name(box: Box) -> str:
+    return box[0]
+
+
+@pytest.fixture(scope="session")
+def data(box: Box) -> dict[str, Any]:
+    """What the inventory says of the box, for a connection of one's own."""
+    return box[1]
+
+
+@pytest.fixture(scope="session")
+def rig(data: dict[str, Any]) -> Rig:
+    """The settings that the box should live up to."""
+    settings: Rig = data["rig"]
+    return settings
+
+
+@pytest.fixture(scope="session")
+def host(box: Box) -> Iterator[Host]:
+    """The live box, over one connection for all checks."""
+    live = live_host.connect(*box)
+    yield live
+    live.backend.client.close()
+
+
+Login = Callable[..., paramiko.SSHClient]
+
+
+@pytest.fixture
+def login(data: dict[str, Any]) -> Iterator[Login]:
+    """Open a new connection: the deploy user's with its key, unless told another way in.
+
+    Another way in that is refused raises paramiko.AuthenticationException. Do not try many: sshd
+    shuts an address out for a while that fails again and again.
+    """
+    opened = []
+
+    def open_one(
+        *, user: str | None = None, password: str | None = None, key: paramiko.PKey | None = None
+    ) -> paramiko.SSHClient:
+        usual = (user, password, key) == (None, None, None)
+        client = connection.connect(data) if usual else _stranger(data, user, password, key)
+        opened.append(client)
+        return client
+
+    yield open_one
+    for client in opened:
+        client.close()
+
+
+def _stranger(
+    data: dict[str, Any], user: str | None, password: str | None, key: paramiko.PKey | None
+) -> paramiko.SSHClient:
+    hostname, port = data["ssh_hostname"], int(data.get("ssh_port") or 22)
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    for pinned in known_hosts.keys_of(Path(data["ssh_known_hosts_file"]), hostname, port):
+        client.get_host_keys().add(known_hosts.label(hostname, port), pinned.get_name(), pinned)
+    client.connect(
+        hostname,
+        port=port,
+        username=user or data["ssh_user"],
+        password=password,
+        pkey=key,
+        look_for_keys=False,
+        allow_agent=False,
+        timeout=connection.CONNECT_SECONDS,
+        transport_factory=connection.transport_factory,
+    )
+    return client

@@ -1,0 +1,90 @@
+"""The ground everything stands on: updates without questions, a clock, no sleep."""
+
+import datetime
+
+import pytest
+from testinfra.host import Host
+
+from deeprig import data
+
+SLEEP = ("sleep", "suspend", "hibernate", "hybrid-sleep", "suspend-then-hibernate")
+
+
+def apt_setting(host: Host, name: str) -> str:
+    return host.check_output("apt-config dump --format '%%v%%n' %s", name).strip()
+
+
+def test_the_system_still_gets_security_fixes(host: Host) -> None:
+    release = host.check_output(". /etc/os-release; echo $ID $VERSION_ID").split()
+    systems = [s for s in data.load("systems")["system"] if [s["id"], s["version"]] == release]
+    assert systems, f"{' '.join(release)} is not in deeprig/data/systems.toml"
+    assert systems[0]["until"] > datetime.date.today()
+
+
+def test_no_package_is_half_installed(host: Host) -> None:
+    with host.sudo():
+        assert host.check_output("dpkg --audit") == ""
+
+
+def test_no_unit_has_failed(host: Host) -> None:
+    assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
+
+
+def test_security_updates_come_every_day(host: Host) -> None:
+    assert apt_setting(host, "APT::Periodic::Unattended-Upgrade") == "1"
+    assert host.package("unattended-upgrades").is_installed
+    assert host.service("apt-daily-upgrade.timer").is_enabled
+    assert host.service("apt-daily-upgrade.timer").is_running
+
+
+def test_an_update_never_reboots_the_box(host: Host) -> None:
+    assert apt_setting(host, "Unattended-Upgrade::Automatic-Reboot") == "false"
+
+
+def test_a_changed_configuration_file_raises_no_question(host: Host) -> None:
+    options = host.check_output("apt-config dump Dpkg::Options")
+    assert '"--force-confold"' in options
+    assert '"--force-confdef"' in options
+
+
+def test_apt_waits_for_another_apt(host: Host) -> None:
+    assert int(apt_setting(host, "DPkg::Lock::Timeout")) >= 600
+
+
+def test_needrestart_restarts_nothing_and_asks_nothing(host: Host) -> None:
+    if not host.package("needrestart").is_installed:
+        pytest.skip("needrestart is not installed, so nothing restarts services by itself")
+    with host.sudo():
+        settings = host.check_output(
+            'perl -e \'our %%nrconf; do "/etc/needrestart/needrestart.conf"; '
+            'print "$nrconf{restart} $nrconf{kernelhints}\\n"; '
+            'print grep({"deeprig-notebook.service" =~ $_} keys %%{$nrconf{override_rc}}) ? 1 : 0\''
+        )
+    assert settings.split() == ["l", "-1", "1"]
+
+
+@pytest.mark.parametrize("target", SLEEP)
+def test_the_box_never_goes_to_sleep(host: Host, target: str) -> None:
+    assert host.service(f"{target}.target").is_masked
+
+
+def test_the_clock_is_kept_right(host: Host) -> None:
+    clocks = data.load("packages")["clocks"]
+    assert [name for name in clocks if host.package(name).is_installed]
+    if host.run("systemd-detect-virt -cq").succeeded:
+        pytest.skip("a container has its host's clock; proved on machines with their own")
+    assert host.check_output("timedatectl show -p NTPSynchronized --value") == "yes"
+
+
+def test_the_boot_menu_waits_for_nobody(host: Host) -> None:
+    grub = host.file("/boot/grub/grub.cfg")
+    if not grub.exists:
+        pytest.skip("no GRUB here; proved on machines with a boot loader of their own")
+    with host.sudo():
+        assert "set timeout=-1" not in grub.content_string
+        assert "timeout=30" not in grub.content_string
+
+
+@pytest.mark.parametrize("tool", ["curl", "git", "htop", "less", "rsync", "tmux", "unzip"])
+def test_the_tools_of_every_day_are_there(host: Host, tool: str) -> None:
+    assert host.exists(tool)

@@ -1,0 +1,61 @@
+"""SSH comes in, and what the settings allow; nothing else."""
+
+import re
+import socket
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from deeprig.settings import Firewall, Rig
+
+NOBODYS_PORT = 9  # the discard service, which no box runs
+
+
+@pytest.fixture
+def firewall(rig: Rig) -> Firewall:
+    if rig.firewall is None:
+        pytest.skip("this box's firewall is left alone (firewall=None)")
+    return rig.firewall
+
+
+@pytest.fixture
+def ssh_port(rig: Rig, data: dict[str, Any]) -> int:
+    return int(rig.ssh.port or data["ssh_port"])
+
+
+@pytest.mark.usefixtures("firewall")
+def test_the_firewall_is_on_now_and_at_boot(host: Host) -> None:
+    with host.sudo():
+        assert "Status: active" in host.check_output("ufw status")
+    assert host.service("ufw").is_enabled
+
+
+@pytest.mark.usefixtures("firewall")
+def test_what_nobody_allowed_stays_outside(data: dict[str, Any], ssh_port: int) -> None:
+    address = str(data["ssh_hostname"])
+    socket.create_connection((address, ssh_port), timeout=5).close()  # the control: SSH comes in
+    # Dropped, not refused: a box without a firewall would answer at once that nobody listens.
+    with pytest.raises(TimeoutError):
+        socket.create_connection((address, NOBODYS_PORT), timeout=3)
+
+
+def test_the_rules_are_those_of_the_settings(host: Host, firewall: Firewall, ssh_port: int) -> None:
+    with host.sudo():
+        added = host.check_output("ufw show added")
+    names = {
+        name for name in re.findall(r"comment 'deeprig (.*)'", added) if "wireguard" not in name
+    }
+    interfaces = {f"all on {name}" for name in firewall.trusted_interfaces}
+    assert names == {f"ssh {ssh_port}/tcp", *firewall.allow, *interfaces}
+
+
+def test_nothing_but_ssh_listens_beyond_loopback(
+    host: Host, firewall: Firewall, ssh_port: int
+) -> None:
+    allowed = {ssh_port, *(int(re.split(r"[/: ]", rule)[0]) for rule in firewall.allow)}
+    with host.sudo():
+        rows = host.check_output("ss -H -l -n -t").splitlines()
+    addresses = [row.split()[3].rpartition(":") for row in rows]
+    beyond = {int(port) for address, _, port in addresses if not re.match(r"127\.|\[?::1", address)}
+    assert beyond <= allowed

@@ -1,0 +1,33 @@
+"""The record on the box is true."""
+
+import json
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from deeprig.settings import Rig
+from tasks import manifest
+
+
+@pytest.fixture
+def record(host: Host) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(host.file(manifest.PATH).content_string)
+    return found
+
+
+def test_the_manifest_says_what_was_decided(record: dict[str, Any], rig: Rig) -> None:
+    assert record["decided"]["settings"] == manifest.settings_without_secrets(rig)
+
+
+def test_the_manifest_names_the_installed_versions(host: Host, record: dict[str, Any]) -> None:
+    packages = {name: version for name, version in record["installed"].items() if "/" not in name}
+    assert packages["openssh-server"] == host.package("openssh-server").version
+    names = " ".join(packages)
+    found = host.check_output(f"dpkg-query -W -f '${{Package}} ${{Version}}\\n' {names}")
+    assert dict(line.split(" ", 1) for line in found.splitlines()) == packages
+
+
+def test_the_manifest_says_which_deeprig_wrote_it_and_when(record: dict[str, Any]) -> None:
+    assert record["version"]
+    assert record["when"].endswith("+00:00")

@@ -1,0 +1,32 @@
+"""Downloads go the way the settings say."""
+
+from pathlib import Path
+
+import pytest
+from testinfra.host import Host
+
+from deeprig.settings import Rig
+from tasks.network_access import CERTIFICATE
+
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+
+
+def test_the_certificates_of_your_network_are_trusted(host: Host, rig: Rig) -> None:
+    if not rig.ca_certificates:
+        pytest.skip("Rig.ca_certificates names none")
+    trusted = "".join(host.file(BUNDLE).content_string.split())
+    for path in rig.ca_certificates:
+        for certificate in CERTIFICATE.findall(Path(path).read_text()):
+            assert "".join(certificate.split()) in trusted, f"{path} is not trusted"
+
+
+def test_pip_and_uv_trust_what_the_system_trusts(host: Host) -> None:
+    assert f"cert = {BUNDLE}" in host.file("/etc/pip.conf").content_string
+    assert "native-tls = true" in host.file("/etc/uv/uv.toml").content_string
+
+
+def test_apt_goes_through_the_proxy_of_the_settings(host: Host, rig: Rig) -> None:
+    if not (rig.apt_proxy or rig.proxy):
+        pytest.skip("Rig.apt_proxy and Rig.proxy name none")
+    found = host.check_output("apt-config dump --format '%%v%%n' Acquire::http::Proxy")
+    assert found == (rig.apt_proxy or rig.proxy)

@@ -1,0 +1,177 @@
+"""JupyterLab and TensorBoard answer, to the right person only, also when nobody is logged in."""
+
+import pytest
+from testinfra.host import Host
+
+from deeprig.settings import Notebook, Rig
+
+UNIT = "deeprig-notebook.service"
+TOOLS = "/opt/deeprig/notebook/bin"
+TOKEN = "~/.config/deeprig/notebook-token"
+HASH_FILE = "/etc/deeprig/notebook-password-hash"
+PORTS = ("port", "tensorboard_port")
+STATUS = (
+    "import sys, urllib.request as r, urllib.error as e\n"
+    "ask = r.Request(sys.argv[1], headers={'Authorization': 'token ' + sys.stdin.read().strip()})\n"
+    "try: print(r.build_opener(r.ProxyHandler({})).open(ask, timeout=20).status)\n"
+    "except e.HTTPError as error: print(error.code)\n"
+    "except OSError as error: print('no answer')"
+)
+COMPUTE = """
+import json, pathlib, sys, uuid
+import requests, websocket
+token = (pathlib.Path.home() / ".config/deeprig/notebook-token").read_text().strip()
+kernels, login = f"127.0.0.1:{sys.argv[1]}/api/kernels", {"Authorization": f"token {token}"}
+web = requests.Session()
+web.trust_env = False
+web.headers.update(login)
+made = web.post(f"http://{kernels}", json={"name": "deeprig-base"}, timeout=30).json()["id"]
+try:
+    channel = websocket.create_connection(
+        f"ws://{kernels}/{made}/channels", header=login, timeout=60, http_no_proxy=["*"]
+    )
+    content = {"code": sys.argv[2], "silent": False, "store_history": False, "allow_stdin": False}
+    header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "version": "5.3",
+              "username": "", "session": uuid.uuid4().hex, "date": ""}
+    channel.send(json.dumps({"header": header, "parent_header": {}, "metadata": {},
+                             "content": content, "channel": "shell", "buffers": []}))
+    while True:
+        message = json.loads(channel.recv())
+        if message["msg_type"] in ("stream", "error"):
+            print(message["content"].get("text", message["content"]))
+            break
+finally:
+    web.delete(f"http://{kernels}/{made}", timeout=30)
+"""
+
+
+@pytest.fixture
+def notebook(rig: Rig) -> Notebook:
+    if rig.notebook is None:
+        pytest.skip("this box serves no notebooks (notebook=None)")
+    return rig.notebook
+
+
+def status(host: Host, notebook: Notebook, url: str, *, token: str = f"cat {TOKEN}") -> str:
+    """The HTTP status that the work user gets; `token` is a command that prints one."""
+    with host.sudo(notebook.user):
+        return host.check_output(f"{token} | /usr/bin/python3 -c %s %s", STATUS, url)
+
+
+def as_user(host: Host, notebook: Notebook, command: str) -> str:
+    with host.sudo(notebook.user):
+        return host.check_output(f"XDG_RUNTIME_DIR=/run/user/$(id -u) {command}")
+
+
+def test_jupyter_answers_on_its_port(host: Host, notebook: Notebook) -> None:
+    assert status(host, notebook, f"http://127.0.0.1:{notebook.port}/api") == "200"
+
+
+def test_tensorboard_answers_on_its_port(host: Host, notebook: Notebook) -> None:
+    assert status(host, notebook, f"http://127.0.0.1:{notebook.tensorboard_port}/") == "200"
+
+
+def test_jupyter_refuses_a_wrong_token(host: Host, notebook: Notebook) -> None:
+    url = f"http://127.0.0.1:{notebook.port}/api/kernels"
+    assert status(host, notebook, url, token="echo wrong") == "403"
+    assert status(host, notebook, url, token="echo") == "403"
+    assert status(host, notebook, url) == "200"  # the control: the right one is let in
+
+
+@pytest.mark.parametrize("setting", PORTS)
+def test_it_listens_on_loopback_only(host: Host, notebook: Notebook, setting: str) -> None:
+    port = getattr(notebook, setting)
+    bound = host.check_output(f"ss -Hltn 'sport = :{port}' | awk '{{print $4}}'").split()
+    assert bound == [f"127.0.0.1:{port}"]
+
+
+@pytest.mark.parametrize("setting", PORTS)
+def test_the_boxs_own_address_does_not_answer(host: Host, notebook: Notebook, setting: str) -> None:
+    addresses = host.check_output("hostname -I").split()
+    if not addresses:
+        pytest.skip("the box has no address but loopback")
+    address = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
+    url = f"http://{address}:{getattr(notebook, setting)}/"
+    assert status(host, notebook, url, token="echo") == "no answer"
+
+
+def test_both_are_windows_of_one_tmux_session(host: Host, notebook: Notebook) -> None:
+    command = "tmux -L deeprig list-windows -t notebook -F '#W'"
+    windows = as_user(host, notebook, command).splitlines()
+    assert {"jupyter", "tensorboard"} <= set(windows)
+
+
+def test_they_run_now_and_at_boot_without_a_login(host: Host, notebook: Notebook) -> None:
+    assert as_user(host, notebook, f"systemctl --user is-active {UNIT}") == "active"
+    assert as_user(host, notebook, f"systemctl --user is-enabled {UNIT}") == "enabled"
+    assert host.file(f"/var/lib/systemd/linger/{notebook.user}").exists
+
+
+def test_one_kernel_out_of_memory_stops_no_other(host: Host, notebook: Notebook) -> None:
+    policy = as_user(host, notebook, f"systemctl --user show {UNIT} --property=OOMPolicy")
+    assert policy == "OOMPolicy=continue"
+    listed = host.check_output(f"ss -Hltn 'sport = :{notebook.port}'")
+    assert listed  # the control: Jupyter is there to be looked at
+    with host.sudo():
+        pid = host.check_output("pgrep -f bin/jupyter-lab | head -n 1")
+        assert f"/{UNIT}" in host.check_output("cat /proc/%s/cgroup", pid)
+
+
+def test_the_token_is_its_users_alone(host: Host, notebook: Notebook) -> None:
+    with host.sudo(notebook.user):
+        found = host.check_output(f"stat -c '%U %a %s' {TOKEN}")
+    assert found == f"{notebook.user} 600 64"
+
+
+def test_the_logs_are_their_users_alone(host: Host, notebook: Notebook) -> None:
+    with host.sudo(notebook.user):
+        logs = host.check_output("stat -c '%U %a' ~/.local/state/deeprig/*.log").splitlines()
+    assert len(logs) >= 2
+    assert set(logs) == {f"{notebook.user} 600"}
+
+
+def test_no_log_and_no_process_shows_the_token(host: Host, notebook: Notebook) -> None:
+    with host.sudo(notebook.user):
+        token = host.check_output(f"cat {TOKEN}")
+        log = host.check_output("cat ~/.local/state/deeprig/*.log")
+    with host.sudo():
+        running = host.check_output("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; true")
+    assert "Jupyter Server" in log and token not in log
+    assert "jupyter-lab" in running and token not in running
+
+
+def test_the_password_hash_is_its_users_alone(host: Host, notebook: Notebook) -> None:
+    if notebook.password_hash is None:
+        pytest.skip("this box has a token and no password (Notebook.password_hash)")
+    file = host.file(HASH_FILE)
+    assert (file.user, file.mode) == (notebook.user, 0o400)
+
+
+def test_a_kernel_computes(host: Host, notebook: Notebook) -> None:
+    with host.sudo(notebook.user):
+        answer = host.check_output(
+            f"{TOOLS}/python -c %s {notebook.port} %s", COMPUTE, "print(6 * 7)"
+        )
+    assert answer.strip() == "42"
+
+
+def test_a_kernel_sees_no_token_and_no_library_path(host: Host, notebook: Notebook) -> None:
+    code = "import os; print(sorted(os.environ))"
+    with host.sudo(notebook.user):
+        names = host.check_output(f"{TOOLS}/python -c %s {notebook.port} %s", COMPUTE, code)
+    assert "'PATH'" in names  # the control: they are the kernel's variables
+    assert "LD_LIBRARY_PATH" not in names
+    assert "TOKEN" not in names
+
+
+def test_they_run_with_the_present_settings(host: Host, notebook: Notebook) -> None:
+    with host.sudo():
+        assert host.check_output("/usr/local/lib/deeprig/notebook-server state") == "ok"
+
+
+@pytest.mark.parametrize("folder", ["notebooks", "runs"])
+def test_the_work_user_owns_the_folder(host: Host, notebook: Notebook, folder: str) -> None:
+    home = host.user(notebook.user).home
+    with host.sudo(notebook.user):
+        assert host.file(f"{home}/{folder}").is_directory
+        assert host.file(f"{home}/{folder}").user == notebook.user

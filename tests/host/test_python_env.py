@@ -1,0 +1,87 @@
+"""Root's tools cannot be changed by the work user; the work user's own environment computes."""
+
+import re
+
+import pytest
+from testinfra.host import Host
+
+from deeprig.settings import Python, Rig
+
+TOOLS = "/opt/deeprig/notebook"
+BASE = "~/envs/base/bin"
+
+
+@pytest.fixture
+def python(rig: Rig) -> Python:
+    if rig.python is None:
+        pytest.skip("this box leaves Python alone (python=None)")
+    return rig.python
+
+
+@pytest.fixture
+def user(rig: Rig, python: Python) -> str:
+    if rig.notebook is None:
+        pytest.skip("nobody has an environment on a box without notebooks (notebook=None)")
+    return rig.notebook.user
+
+
+def test_uv_runs_for_everybody(host: Host, python: Python) -> None:
+    assert host.check_output("/usr/local/bin/uv --version").startswith("uv ")
+
+
+def test_the_tools_are_roots_and_nobody_elses(host: Host, user: str) -> None:
+    with host.sudo():
+        assert host.file(f"{TOOLS}/bin/jupyter-lab").user == "root"  # the control: it is there
+        others = host.check_output(
+            "find /opt/deeprig -path /opt/deeprig/cache -prune -o "
+            "! -type l '(' ! -user root -o -perm /022 ')' -print | head"
+        )
+        assert host.file("/opt/deeprig/cache").mode == 0o700
+    assert others == ""
+
+
+def test_the_work_user_can_use_the_tools(host: Host, user: str) -> None:
+    with host.sudo(user):
+        host.check_output("%s/bin/python -c 'import jupyterlab, tensorboard'", TOOLS)
+
+
+def test_the_environment_has_the_packages_asked_for(host: Host, user: str, python: Python) -> None:
+    wanted = [re.split(r"[\[<>=!~]", package)[0] for package in python.packages]
+    with host.sudo(user):
+        listed = host.check_output(f"{BASE}/pip list --format=freeze").lower().splitlines()
+    missing = {name.lower() for name in wanted} - {line.split("==")[0] for line in listed}
+    assert not missing
+
+
+def test_numpy_multiplies_matrices(host: Host, user: str, python: Python) -> None:
+    if not any(package.startswith("numpy") for package in python.packages):
+        pytest.skip("Python.packages of this box has no numpy")
+    with host.sudo(user):
+        product = host.check_output(
+            f"{BASE}/python -c 'import numpy; print(numpy.full((2, 3), 2) @ numpy.ones(3))'"
+        )
+    assert product == "[6. 6.]"
+
+
+def test_pip_works_inside_the_environment(host: Host, user: str) -> None:
+    with host.sudo(user):
+        home = host.user(user).home
+        assert f"{home}/envs/base/" in host.check_output(f"{BASE}/pip --version")
+        assert "No broken requirements" in host.check_output(f"{BASE}/pip check")
+        host.check_output("test -w ~/envs/base/bin -a -O ~/envs/base/bin")
+
+
+def test_the_environment_has_the_python_asked_for(host: Host, user: str, python: Python) -> None:
+    version = "import sys; print('%d.%d' % sys.version_info[:2])"
+    wanted = python.python
+    if wanted == "system":
+        wanted = host.check_output("/usr/bin/python3 -c %s", version)
+    with host.sudo(user):
+        assert host.check_output(f"{BASE}/python -c %s", version) == wanted
+        assert host.check_output("%s/bin/python -c %s", TOOLS, version) == wanted
+
+
+def test_no_library_path_bends_what_programs_load(host: Host, user: str) -> None:
+    with host.sudo(user):
+        assert "PATH=" in host.check_output("bash -lc env")  # the control: it prints them
+        assert "LD_LIBRARY_PATH=" not in host.check_output("bash -lc env")

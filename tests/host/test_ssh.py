@@ -1,0 +1,102 @@
+"""Keys open the door, passwords do not, and tunnels go through it."""
+
+from typing import Any
+
+import paramiko
+import pytest
+from testinfra.host import Host
+
+from deeprig import connection
+from deeprig.settings import Rig
+
+POST_QUANTUM = (
+    "mlkem768x25519-sha256",
+    "sntrup761x25519-sha512",
+    "sntrup761x25519-sha512@openssh.com",
+)
+
+
+@pytest.fixture
+def sshd(host: Host) -> dict[str, str]:
+    """What sshd says its settings are, whatever its files say."""
+    with host.sudo():
+        lines = host.check_output("sshd -T").splitlines()
+    return dict(line.split(" ", 1) for line in lines if " " in line)
+
+
+def test_only_a_key_opens_the_door(host: Host, data: dict[str, Any]) -> None:
+    with connection.connect(data) as client:  # the control: the key does
+        transport = client.get_transport()
+        assert transport is not None
+        with connection.transport_factory(
+            __import__("socket").create_connection(transport.getpeername()[:2], timeout=10)
+        ) as stranger:
+            stranger.connect()
+            with pytest.raises(paramiko.BadAuthenticationType) as refused:
+                stranger.auth_none(str(data["ssh_user"]))
+    assert refused.value.allowed_types == ["publickey"]
+
+
+def test_a_password_login_is_off_for_everybody(sshd: dict[str, str]) -> None:
+    assert sshd["passwordauthentication"] == "no"
+    assert sshd["kbdinteractiveauthentication"] == "no"
+    assert sshd["pubkeyauthentication"] == "yes"  # the control: the other door is open
+
+
+def test_root_has_no_password_login(sshd: dict[str, str]) -> None:
+    assert sshd["permitrootlogin"] in ("no", "without-password", "prohibit-password")
+
+
+def test_sshd_listens_where_the_settings_say(host: Host, rig: Rig, data: dict[str, Any]) -> None:
+    port = rig.ssh.port or data["ssh_port"]
+    assert host.socket(f"tcp://0.0.0.0:{port}").is_listening
+
+
+def test_sshd_comes_back_after_a_reboot(host: Host) -> None:
+    assert host.service("ssh.socket").is_enabled or host.service("ssh").is_enabled
+
+
+def test_the_key_exchange_is_post_quantum_first(sshd: dict[str, str]) -> None:
+    assert sshd["kexalgorithms"].split(",")[0] in POST_QUANTUM
+
+
+def test_weak_algorithms_are_not_offered(sshd: dict[str, str]) -> None:
+    offered = ",".join(
+        sshd[name] for name in ("kexalgorithms", "ciphers", "macs", "hostkeyalgorithms")
+    )
+    weak = [
+        name for name in offered.split(",") if "sha1" in name or "nistp" in name or "cbc" in name
+    ]
+    assert weak == []
+
+
+def test_a_tunnel_to_any_port_goes_through(data: dict[str, Any]) -> None:
+    with connection.connect(data) as client:
+        transport = client.get_transport()
+        assert transport is not None
+        tunnel = transport.open_channel(
+            "direct-tcpip", ("127.0.0.1", int(data["ssh_port"])), ("127.0.0.1", 0), timeout=10
+        )
+        assert tunnel.recv(4) == b"SSH-"
+
+
+def test_agents_may_be_forwarded(sshd: dict[str, str]) -> None:
+    assert sshd["allowagentforwarding"] == "yes"
+
+
+def test_no_change_of_the_way_in_waits_for_its_proof(host: Host) -> None:
+    with host.sudo():
+        assert not host.file("/var/lib/deeprig/access/pending").exists
+    assert not host.service("deeprig-access-revert.timer").is_running
+
+
+def test_a_power_cut_in_a_change_would_be_undone_at_boot(host: Host) -> None:
+    assert host.service("deeprig-access-boot.service").is_enabled
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa"])
+def test_host_keys_are_private(host: Host, kind: str) -> None:
+    key = host.file(f"/etc/ssh/ssh_host_{kind}_key")
+    if not key.exists:
+        pytest.skip(f"the box has no {kind} host key")
+    assert (key.user, key.mode) == ("root", 0o600)

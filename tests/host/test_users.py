@@ -1,0 +1,98 @@
+"""Who gets in, and who gets to root."""
+
+from collections.abc import Callable
+from typing import Any
+
+import paramiko
+import pytest
+from testinfra.host import Host
+
+from deeprig.settings import DEPLOY_USER, Rig, User
+
+Login = Callable[..., paramiko.SSHClient]
+
+
+@pytest.fixture
+def deploy_user(data: dict[str, Any]) -> str:
+    if data.get("ssh_user") != DEPLOY_USER:
+        pytest.skip(f"the inventory logs in as {data.get('ssh_user')}, not as {DEPLOY_USER}")
+    return DEPLOY_USER
+
+
+@pytest.fixture
+def work_user(rig: Rig) -> str:
+    if rig.notebook is None:
+        pytest.skip("no work user is named (notebook=None)")
+    return rig.notebook.user
+
+
+def sudo_rights(host: Host, user: str) -> str:
+    with host.sudo():
+        return str(host.run("sudo -l -U %s", user).stdout)
+
+
+def test_the_deploy_user_logs_in_with_the_key(login: Login, deploy_user: str) -> None:
+    _, answer, _ = login().exec_command("id -un", timeout=30)
+    assert answer.read().decode().strip() == deploy_user
+
+
+@pytest.mark.remedy("run `deeprig bootstrap` for this box again")
+def test_the_deploy_user_needs_no_password_for_sudo(host: Host, deploy_user: str) -> None:
+    assert host.run("sudo -k -n true").rc == 0
+    assert "NOPASSWD: ALL" in sudo_rights(host, deploy_user)
+
+
+@pytest.mark.remedy("run `deeprig bootstrap` for this box again")
+def test_the_deploy_user_has_no_password(host: Host, deploy_user: str) -> None:
+    with host.sudo():
+        assert host.check_output("passwd -S %s", deploy_user).split()[1] == "L"
+
+
+def test_a_key_that_nobody_put_there_is_refused(login: Login, deploy_user: str) -> None:
+    assert login()  # the control: the right key gets in
+    with pytest.raises(paramiko.AuthenticationException):
+        login(user=deploy_user, key=paramiko.ECDSAKey.generate())
+
+
+@pytest.mark.remedy("take the NOPASSWD rule out of /etc/sudoers.d, or name another Notebook.user")
+def test_the_work_user_gets_to_root_by_no_sudo_without_a_password(
+    host: Host, work_user: str, deploy_user: str
+) -> None:
+    assert "NOPASSWD" in sudo_rights(host, deploy_user)  # the control: that is how it would look
+    assert "NOPASSWD" not in sudo_rights(host, work_user)
+
+
+@pytest.mark.remedy("run `sudo gpasswd -d USER docker` there, or name another Notebook.user")
+def test_the_work_user_is_not_in_group_docker(host: Host, work_user: str) -> None:
+    groups = host.user(work_user).groups
+    assert groups  # the control: the user is there
+    assert "docker" not in groups
+
+
+@pytest.mark.remedy("install the person's key for that user, or add User(...) to Rig.users")
+def test_the_work_user_can_log_in_with_a_key(host: Host, work_user: str) -> None:
+    home = host.user(work_user).home
+    with host.sudo():
+        assert host.file(f"{home}/.ssh/authorized_keys").size > 0
+
+
+def test_people_of_the_settings_are_there_and_others_gone(host: Host, rig: Rig) -> None:
+    if not rig.users:
+        pytest.skip("Rig.users names nobody")
+    found = {user.name: host.user(user.name).exists for user in rig.users}
+    assert found == {user.name: user.present for user in rig.users}
+
+
+def keys_of(host: Host, user: User) -> set[str]:
+    """The keys that let somebody in, without their comments."""
+    with host.sudo():
+        lines = host.file(f"{host.user(user.name).home}/.ssh/authorized_keys").content_string
+    return {" ".join(line.split()[:2]) for line in lines.splitlines() if line.strip()}
+
+
+def test_people_get_in_with_the_keys_of_the_settings(host: Host, rig: Rig) -> None:
+    people = [user for user in rig.users if user.present]
+    if not people:
+        pytest.skip("Rig.users names nobody who is to be there")
+    for user in people:
+        assert {" ".join(key.split()[:2]) for key in user.keys} <= keys_of(host, user)

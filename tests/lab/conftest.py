@@ -1,0 +1,78 @@
+"""Throwaway boxes for tests: made for a module, named after it, taken down at its end."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from deeprig import connection, inventories, runs
+from deeprig.settings import Rig
+from lab import boxes
+
+ROOT = Path(__file__).parents[2]
+PYINFRA = str(Path(sys.executable).with_name("pyinfra"))
+DEEPRIG = str(Path(sys.executable).with_name("deeprig"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--os", default="debian-13", help="the system of the boxes")
+
+
+@pytest.fixture(scope="module")
+def box(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
+    """A bootstrapped box that nothing was deployed to; KEEP=1 leaves it up to be looked at."""
+    system = str(request.config.getoption("--os"))
+    name = request.module.__name__.rsplit("test_", 1)[-1].replace("_", "-")[:12]
+    name = f"t-{name}-{system.split('-')[0][0]}{system.split('-')[1][:2]}"
+    if name in [old.name for old in boxes.every()]:
+        boxes.down(name)  # what a test run that was cut off left behind
+    made = boxes.up(name, os=system)
+    yield made
+    if not os.environ.get("KEEP"):
+        boxes.down(name)
+
+
+def host_data(box: boxes.Box) -> dict[str, object]:
+    """The box as its inventory file has it now; read anew, since a proved port moves the door."""
+    [(_, data)] = inventories.load(box.inventory)
+    return data
+
+
+@pytest.fixture
+def login(box: boxes.Box) -> Iterator[Callable[..., str]]:
+    """Run a command on the box as the deploy user, through a login of its own."""
+
+    def run(command: str, *, port: int | None = None, check: bool = True) -> str:
+        client = connection.connect(host_data(box), port=port)
+        try:
+            return shell(client, command, check=check)
+        finally:
+            client.close()
+
+    yield run
+
+
+def shell(client: paramiko.SSHClient, command: str, *, check: bool = True) -> str:
+    """What a command prints; an AssertionError with its errors where it fails."""
+    _, output, errors = client.exec_command(command, timeout=120)
+    text = output.read().decode()
+    status = output.channel.recv_exit_status()
+    assert status == 0 or not check, f"{command} ended with {status}: {errors.read().decode()}"
+    return text
+
+
+def deploy(box: boxes.Box) -> subprocess.CompletedProcess[str]:
+    """`pyinfra -y <inventory> deploy.py`, as a user runs it."""
+    return subprocess.run(
+        [PYINFRA, "-y", str(box.inventory), "deploy.py"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200,
+    )  # fmt: skip
+
+
+def run_on(box: boxes.Box, build: Callable[[Rig], None], *, dry: bool = False) -> runs.Report:
+    """One run of `build` through pyinfra's API."""
+    return runs.run(box.name, host_data(box), build, dry=dry)

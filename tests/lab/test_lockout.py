@@ -1,0 +1,152 @@
+"""Whatever breaks the way in, the box opens the old door again by itself."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from deeprig.errors import DeeprigError
+from deeprig.settings import Firewall, Rig, Ssh
+from deeprig.survey import Survey
+from lab import boxes
+from tasks import access, base, ssh
+from tests.lab.conftest import run_on
+
+pytestmark = pytest.mark.lab
+
+Login = Callable[..., str]
+ALARM_SECONDS = 120
+
+
+def usual(rig: Rig) -> None:
+    survey = base.survey(rig=rig)
+    assert survey is not None
+    access.change(survey=survey, ssh_settings=Ssh(), firewall_settings=Firewall())
+
+
+def broken(
+    sshd: str = "", rules: dict[str, str] | None = None, port: int = 22
+) -> Callable[[Rig], None]:
+    """The usual way in with something in it that shuts us out."""
+
+    def build(rig: Rig) -> None:
+        survey = base.survey(rig=rig)
+        assert survey is not None
+        files = ssh.files(Ssh(), survey=survey)
+        files[ssh.DROP_IN] = f"{sshd}\n{files[ssh.DROP_IN]}"
+        allowed = {"ssh 22/tcp": "ufw allow 22/tcp comment 'deeprig ssh 22/tcp'"}
+        access.prove_or_take_back(
+            name="Break the way in",
+            files=files,
+            rules={**allowed, **(rules or {})},
+            port=port,
+            old_port=22,
+        )
+
+    return build
+
+
+@pytest.fixture(scope="module", autouse=True)
+def usual_way_in(box: boxes.Box) -> None:
+    report = run_on(box, usual)
+    assert report.error is None, report.steps
+
+
+@pytest.fixture
+def before_and_after(login: Login) -> Iterator[None]:
+    """The old door is open before, and its settings are the same afterwards."""
+    look = (
+        "sudo sh -c 'cat /etc/ssh/sshd_config.d/*; ufw show added; ufw status; "
+        "ss -ltnH sport = 22; ls /var/lib/deeprig/access; "
+        "systemctl is-active deeprig-access-revert.timer'"
+    )
+    before = login(look, check=False)
+    assert "Status: active" in before
+    assert "pending" not in before
+    yield
+    assert login(look, check=False) == before
+
+
+@pytest.mark.usefixtures("before_and_after")
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(broken("AllowUsers nobody"), id="nobody-may-log-in"),
+        pytest.param(broken("ListenAddress 127.0.0.1"), id="listens-on-loopback-only"),
+        pytest.param(broken("ForceCommand /bin/false"), id="logins-run-nothing"),
+        pytest.param(broken("Port 2222", port=2222), id="moved-behind-a-closed-firewall"),
+        pytest.param(
+            broken(rules={"no": "ufw insert 1 deny from 198.18.86.0/24 comment 'deeprig no'"}),
+            id="firewall-shuts-us-out",
+        ),
+    ],
+)
+def test_a_way_in_that_nobody_can_use_is_taken_back(
+    box: boxes.Box, login: Login, change: Callable[[Rig], None]
+) -> None:
+    started = time.monotonic()
+    report = run_on(box, change)
+    assert report.error is not None
+    assert "Break the way in" in report.error
+    assert time.monotonic() - started < ALARM_SECONDS
+    assert login("echo in").strip() == "in"
+
+
+@pytest.mark.usefixtures("before_and_after")
+def test_settings_that_sshd_refuses_never_reach_it(box: boxes.Box) -> None:
+    report = run_on(box, broken("NoSuchKeyword yes"))
+    assert report.error is not None
+    assert "NoSuchKeyword" in report.steps[-1].output
+
+
+@pytest.mark.usefixtures("before_and_after")
+def test_the_box_takes_it_back_when_the_control_machine_is_gone(
+    box: boxes.Box, login: Login
+) -> None:
+    break_and_leave(login)
+    started = time.monotonic()
+    with pytest.raises(DeeprigError):  # the control: the door really is shut
+        login("true")
+    while time.monotonic() - started < ALARM_SECONDS:
+        time.sleep(5)
+        try:
+            login("true")
+        except DeeprigError:
+            continue
+        return
+    pytest.fail(f"no login {ALARM_SECONDS} s after a change that nobody proved")
+
+
+@pytest.mark.usefixtures("before_and_after")
+def test_the_box_takes_it_back_after_a_power_cut_before_the_proof(
+    box: boxes.Box, login: Login
+) -> None:
+    break_and_leave(login)
+    boxes.cut(box.name)
+    assert login("echo in").strip() == "in"
+
+
+def test_a_new_port_is_proved_and_the_old_one_closed(box: boxes.Box, login: Login) -> None:
+    def move(port: int | None) -> Callable[[Rig], None]:
+        def build(rig: Rig) -> None:
+            survey: Survey | None = base.survey(rig=rig)
+            assert survey is not None
+            access.change(survey=survey, ssh_settings=Ssh(port=port), firewall_settings=Firewall())
+
+        return build
+
+    report = run_on(box, move(2222))
+    assert report.error is None
+    assert login("echo in", port=2222).strip() == "in"
+    with pytest.raises(DeeprigError, match="does not answer"):
+        login("echo in", port=22)
+    assert "22/tcp" not in login("sudo ufw show added", port=2222).replace("2222/tcp", "")
+
+
+def break_and_leave(login: Login) -> None:
+    """Change the way in as deeprig does, so that nobody gets in, and vanish before the proof."""
+    guard = access.GUARD
+    login(
+        f'sudo sh -c \'{guard} begin && sed -i "1i AllowUsers nobody" {ssh.DROP_IN} '
+        f"&& echo true | {guard} apply'"
+    )

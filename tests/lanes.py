@@ -1,0 +1,61 @@
+"""The lanes of the test suite: `python -m tests.lanes quick`, or any of their names.
+
+Prints what each lane takes and how long; a lane that ran no test fails.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-ra", "--durations=5"]
+# pytest's exit status where it collected nothing: a lane that ran nothing has failed.
+
+LANES: dict[str, list[list[str]]] = {
+    "lint": [
+        [str(BIN / "ruff"), "check", "."],
+        [str(BIN / "ruff"), "format", "--check", "."],
+    ],
+    "types": [[str(BIN / "mypy")], [str(BIN / "mypy"), "deploy.py", "inventory.py"]],
+    "unit": [[*PYTEST, "tests/unit"]],
+    "debian-13": [[*PYTEST, "tests/lab/test_main_job.py", "--os", "debian-13"]],
+    "ubuntu-like": [[*PYTEST, "tests/lab/test_main_job.py", "--os", "ubuntu-like"]],
+    "debian-12": [[*PYTEST, "tests/lab/test_main_job.py", "--os", "debian-12"]],
+    "machines": [[*PYTEST, "tests/lab/test_lab_machines.py"]],
+    "bootstrap": [[*PYTEST, "tests/lab/test_bootstrap.py"]],
+    "lockout": [[*PYTEST, "tests/lab/test_lockout.py"]],
+    "notebook": [[*PYTEST, "tests/lab/test_notebook.py"]],
+    "mutation": [[*PYTEST, "tests/lab/test_mutation.py"]],
+    "bad-input": [[*PYTEST, "tests/lab/test_bad_input.py"]],
+    "ssh": [[*PYTEST, "tests/lab/test_ssh.py"]],
+}
+QUICK = ["lint", "types", "unit", "bad-input", "debian-13", "ubuntu-like"]
+
+
+def main(names: list[str]) -> int:
+    """Run the named lanes; 0 if all passed, 1 if one failed, 2 for a name that is no lane."""
+    wanted = [lane for name in names for lane in (QUICK if name == "quick" else [name])]
+    unknown = [name for name in wanted if name not in LANES]
+    if not wanted or unknown:
+        print(f"Lanes: {', '.join(LANES)}; quick is {', '.join(QUICK)}.")
+        return 2
+    results = [(name, *_run(name)) for name in wanted]
+    print("\nLane          result   seconds")
+    for name, passed, seconds in results:
+        print(f"{name:13} {'passed' if passed else 'FAILED':7} {seconds:8.0f}")
+    return 0 if all(passed for _, passed, _ in results) else 1
+
+
+def _run(name: str) -> tuple[bool, float]:
+    print(f"\n=== {name}", flush=True)
+    started = time.monotonic()
+    passed = all(
+        subprocess.run(command, cwd=ROOT, check=False).returncode == 0 for command in LANES[name]
+    )
+    return passed, time.monotonic() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

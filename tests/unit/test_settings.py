@@ -1,0 +1,1 @@
+"""What a setting refuses, and in which words."""
