@@ -42,19 +42,16 @@ def run(
     Raises DeeprigError where the checks themselves cannot be loaded.
     """
     collector = Collector(progress)
-    options = [
-        "--tb=short",
-        "-p",
-        "no:cacheprovider",
-        "-c",
-        str(ROOT / "pyproject.toml"),
-        "--rootdir",
-        str(ROOT),
-    ]
+    # fmt: off
+    options = ["--tb=no", "-p", "no:cacheprovider",
+               "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+    # fmt: on
     chosen = ["--inventory", str(inventory), "--tier", tier, *(f"--limit={name}" for name in limit)]
-    pytest.main([*options, str(CHECKS), *chosen], plugins=[collector])
+    ended = pytest.main([*options, str(CHECKS), *chosen], plugins=[collector])
     if collector.broken:
         raise DeeprigError(f"the checks cannot be loaded: {collector.broken[0]}")
+    if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise DeeprigError(f"the checks stopped before their end ({ended!r}); run them again.")
     return collector.checks
 
 

@@ -1,10 +1,12 @@
 """SSH to a box: host keys always checked, packets sent at once, a dead link given up."""
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import paramiko
+from paramiko.ssh_exception import NoValidConnectionsError
 
 from deeprig import known_hosts as pinned
 from deeprig.errors import DeeprigError
@@ -33,12 +35,41 @@ def _options() -> list[SocketOption]:
     return [*found, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 
 
-def transport_factory(sock: Any, **options: Any) -> paramiko.Transport:
+class Transport(paramiko.Transport):
+    """Says what to do where pyinfra would only say what went wrong."""
+
+    hostname = "HOST"
+
+    def auth_publickey(self, *args: Any, **options: Any) -> list[str]:
+        try:
+            return super().auth_publickey(*args, **options)
+        except paramiko.AuthenticationException:
+            raise paramiko.AuthenticationException(
+                f"this key does not open it; run `deeprig bootstrap {self.hostname}`"
+            ) from None
+
+
+def transport_factory(sock: Any, **options: Any) -> Transport:
     """A paramiko transport that sends at once and gives up on a dead link."""
     if hasattr(sock, "setsockopt"):  # the channel of a jump host is no socket
         for level, name, value in _options():
             sock.setsockopt(level, name, value)
-    return paramiko.Transport(sock, **options)
+    return Transport(sock, **options)
+
+
+def _factory(hostname: str, port: int, known_hosts: Path) -> Callable[..., Transport]:
+    """transport_factory for one box, refusing a door that was never pinned."""
+
+    def make(sock: Any, **options: Any) -> Transport:
+        if not pinned.keys_of(known_hosts, hostname, port):
+            raise paramiko.SSHException(
+                f"no host key of it is in {known_hosts}; run `deeprig bootstrap {hostname}`"
+            )
+        transport = transport_factory(sock, **options)
+        transport.hostname = hostname
+        return transport
+
+    return make
 
 
 def data(
@@ -56,15 +87,16 @@ def data(
     port to dial: the wanted one if it has been proved, until then the one from before.
     """
     proved = new_port is not None and pinned.find(known_hosts, hostname, new_port) is not None
+    door = new_port if new_port and proved else port
     return {
         "ssh_hostname": hostname,
         "ssh_user": user,
-        "ssh_port": new_port if proved else port,
+        "ssh_port": door,
         "bootstrap_port": port,  # where it listens again once it has been reinstalled
-        "ssh_key": str(key) if key else None,
+        **({"ssh_key": str(key)} if key else {}),
         "ssh_known_hosts_file": str(known_hosts),
         "ssh_strict_host_key_checking": "yes",
-        "ssh_paramiko_connect_kwargs": {"transport_factory": transport_factory},
+        "ssh_paramiko_connect_kwargs": {"transport_factory": _factory(hostname, door, known_hosts)},
     }
 
 
@@ -118,6 +150,8 @@ def _why_not(error: Exception, hostname: str, port: int, user: str | None) -> st
         )
     if isinstance(error, paramiko.AuthenticationException):
         return f"{where} does not let {user} in with this key; run `deeprig bootstrap {hostname}`."
+    if isinstance(error, NoValidConnectionsError):  # one error for each address of the name
+        error = next(iter(error.errors.values()))
     return f"{where} does not answer ({error or type(error).__name__}); is it on, is the cable in?"
 
 

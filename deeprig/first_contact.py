@@ -55,7 +55,7 @@ def bootstrap(
     )
     outcome = _contact(
         target,
-        key=asked.key((key or Path(data.get("ssh_key") or USUAL)).expanduser()),
+        key=asked.key((key or Path(data.get("ssh_key") or USUAL)).expanduser().absolute()),
         pins=known_hosts or Path(data.get("ssh_known_hosts_file") or "known_hosts"),
         answers=asked,
     )

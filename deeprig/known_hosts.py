@@ -81,7 +81,7 @@ def _is_of(name: str, hostname: str) -> bool:
 def _key(path: Path, number: int, text: str) -> paramiko.PKey:
     try:
         entry = HostKeyEntry.from_line(text)
-    except InvalidHostKey:
+    except (InvalidHostKey, paramiko.SSHException, ValueError, UnicodeError):
         entry = None
     if entry is None or entry.key is None:
         raise DeeprigError(

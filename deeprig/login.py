@@ -1,5 +1,6 @@
 """The very first login on a box: its host key looked at, then a key or a password tried."""
 
+import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import paramiko
 from deeprig import connection
 from deeprig.errors import DeeprigError
 
+NO_WAY_THERE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
 # A person may be typing meanwhile; sshd itself hangs up after two minutes (LoginGraceTime).
 Password = str | Callable[[], str] | None
 
@@ -114,7 +116,7 @@ def _unreachable(target: Target, error: Exception) -> str:
         return f"{target.hostname} is no name that resolves here; check it, or give the address."
     if isinstance(error, ConnectionRefusedError):
         return f"{target} refuses connections; is sshd installed there, is the port right (--port)?"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError) or getattr(error, "errno", 0) in NO_WAY_THERE:
         return f"{target} does not answer; is it on, is the cable in, is the address right?"
     return (
         f"{target} hung up ({error or type(error).__name__}); if a few logins failed before, sshd "

@@ -49,7 +49,9 @@ def _sentence(part: str, error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error" and not first["loc"]:
         return f"{message}."
-    return f"{name} is {first['input']!r}; {message[0].lower()}{message[1:]}."
+    secret = "password" in name  # somebody may have put the password itself there
+    value = "no such line" if secret else repr(first["input"])
+    return f"{name} is {value}; {message[0].lower()}{message[1:]}."
 
 
 def _matching(pattern: str, example: str) -> AfterValidator:

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deeprig.errors import DeeprigError
 from lab import container, guest, images, inventory_file, network, paths, shell
+from lab.errors import fail
 from lab.recipes import RECIPES
 
 INSTALLERS_USER = "ai"
@@ -94,7 +94,7 @@ def silent(step: str) -> None:
 def check_name(name: str) -> str:
     """The name. Raises DeeprigError where it would be no host name."""
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?", name):
-        raise DeeprigError(
+        fail(
             f"{name!r} is no name for a box; take lowercase letters, digits and dashes, "
             "a letter first, 32 at most, such as rig-1."
         )
@@ -112,7 +112,7 @@ def get(name: str) -> Box:
     boxes = {box.name: box for box in every()}
     if name not in boxes:
         there = f"there are: {', '.join(boxes)}" if boxes else "there is none"
-        raise DeeprigError(f"no box is named {name!r}; {there}. `deeprig lab up {name}` makes it.")
+        fail(f"no box is named {name!r}; {there}. `deeprig lab up {name}` makes it.")
     return boxes[name]
 
 
@@ -137,7 +137,7 @@ def reboot(name: str, *, say: Say = silent) -> Box:
     """The box after a reboot of its own, SSH answering. Raises DeeprigError where it is off."""
     box = get(name)
     if not box.running:
-        raise DeeprigError(f"{name} is off; `deeprig lab up {name}` starts it.")
+        fail(f"{name} is off; `deeprig lab up {name}` starts it.")
     before = container.boot_id(name)
     say("reboot; waiting for SSH")
     container.ask_to_reboot(name)
@@ -204,9 +204,7 @@ def _reserve(name: str, *, os: str | None, bare: bool, say: Say) -> Box:
     there = {box.name: box for box in every()}.get(name)
     os = os or (there.os if there else DEFAULT_OS)
     if there and there.os != os:
-        raise DeeprigError(
-            f"{name} is there with {there.os}; `deeprig lab down {name}` first, or another name."
-        )
+        fail(f"{name} is there with {there.os}; `deeprig lab down {name}` first, or another name.")
     image = there.image if there else str(images.ensure(os, say))
     with paths.shared():
         box = there or Box(
@@ -218,8 +216,8 @@ def _reserve(name: str, *, os: str | None, bare: bool, say: Say) -> Box:
             password="".join(secrets.choice(string.ascii_letters) for _ in range(16)),
             image=image,
         )
-        box.save()
         network.ensure()
+        box.save()
     return box
 
 

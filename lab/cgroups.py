@@ -2,9 +2,10 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from deeprig.errors import DeeprigError
+from lab.errors import fail
 
 LAB = "deeprig-lab"
 
@@ -14,7 +15,7 @@ def group(*parts: str) -> Path:
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     found = [mount[1] for mount in mounts if mount[2] == "cgroup2"]
     if not found:
-        raise DeeprigError("no cgroup2 is mounted here; the lab needs one: use a newer Linux.")
+        fail("no cgroup2 is mounted here; the lab needs one: use a newer Linux.")
     return Path(found[-1], LAB, *parts)
 
 
@@ -44,11 +45,9 @@ def alive(*parts: str) -> bool:
 def pids(*parts: str) -> list[int]:
     """Every process in the group and below it, by its id on this machine."""
     found: list[int] = []
-    for procs in group(*parts).rglob("cgroup.procs"):
-        try:
-            found += map(int, procs.read_text().split())
-        except OSError:  # the group went away while we looked
-            continue
+    for folder, _, _ in os.walk(group(*parts)):
+        with suppress(OSError):  # a group may go away while we look
+            found += map(int, Path(folder, "cgroup.procs").read_text().split())
     return found
 
 
@@ -61,7 +60,7 @@ def kill(*parts: str) -> None:
     patience = time.monotonic() + 20
     while alive(*parts):
         if time.monotonic() > patience:
-            raise DeeprigError(f"{place} still has processes {pids(*parts)} after SIGKILL.")
+            fail(f"{place} still has processes {pids(*parts)} after SIGKILL.")
         time.sleep(0.01)
     remove(*parts)
 

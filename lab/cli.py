@@ -5,12 +5,11 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import click
 
-from deeprig.errors import DeeprigError
 from lab import boxes, requirements, root
+from lab.errors import fail
 from lab.recipes import RECIPES
 
 
@@ -22,17 +21,6 @@ def stopwatch() -> Callable[[str], None]:
         print(f"[{time.monotonic() - started:5.1f} s] {step}", file=sys.stderr, flush=True)
 
     return say
-
-
-class Verbs(click.Group):
-    """A group whose verbs end in one line and exit 2 where they could not do their work."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except DeeprigError as error:
-            print(error, file=sys.stderr)
-            ctx.exit(2)
 
 
 def show(box: boxes.Box, *, as_json: bool) -> None:
@@ -48,7 +36,7 @@ def show(box: boxes.Box, *, as_json: bool) -> None:
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on one line.")
 
 
-@click.group(cls=Verbs)
+@click.group()
 def lab() -> None:
     """Throwaway machines, real enough to believe."""
 
@@ -63,7 +51,7 @@ def lab() -> None:
 def up(name: str, kind: str, system: str | None, bare: bool, as_json: bool) -> None:
     """Make the box NAME, or start it if it is off, and show it."""
     if kind == "vm":
-        raise DeeprigError("there are no VMs yet; use --kind container.")
+        fail("there are no VMs yet; use --kind container.")
     say = stopwatch()
     requirements.install(say)
     show(boxes.up(name, os=system, bare=bare, say=say), as_json=as_json)
@@ -130,8 +118,3 @@ def cut(name: str, off: bool, as_json: bool) -> None:
 def reinstall(name: str, bootstrap: bool, as_json: bool) -> None:
     """A fresh system disk and new host keys for NAME; address and data disk stay."""
     show(boxes.reinstall(name, bootstrap=bootstrap, say=stopwatch()), as_json=as_json)
-
-
-def main() -> None:
-    """`python -m lab VERB`."""
-    lab(prog_name="deeprig lab")

@@ -9,8 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from deeprig.errors import DeeprigError
 from lab import cgroups
+from lab.errors import fail
 
 # 127.0.0.1 and ::1 as /proc/net/tcp and tcp6 write them.
 LOOPBACK = ("0100007F", "00000000000000000000000001000000")
@@ -54,23 +54,18 @@ def ask_to_reboot(name: str) -> None:
 
 def host_pid(name: str, guest_pid: int) -> int:
     """This machine's id of the process that has `guest_pid` in the box."""
-    for pid in cgroups.pids(name, "machine"):
-        try:
-            status = Path(f"/proc/{pid}/status").read_text()
-        except FileNotFoundError:
-            continue
-        ids = status.partition("NSpid:")[2].partition("\n")[0].split()
-        if len(ids) > 1 and int(ids[-1]) == guest_pid:
-            return pid
-    raise DeeprigError(f"box {name} has no process {guest_pid}.")
+    found = _find(name, guest_pid)
+    if found is None:
+        fail(f"box {name} has no process {guest_pid}.")
+    return found
 
 
 def boot_id(name: str) -> str:
     """Another one after each boot; empty while there is no system to ask."""
-    try:
-        return _read(name, "proc/sys/kernel/random/boot_id")
-    except (DeeprigError, OSError):
-        return ""
+    init = _find(name, 1)
+    with suppress(OSError):
+        return Path(f"/proc/{init}/root/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
 
 
 def wait_for_login(name: str, address: str, *, not_boot: str = "", seconds: float = 60) -> None:
@@ -83,22 +78,37 @@ def wait_for_login(name: str, address: str, *, not_boot: str = "", seconds: floa
     while time.monotonic() < patience:
         started = started or running(name)
         if started and not running(name):
-            raise DeeprigError(f"box {name} went off while it booted; its console.log says why.")
+            fail(f"box {name} went off while it booted; its console.log says why.")
         if boot_id(name) not in ("", not_boot) and _lets_users_in(name, address):
             return
         time.sleep(0.05)
-    raise DeeprigError(f"box {name} does not answer SSH at {address} after {seconds:.0f} s.")
+    fail(f"box {name} does not answer SSH at {address} after {seconds:.0f} s.")
+
+
+def answers(address: str, port: int) -> bool:
+    """Whether a port shows SSH's greeting."""
+    with suppress(OSError), socket.create_connection((address, port), timeout=1) as door:
+        return door.recv(4) == b"SSH-"
+    return False
+
+
+def _find(name: str, guest_pid: int) -> int | None:
+    for pid in cgroups.pids(name, "machine"):
+        with suppress(OSError):  # it may end while we look
+            status = Path(f"/proc/{pid}/status").read_text()
+            ids = status.partition("NSpid:")[2].partition("\n")[0].split()
+            if len(ids) > 1 and int(ids[-1]) == guest_pid:
+                return pid
+    return None
 
 
 def _lets_users_in(name: str, address: str) -> bool:
     """Whether systemd allows logins already, and some port shows SSH's greeting."""
-    try:
-        process = Path(f"/proc/{host_pid(name, 1)}")
-        if (process / "root/run/nologin").exists():
-            return False
-        return any(_greets(address, port) for port in _open_ports(process))
-    except (DeeprigError, OSError):
-        return False
+    process = Path(f"/proc/{_find(name, 1)}")
+    with suppress(OSError):
+        if not (process / "root/run/nologin").exists():
+            return any(answers(address, port) for port in _open_ports(process))
+    return False
 
 
 def _open_ports(process: Path) -> list[int]:
@@ -110,13 +120,3 @@ def _open_ports(process: Path) -> list[int]:
     ]
     doors = [row[1].split(":") for row in rows if row[3] == "0A"]
     return sorted({int(port, 16) for address, port in doors if address not in LOOPBACK})
-
-
-def _greets(address: str, port: int) -> bool:
-    with suppress(OSError), socket.create_connection((address, port), timeout=1) as door:
-        return door.recv(4) == b"SSH-"
-    return False
-
-
-def _read(name: str, path: str) -> str:
-    return Path(f"/proc/{host_pid(name, 1)}/root", path).read_text().strip()

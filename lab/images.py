@@ -8,8 +8,8 @@ from collections.abc import Callable
 from os import utime
 from pathlib import Path
 
-from deeprig.errors import DeeprigError
 from lab import paths
+from lab.errors import fail
 from lab.recipes import DRESSINGS, KEYS, RECIPES, Recipe
 
 
@@ -33,6 +33,19 @@ def discard_unused(in_use: set[Path], *, days: float = 14) -> None:
     for image in paths.images().glob("[!.]*"):
         if image not in in_use and image.stat().st_mtime < limit:
             shutil.rmtree(image)
+
+
+def explain(os: str, output: list[str]) -> str:
+    """One line for what apt and mmdebstrap said in many."""
+    text = "\n".join(output)
+    unreachable = re.search(r"(?:Err:\d+|Failed to fetch) \w+://([^/\s]+)", text)
+    if unreachable:
+        return (
+            f"the base system of {os} cannot be built: no way to {unreachable[1]} from here; "
+            "use --os ubuntu-like or debian-13, or a machine that reaches it."
+        )
+    errors = [line for line in output if line.startswith("E: ")] or output[-1:] or ["no output"]
+    return f"the base system of {os} cannot be built: mmdebstrap says {errors[0]!r}."
 
 
 def _build(os: str, recipe: Recipe, image: Path, say: Callable[[str], None]) -> None:
@@ -69,17 +82,4 @@ def _mmdebstrap(os: str, recipe: Recipe, target: Path, say: Callable[[str], None
             if line.startswith("I: "):
                 say(f"{os}: {line[3:].rstrip()}")
     if mmdebstrap.returncode:
-        raise DeeprigError(_why(os, output))
-
-
-def _why(os: str, output: list[str]) -> str:
-    """One line for what apt and mmdebstrap said in many."""
-    text = "\n".join(output)
-    unreachable = re.search(r"(?:Err:\d+|Failed to fetch) \w+://([^/\s]+)", text)
-    if unreachable:
-        return (
-            f"the base system of {os} cannot be built: no way to {unreachable[1]} from here; "
-            "use --os ubuntu-like or debian-13, or a machine that reaches it."
-        )
-    errors = [line for line in output if line.startswith("E: ")] or output[-1:] or ["no output"]
-    return f"the base system of {os} cannot be built: mmdebstrap says {errors[0]!r}."
+        fail(explain(os, output))

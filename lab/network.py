@@ -11,8 +11,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from deeprig.errors import DeeprigError
 from lab import cgroups, paths, shell
+from lab.errors import fail
 
 # 198.18.0.0/15 is for tests (RFC 2544): no home, office or cloud network uses it.
 SUBNET = "198.18.86"
@@ -25,6 +25,7 @@ FIRST_BOX, LAST_BOX = 10, 199
 ROUTER = "deeprig-lab"
 BRIDGE = "boxes"
 ROUTER_FILE = Path("/run/netns", ROUTER)
+OWNER = Path("/run/deeprig-lab")  # a link to the folder of the lab that made the network
 UPLINK_GROUP = "_uplink"  # no box can be named so
 NAT = """
 table ip deeprig_lab {
@@ -41,9 +42,7 @@ def free_address(taken: set[str]) -> str:
     for last in range(FIRST_BOX, LAST_BOX + 1):
         if (address := f"{SUBNET}.{last}") not in taken:
             return address
-    raise DeeprigError(
-        f"all {len(taken)} addresses of the lab are taken; take a box down: `deeprig lab list`."
-    )
+    fail(f"all {len(taken)} addresses of the lab are taken; take a box down: `deeprig lab list`.")
 
 
 def port(address: str) -> str:
@@ -52,7 +51,11 @@ def port(address: str) -> str:
 
 
 def ensure() -> None:
-    """Make of the router what is missing; call it with `paths.shared()` held."""
+    """Make of the router what is missing; call it with `paths.shared()` held.
+
+    Raises DeeprigError where another user's lab, which has the same names, is on this machine.
+    """
+    _claim()
     if not _whole():
         remove()
         _make_router()
@@ -71,6 +74,7 @@ def remove() -> None:
     if netns.is_dir() and not any(netns.iterdir()):  # `ip netns add` made it and mounted it
         shell.succeeds("umount", str(netns))
         netns.rmdir()
+    OWNER.unlink(missing_ok=True)
     if cgroups.group().is_dir():
         cgroups.remove()
 
@@ -94,6 +98,14 @@ def unplug(address: str) -> None:
 def plug(address: str) -> None:
     """Put the cable back."""
     shell.run("ip", "-n", ROUTER, "link", "set", port(address), "up")
+
+
+def _claim() -> None:
+    owner = OWNER.readlink() if OWNER.is_symlink() else paths.state()
+    if owner != paths.state() and any(owner.glob("[!.]*/state.json")):
+        fail(f"the lab in {owner} has boxes; take them down first: one lab at a time.")
+    OWNER.unlink(missing_ok=True)
+    OWNER.symlink_to(paths.state())
 
 
 def _whole() -> bool:
@@ -141,4 +153,4 @@ def _start_uplink() -> None:
     os.close(writing)
     with os.fdopen(reading) as ready:
         if ready.read() != "1":
-            raise DeeprigError(f"slirp4netns did not start; {log.name} says why.")
+            fail(f"slirp4netns did not start; {log.name} says why.")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeprig.errors import DeeprigError
+from lab.errors import fail
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def install(say: Callable[[str], None]) -> None:
         return
     names = [package.name for package in wanted]
     if not shutil.which("apt-get"):
-        raise DeeprigError(f"the lab needs {', '.join(names)}; {_by_hand(names)}.")
+        fail(f"the lab needs {', '.join(names)}; {_by_hand(names)}.")
     for package in wanted:
         say(f"installing {package.name}: it {package.why}")
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
@@ -64,7 +64,7 @@ def install(say: Callable[[str], None]) -> None:
         )
         if apt.returncode:
             complaint = (apt.stderr.strip() or "it said nothing").splitlines()[-1]
-            raise DeeprigError(
+            fail(
                 f"apt-get {step[0]} failed: {complaint}; "
                 f"then run `sudo apt-get install {' '.join(names)}`."
             )

@@ -8,8 +8,8 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from deeprig.errors import DeeprigError
 from lab import paths
+from lab.errors import fail
 
 # What makes root find the same files, and leads it to the same archives.
 KEPT = ("HOME", "PATH", "XDG_CACHE_HOME", "XDG_STATE_HOME", "http_proxy", "https_proxy", "no_proxy")
@@ -33,13 +33,11 @@ def needed(verb: Callable[P, R]) -> Callable[P, R]:
 def become() -> None:
     """Go on as root. Raises DeeprigError where there is no sudo, or this is no Linux."""
     if sys.platform != "linux":
-        raise DeeprigError(
-            "the lab needs Linux: run it there, or name a throwaway machine instead."
-        )
+        fail("the lab needs Linux: run it there, or name a throwaway machine instead.")
     if os.geteuid() == 0:
         return
     if not shutil.which("sudo"):
-        raise DeeprigError("containers need root: run this as root, or install sudo.")
+        fail("containers need root: run this as root, or install sudo.")
     kept = [f"{name}={os.environ[name]}" for name in KEPT if name in os.environ]
     command = [sys.executable, *sys.orig_argv[1:]]
     os.execvp("sudo", ["sudo", "--", "env", *kept, *command])

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from deeprig.errors import DeeprigError
+from lab.errors import fail
 
 
 def run(*command: str, stdin: str = "") -> str:
@@ -10,7 +10,7 @@ def run(*command: str, stdin: str = "") -> str:
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
         complaint = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-        raise DeeprigError(f"`{' '.join(command)}` failed (exit {done.returncode}): {complaint}")
+        fail(f"`{' '.join(command)}` failed (exit {done.returncode}): {complaint}")
     return done.stdout
 
 

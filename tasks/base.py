@@ -7,18 +7,25 @@ from deeprig import connection, data, dead_link, ssh_algorithms
 from deeprig.settings import Rig
 from deeprig.survey import Survey, objections
 from tasks import config_files, operations
-from tasks.facts import HostSurvey
+from tasks.facts import HostSurvey, MayBecomeRoot
 
 SLEEP = (
     "sleep.target suspend.target hibernate.target hybrid-sleep.target suspend-then-hibernate.target"
 )
 HEADLESS = "/etc/default/grub.d/50-deeprig-headless.cfg"
 CLOUD_INIT_SECONDS = 900
+NO_SUDO = (
+    "{user} needs a password for sudo, and nobody is there to type it; run `deeprig bootstrap` and "
+    "deploy as the user it makes."
+)
 
 
 def survey(rig: Rig) -> Survey | None:
     """What the box is; None where it must be left alone: then it has been failed, with reasons."""
     dead_link.watch(host.state)
+    if not host.get_fact(MayBecomeRoot, _sudo=False) and not host.data.get("_sudo_password"):
+        _refuse([NO_SUDO.format(user=host.data.get("ssh_user"))])
+        return None
     users = [rig.notebook.user] if rig.notebook else []
     found: Survey = host.get_fact(
         HostSurvey, users=" ".join(users), clocks=" ".join(data.load("packages")["clocks"])
@@ -28,12 +35,17 @@ def survey(rig: Rig) -> Survey | None:
         *connection.objections(host.data.dict()),
         *ssh_algorithms.objections(found, strict=rig.ssh.strict),
     ]
-    for reason in reasons:
-        operations.say(host, reason, wrong=True)
     if reasons:
-        host.state.fail_hosts({host})
+        _refuse(reasons)
         return None
     return found
+
+
+def _refuse(reasons: list[str]) -> None:
+    """Fail this host alone, before anything is changed on it."""
+    for reason in reasons:
+        operations.say(host, reason, wrong=True)
+    host.state.fail_hosts({host})
 
 
 @deploy("Base")

@@ -234,3 +234,15 @@ class Manifest(FactBase[dict[str, Any]]):
         except ValueError:
             return {}  # a file that somebody edited by half is written anew
         return found if isinstance(found, dict) else {}
+
+
+class MayBecomeRoot(FactBase[bool]):
+    """Whether this login is root, or gets there without typing a password."""
+
+    default = bool
+
+    def command(self) -> str:
+        return "{ [ $(id -u) = 0 ] || sudo -n true; } 2>/dev/null && echo yes || true"
+
+    def process(self, output: list[str]) -> bool:
+        return output[0].strip() == "yes"

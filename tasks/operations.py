@@ -32,6 +32,7 @@ Commands = Generator[PyinfraCommand, None, None]
 APT_GET = "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y"
 INDEX_MINUTES = 60
 LOCK_SECONDS = 900
+LAST_WORDS = "/run/deeprig-last-words"
 
 
 def say(who: Host, message: str, *, wrong: bool = False) -> None:
@@ -42,16 +43,21 @@ def say(who: Host, message: str, *, wrong: bool = False) -> None:
 
 
 class Watched(StringCommand):
-    """A command whose lines, its last words too, are shown while it runs."""
+    """A command whose stdout is shown while it runs; what it says on stderr is why it failed."""
 
     def execute(
         self, state: State, host: Host, connector_arguments: ConnectorArguments
     ) -> tuple[bool, CommandOutput]:
-        done, output = host.run_shell_command(
-            self, print_output=True, **{**connector_arguments, **self.connector_arguments}
+        connector_arguments.update(self.connector_arguments)
+        watched = StringCommand("{", self, f"; }} 2>{LAST_WORDS}")
+        done, output = host.run_shell_command(watched, print_output=True, **connector_arguments)
+        if done:
+            return done, output
+        # Apart, for pyinfra prints what a failed command said, and reports keep it.
+        told, why = host.run_shell_command(
+            StringCommand(f"cat {LAST_WORDS} >&2"), **connector_arguments
         )
-        # pyinfra prints what a failed command said; here it has been read already.
-        return done, output if done else CommandOutput([])
+        return False, why if told else output
 
 
 @operation()

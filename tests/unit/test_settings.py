@@ -1,1 +1,140 @@
-"""What a setting refuses, and in which words."""
+"""What cannot work is refused while the settings load: in one line, with a right example."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deeprig.errors import DeeprigError
+from deeprig.inventories import load
+from deeprig.settings import (
+    Firewall,
+    Notebook,
+    Python,
+    Rig,
+    SettingsError,
+    Ssh,
+    User,
+    box,
+)
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBEtRYYbJlM1KVX8OTlvBnEb0KImc8tqI6b4cU4FxKGE me@laptop"
+
+
+@pytest.mark.parametrize("port", [80, 70000, "8888", 8888.5, None, True])
+def test_a_port_the_server_cannot_open_is_refused(port: object) -> None:
+    with pytest.raises(SettingsError, match=rf"Notebook\.port is {port!r}; "):
+        Notebook(port=port)  # type: ignore[arg-type]
+
+
+def make(kind: type, **values: Any) -> Any:
+    return kind(**values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "sentence"),
+    [
+        (Rig, {"notebok": 1}, r"Rig\.notebok is no setting; `docs/settings\.md` lists"),
+        (Rig, {"ssh": 2222}, r"Rig\.ssh is 2222; "),
+        (Rig, {"users": "ai"}, r"Rig\.users is 'ai'; "),
+        (Rig, {"proxy": "proxy.lan:3128"}, r"Rig\.proxy is 'proxy\.lan:3128'; .*http://proxy\.lan"),
+        (Rig, {"ca_certificates": ("/no.crt",)}, r"Rig\.ca_certificates\.0 is '/no\.crt'; .*PEM"),
+        (Ssh, {"port": 0}, r"Ssh\.port is 0; "),
+        (Ssh, {"strict": "perhaps"}, r"Ssh\.strict is 'perhaps'; "),
+        (Firewall, {"allow": ("ssh",)}, r"Firewall\.allow\.0 is 'ssh'; .*8080/tcp"),
+        (
+            Firewall,
+            {"trusted_interfaces": ("no such",)},
+            r"Firewall\.trusted_interfaces\.0 is 'no such'; .*tailscale0",
+        ),
+        (Python, {"python": "3"}, r'Python\.python is \'3\'; .*"3\.12"'),
+        (Python, {"packages": ("numpy; rm -rf /",)}, r"Python\.packages\.0 is .*numpy>=2"),
+        (Notebook, {"user": "Ann"}, r"Notebook\.user is 'Ann'; write it like ai: "),
+        (Notebook, {"password_hash": "hunter2"}, r"Notebook\.password_hash .*jupyter server passw"),
+        (Notebook, {"password": "hunter2"}, r"Notebook\.password is no setting"),
+        (
+            Notebook,
+            {"tensorboard_port": 8888},
+            r"Notebook\.tensorboard_port is 8888, which Jupyter",
+        ),
+        (User, {"name": "ann", "keys": ()}, r"User 'ann' has no keys; passwords do not log in"),
+        (User, {"name": "root", "keys": (KEY,)}, r"User 'root' is how deeprig gets in; leave it"),
+        (User, {"name": "deeprig", "present": False}, r"User 'deeprig' is how deeprig gets in"),
+        (User, {"name": "ann", "keys": ("no key",)}, r"User\.keys\.0 is 'no key'; give the text"),
+    ],
+)
+def test_a_wrong_value_is_named_with_a_right_one(
+    kind: type, values: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(SettingsError, match=sentence) as error:
+        make(kind, **values)
+    assert "\n" not in str(error.value)
+
+
+def test_a_private_key_is_never_taken_for_a_public_one(tmp_path: Path) -> None:
+    file = tmp_path / "id_ed25519"
+    file.write_text(
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n-----END OPENSSH PRIVATE KEY-----\n"
+    )
+    with pytest.raises(SettingsError, match=r"private key; give the \.pub file") as error:
+        User(name="ann", keys=(str(file),))
+    assert "secret" not in str(error.value)
+
+
+def test_a_plain_password_is_not_repeated_in_the_error() -> None:
+    with pytest.raises(SettingsError) as error:
+        Notebook(password_hash="hunter2")
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"users": (User(name="ann", keys=(KEY,)),) * 2}, r"Rig\.users names 'ann' twice"),
+        ({"python": None}, r"Rig\.notebook needs Rig\.python; set notebook=None too"),
+        ({"notebook": Notebook(user="root")}, r"Notebook\.user is 'root', who may do anything"),
+        ({"notebook": Notebook(user="deeprig")}, r"Notebook\.user is 'deeprig', who may do anyth"),
+        ({"users": (User(name="ai", present=False),)}, r"Notebook\.user is 'ai', whom Rig\.users"),
+        ({"ssh": Ssh(port=8888)}, r"Ssh\.port is 8888, which the notebook has; pick another"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        Rig(**values)
+
+
+def test_what_is_right_is_taken() -> None:
+    rig = Rig(
+        users=(User(name="ann", keys=(KEY,)), User(name="bob", present=False)),
+        firewall=Firewall(allow=("8080/tcp", "60000:61000/udp", "9100/tcp from 192.168.1.0/24")),
+        ssh=Ssh(port=2222),
+        python=Python(packages=("numpy>=2", "torch")),
+    )
+    assert rig.notebook is not None
+    assert rig.to_json()["ssh"]["port"] == 2222
+
+
+def test_a_public_key_may_be_the_path_of_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "id.pub"
+    file.write_text(f"{KEY}\n")
+    assert User(name="ann", keys=(str(file),)).keys == (KEY,)
+
+
+def test_a_key_file_that_is_not_there_is_named_with_its_box() -> None:
+    with pytest.raises(
+        SettingsError, match=r"key of rig1 is '/no/key', which is no file; name the"
+    ):
+        box("rig1", rig=Rig(), key="/no/key")
+
+
+def test_an_error_names_the_line_and_the_box(tmp_path: Path) -> None:
+    file = tmp_path / "inventory.py"
+    file.write_text(
+        "from deeprig.settings import Notebook, Rig, box\n"
+        "rigs = [\n"
+        '    box("rig1", rig=Rig()),\n'
+        '    box("rig2", rig=Rig(notebook=Notebook(port=80))),\n'
+        "]\n"
+    )
+    with pytest.raises(DeeprigError, match=r"^inventory\.py line 4, rig2: Notebook\.port is 80; "):
+        load(file)

@@ -1,0 +1,98 @@
+"""The whole job on one box, with the power cut in the middle of it, and again after each blow."""
+
+import json
+import re
+import subprocess
+import threading
+from typing import Any
+
+import pytest
+
+from deploy import build
+from lab import boxes
+from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, deploy, run_on
+
+pytestmark = pytest.mark.lab
+
+LEAST_CHECKS = 45
+CUTS = [
+    "Install the tools of every day",
+    "Change the way in, proved by a new login",
+    "Build the tools' environment",
+    "Have both servers run and answer",
+]
+
+
+@pytest.fixture(scope="module")
+def deployed(box: boxes.Box) -> boxes.Box:
+    """A box whose first deploy was cut short at four places, and then went through."""
+    for operation in CUTS:
+        cut_while(box, operation)
+    done = deploy(box)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return box
+
+
+def cut_while(box: boxes.Box, operation: str) -> None:
+    """Deploy, and cut the power three seconds into an operation."""
+    with subprocess.Popen(
+        [PYINFRA, "-y", str(box.inventory), "deploy.py"],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if operation in line:
+                threading.Timer(3, boxes.cut, [box.name], {"off": True}).start()
+    assert f"Starting operation: SSH and firewall | {operation}" in said or operation in said
+    assert process.returncode != 0, f"the power cut in {operation!r} went unnoticed:\n{said}"
+    assert "Traceback" not in said
+    boxes.up(box.name)
+
+
+def verify(box: boxes.Box) -> list[dict[str, Any]]:
+    """What `deeprig verify` found; it must have found nothing wrong, and have asked enough."""
+    done = subprocess.run(
+        [DEEPRIG, "verify", "--inventory", str(box.inventory), "--json"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    failed = [check for check in found if check["outcome"] not in ("passed", "skipped")]
+    assert failed == []
+    assert done.returncode == 0, done.stderr
+    return found
+
+
+def test_a_deploy_that_was_cut_short_is_finished_by_the_next(deployed: boxes.Box) -> None:
+    checks = verify(deployed)
+    assert len([check for check in checks if check["outcome"] == "passed"]) >= LEAST_CHECKS
+    unexplained = [c for c in checks if c["outcome"] == "skipped" and not c["reason"]]
+    assert unexplained == []
+    for reason in sorted({c["reason"] for c in checks if c["outcome"] == "skipped"}):
+        print(f"skipped on {deployed.os}: {reason}")
+
+
+def test_the_second_deploy_changes_nothing(deployed: boxes.Box) -> None:
+    report = run_on(deployed, build)
+    assert report.error is None
+    assert report.changes == []
+    assert len(report.steps) >= 40  # the control: it did look
+
+
+def test_the_command_line_counts_no_change_either(deployed: boxes.Box) -> None:
+    done = deploy(deployed)
+    assert done.returncode == 0
+    [total] = re.findall(r"Grand total +(\d+) +(\S+) +(\S+) +(\d+)", done.stdout + done.stderr)
+    operations, success, errors, unchanged = total
+    assert (success, errors, unchanged) == ("-", "-", operations)
+
+
+def test_all_is_well_after_a_reboot(deployed: boxes.Box) -> None:
+    boxes.reboot(deployed.name)
+    verify(deployed)
+
+
+def test_all_is_well_after_a_power_cut(deployed: boxes.Box) -> None:
+    boxes.cut(deployed.name)
+    verify(deployed)

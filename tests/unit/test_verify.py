@@ -1,0 +1,127 @@
+"""From single checks to a page and an exit code."""
+
+import pytest
+
+from deeprig.checks import Check
+from deeprig.page import page
+from deeprig.settings import Rig
+from deeprig.verify import REQUIRED, missing, required, verdict
+
+pytest_plugins = ["pytester"]
+BOXES = [("rig1", {"rig": Rig()})]
+
+
+def check(outcome: str, component: str = "ssh", reason: str = "") -> Check:
+    return Check(
+        host="rig1",
+        component=component,
+        check="a password login is refused",
+        outcome=outcome,
+        reason=reason,
+        seconds=0.1,
+        remedy="run the deploy again",
+    )
+
+
+ENOUGH = [check("passed", name) for name, least in REQUIRED.items() for _ in range(least)]
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (ENOUGH, 0),
+        ([*ENOUGH, check("skipped")], 0),
+        ([*ENOUGH, check("failed")], 1),
+        ([*ENOUGH, check("failed"), check("unasked")], 1),
+        ([*ENOUGH, check("unasked")], 2),
+        (ENOUGH[1:], 2),
+        ([], 2),
+    ],
+)
+def test_the_exit_code_says_what_was_found(found: list[Check], code: int) -> None:
+    assert verdict(found, missing(found, BOXES, "functional")) == code
+
+
+def test_a_skip_does_not_count_as_checked() -> None:
+    found = [
+        check("skipped" if one.component == "ssh" else "passed", one.component) for one in ENOUGH
+    ]
+    assert missing(found, BOXES, "functional") == {"rig1": ["ssh: 0 ran, at least 4 must"]}
+
+
+def test_a_part_that_is_left_alone_needs_no_checks() -> None:
+    assert "notebook" in required(Rig(), "functional")
+    assert "notebook" not in required(Rig(notebook=None), "functional")
+    assert "firewall" not in required(Rig(firewall=None), "functional")
+
+
+def test_a_box_that_did_not_answer_is_not_blamed_twice() -> None:
+    assert missing([check("unasked")], BOXES, "functional") == {}
+
+
+def test_the_page_begins_with_what_failed_and_what_to_do() -> None:
+    found = [
+        check("passed", "base"),
+        check("skipped", "base", "no GRUB here"),
+        check("failed", "ssh", "assert 'yes' == 'no'"),
+    ]
+    lines = page(found, {"rig1": ["users: 0 ran, at least 4 must"]}).splitlines()
+    assert [line.strip() for line in lines] == [
+        "\x1b[1mrig1: 1 failed, 1 passed, 1 skipped in 0.3 s\x1b[0m",
+        "\x1b[31m  too little was checked: users: 0 ran, at least 4 must\x1b[0m",
+        "\x1b[31m  !! ssh: a password login is refused\x1b[0m",
+        "it says: assert 'yes' == 'no'",
+        "to do:   run the deploy again",
+        "",
+        "base",
+        "\x1b[32mok\x1b[0m a password login is refused",
+        "\x1b[33m--\x1b[0m a password login is refused (no GRUB here)",
+    ]
+
+
+def test_a_box_that_is_off_is_one_line_however_many_checks_there_are() -> None:
+    text = page([check("unasked", reason="rig1 port 22 does not answer")] * 30, {})
+    assert text.count("does not answer") == 1
+    assert "30 unasked" in text
+
+
+def test_checks_are_collected_as_sentences_with_reasons(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_ssh="""
+        import pytest
+        from deeprig.errors import DeeprigError
+
+        def test_a_key_opens_the_door(): pass
+        @pytest.mark.parametrize("file", ["a", "b"])
+        def test_a_file_is_private(file): assert file == "a"
+        def test_it_is_armed(): pytest.skip("no card here")
+        def test_a_value_is_a_number(): int("x")
+        def test_the_reason_comes_first(): assert 1 == 2, "the port is taken by nginx"
+        def test_it_does_not_answer(): raise DeeprigError("rig1 is off")
+        def test_nobody_asks_again(): pass
+        """
+    )
+    found = collect(pytester)
+    assert [(one.check, one.outcome, one.reason) for one in found] == [
+        ("a key opens the door", "passed", ""),
+        ("a file is private: a", "passed", ""),
+        ("a file is private: b", "failed", "assert 'b' == 'a'"),
+        ("it is armed", "skipped", "no card here"),
+        (
+            "a value is a number",
+            "failed",
+            "ValueError: invalid literal for int() with base 10: 'x'",
+        ),
+        ("the reason comes first", "failed", "the port is taken by nginx"),
+        ("it does not answer", "unasked", "rig1 is off"),
+        ("nobody asks again", "unasked", "rig1 is off"),
+    ]
+    assert {one.component for one in found} == {"ssh"}
+
+
+def collect(pytester: pytest.Pytester) -> list[Check]:
+    from deeprig.checks import Collector
+
+    collector = Collector(lambda one: None)
+    pytester.inline_run("-p", "no:cacheprovider", plugins=[collector])
+    return collector.checks
