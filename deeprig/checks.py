@@ -50,6 +50,8 @@ def run(
     ended = pytest.main([*options, str(CHECKS), *chosen], plugins=[collector])
     if collector.broken:
         raise DeeprigError(f"the checks cannot be loaded: {collector.broken[0]}")
+    if ended == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise DeeprigError(f"no check is of tier {tier} or lighter; take a heavier --tier.")
     if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise DeeprigError(f"the checks stopped before their end ({ended!r}); run them again.")
     return collector.checks

@@ -51,6 +51,10 @@ class Box:
         return self.folder / "inventory.py"
 
     @property
+    def console(self) -> Path:
+        return self.folder / "console.log"
+
+    @property
     def upper(self) -> Path:
         """What differs from the base system, as files; written by the box while it runs."""
         return self.folder / "upper"
@@ -141,7 +145,7 @@ def reboot(name: str, *, say: Say = silent) -> Box:
     before = container.boot_id(name)
     say("reboot; waiting for SSH")
     container.ask_to_reboot(name)
-    container.wait_for_login(name, box.host, not_boot=before)
+    container.wait_for_login(name, box.host, console=box.console, not_boot=before)
     return box
 
 
@@ -263,4 +267,4 @@ def _power_on(box: Box, say: Say) -> None:
     if not box.running:
         say("power on; waiting for SSH")
         container.power_on(box.name, image=Path(box.image), folder=box.folder, address=box.host)
-    container.wait_for_login(box.name, box.host)
+    container.wait_for_login(box.name, box.host, console=box.console)

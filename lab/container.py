@@ -14,6 +14,8 @@ from lab.errors import fail
 
 # 127.0.0.1 and ::1 as /proc/net/tcp and tcp6 write them.
 LOOPBACK = ("0100007F", "00000000000000000000000001000000")
+# A supervisor that is not there by then died at once.
+SECONDS_TO_START = 5
 # Container managers ask systemd for a reboot by this signal to its process 1; see systemd(1).
 REBOOT_SIGNAL = signal.SIGRTMIN + 5
 
@@ -68,21 +70,22 @@ def boot_id(name: str) -> str:
     return ""
 
 
-def wait_for_login(name: str, address: str, *, not_boot: str = "", seconds: float = 60) -> None:
+def wait_for_login(
+    name: str, address: str, *, console: Path, not_boot: str = "", seconds: float = 60
+) -> None:
     """Return when SSH answers and lets users in, in another boot than `not_boot`.
 
     Raises DeeprigError where the box goes off, or does not answer within `seconds`.
     """
-    patience = time.monotonic() + seconds
-    started = False
-    while time.monotonic() < patience:
-        started = started or running(name)
-        if started and not running(name):
-            fail(f"box {name} went off while it booted; its console.log says why.")
+    started = time.monotonic()
+    while (waited := time.monotonic() - started) < seconds:
+        if waited > SECONDS_TO_START and not running(name):
+            last = console.read_text(errors="replace").split("\n")[-2:]
+            fail(f"box {name} is off again; {console} ends with {' '.join(last).strip()!r}.")
         if boot_id(name) not in ("", not_boot) and _lets_users_in(name, address):
             return
         time.sleep(0.05)
-    fail(f"box {name} does not answer SSH at {address} after {seconds:.0f} s.")
+    fail(f"box {name} does not answer SSH at {address} after {seconds:.0f} s; see {console}.")
 
 
 def answers(address: str, port: int) -> bool:

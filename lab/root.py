@@ -25,7 +25,10 @@ def needed(verb: Callable[P, R]) -> Callable[P, R]:
     @wraps(verb)
     def as_root(*args: P.args, **values: P.kwargs) -> R:
         become()
-        return verb(*args, **values)
+        try:
+            return verb(*args, **values)
+        finally:
+            _give_back()
 
     return as_root
 
@@ -43,12 +46,14 @@ def become() -> None:
     os.execvp("sudo", ["sudo", "--", "env", *kept, *command])
 
 
-def give_back(folder: Path) -> None:
-    """Make whoever called sudo the owner of the files in a box's folder, and of the way there."""
+def _give_back() -> None:
+    """Make whoever called sudo the owner of the boxes' files, and of the folders on the way."""
     home = Path.home()
     if "SUDO_UID" not in os.environ or home.stat().st_uid != int(os.environ["SUDO_UID"]):
         return
-    ways = [path for end in (folder, paths.images()) for path in (end, *end.parents)]
-    made = [path for path in ways if path.is_relative_to(home) and path.stat().st_uid == 0]
-    for path in [*made, *(file for file in folder.glob("*") if file.is_file())]:
+    ends = [paths.images(), *paths.state().glob("*/")]
+    folders = {folder for end in ends for folder in (end, *end.parents)}
+    made = [path for path in folders if path.is_relative_to(home) and path.is_dir()]
+    files = [file for file in paths.state().glob("*/*") if file.is_file()]
+    for path in [*made, *files]:
         os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))

@@ -93,10 +93,9 @@ def prove(state: State, host: Host, port: int) -> bool:
         try:
             _confirm(data, port)
         except DeeprigError as error:
-            why = str(error)
-            operations.say(
-                host, f"No new login yet ({why}), {time.monotonic() - started:.0f} s so far"
-            )
+            before, why = why, str(error).partition(";")[0]  # what to do then is not the matter now
+            if why != before:
+                operations.say(host, f"No new login yet, trying for {PROOF_SECONDS} s: {why}")
             time.sleep(RETRY_SECONDS)
         else:
             _remember_door(host, data, port)

@@ -42,6 +42,7 @@ def test_the_deploy_user_needs_no_password_for_sudo(host: Host, deploy_user: str
     assert "NOPASSWD: ALL" in sudo_rights(host, deploy_user)
 
 
+@pytest.mark.tier("config")
 @pytest.mark.remedy("run `deeprig bootstrap` for this box again")
 def test_the_deploy_user_has_no_password(host: Host, deploy_user: str) -> None:
     with host.sudo():
@@ -62,6 +63,7 @@ def test_the_work_user_gets_to_root_by_no_sudo_without_a_password(
     assert "NOPASSWD" not in sudo_rights(host, work_user)
 
 
+@pytest.mark.tier("config")
 @pytest.mark.remedy("run `sudo gpasswd -d USER docker` there, or name another Notebook.user")
 def test_the_work_user_is_not_in_group_docker(host: Host, work_user: str) -> None:
     groups = host.user(work_user).groups

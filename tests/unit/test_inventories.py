@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import paramiko
 import pytest
 
-from deeprig import inventories
+from deeprig import inventories, known_hosts
 from deeprig.errors import DeeprigError
 
 HEAD = "from deeprig.settings import Notebook, Rig, box\n"
@@ -20,6 +21,19 @@ def test_boxes_come_with_their_settings(file: Path) -> None:
     (_, a), (_, b) = inventories.load(file)
     assert (a["ssh_port"], b["ssh_port"]) == (22, 2222)
     assert a["rig"].notebook.port == 8888
+
+
+def test_a_proved_port_is_dialled_and_the_first_one_remembered(file: Path, tmp_path: Path) -> None:
+    pins = tmp_path / "known_hosts"
+    file.write_text(
+        "from deeprig.settings import Rig, Ssh, box\n"
+        f'rigs = [box("a", rig=Rig(ssh=Ssh(port=2222)), known_hosts="{pins}")]\n'
+    )
+    [(_, data)] = inventories.load(file)
+    assert (data["ssh_port"], data["bootstrap_port"]) == (22, 22)
+    known_hosts.pin(pins, "a", 2222, paramiko.ECDSAKey.generate())
+    [(_, data)] = inventories.load(file)
+    assert (data["ssh_port"], data["bootstrap_port"]) == (2222, 22)
 
 
 def test_a_tuple_written_by_hand_is_a_box_too(file: Path) -> None:

@@ -11,11 +11,16 @@ pytest_plugins = ["pytester"]
 BOXES = [("rig1", {"rig": Rig()})]
 
 
-def check(outcome: str, component: str = "ssh", reason: str = "") -> Check:
+def check(
+    outcome: str,
+    component: str = "ssh",
+    reason: str = "",
+    said: str = "a password login is refused",
+) -> Check:
     return Check(
         host="rig1",
         component=component,
-        check="a password login is refused",
+        check=said,
         outcome=outcome,
         reason=reason,
         seconds=0.1,
@@ -23,7 +28,11 @@ def check(outcome: str, component: str = "ssh", reason: str = "") -> Check:
     )
 
 
-ENOUGH = [check("passed", name) for name, least in REQUIRED.items() for _ in range(least)]
+ENOUGH = [
+    check("passed", name, said=f"check {number}")
+    for name, least in REQUIRED.items()
+    for number in range(least)
+]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +56,14 @@ def test_a_skip_does_not_count_as_checked() -> None:
         check("skipped" if one.component == "ssh" else "passed", one.component) for one in ENOUGH
     ]
     assert missing(found, BOXES, "functional") == {"rig1": ["ssh: 0 ran, at least 4 must"]}
+
+
+def test_a_check_repeated_over_files_counts_once() -> None:
+    repeated = [check("passed", said=f"host keys are private: {file}") for file in "abcdef"]
+    others = [one for one in ENOUGH if one.component != "ssh"]
+    assert missing([*others, *repeated], BOXES, "functional") == {
+        "rig1": ["ssh: 1 ran, at least 4 must"]
+    }
 
 
 def test_a_part_that_is_left_alone_needs_no_checks() -> None:
@@ -97,6 +114,7 @@ def test_checks_are_collected_as_sentences_with_reasons(pytester: pytest.Pyteste
         def test_it_is_armed(): pytest.skip("no card here")
         def test_a_value_is_a_number(): int("x")
         def test_the_reason_comes_first(): assert 1 == 2, "the port is taken by nginx"
+        def test_what_was_false_is_said(): assert bool([])
         def test_it_does_not_answer(): raise DeeprigError("rig1 is off")
         def test_nobody_asks_again(): pass
         """
@@ -113,6 +131,7 @@ def test_checks_are_collected_as_sentences_with_reasons(pytester: pytest.Pyteste
             "ValueError: invalid literal for int() with base 10: 'x'",
         ),
         ("the reason comes first", "failed", "the port is taken by nginx"),
+        ("what was false is said", "failed", "assert False, where False = bool([])"),
         ("it does not answer", "unasked", "rig1 is off"),
         ("nobody asks again", "unasked", "rig1 is off"),
     ]

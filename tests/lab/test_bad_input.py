@@ -1,0 +1,221 @@
+"""Bad input ends in one sentence, with the right exit code, and leaves the box as it was."""
+
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab import boxes, network
+from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT
+
+pytestmark = pytest.mark.lab
+
+NOWHERE = "198.18.86.250"  # nobody has this address in the lab's network
+
+
+def pyinfra(inventory: Path, *more: str) -> tuple[int, str]:
+    """Exit status and output of pyinfra's command line, which must be no traceback."""
+    done = subprocess.run(
+        [PYINFRA, "-y", str(inventory), *(more or ["deploy.py"])],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said
+    return done.returncode, said
+
+
+@pytest.fixture
+def changed(box: boxes.Box, tmp_path: Path) -> Callable[..., Path]:
+    """The box's inventory with some words replaced."""
+
+    def make(*replacements: tuple[str, str]) -> Path:
+        text = box.inventory.read_text()
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "inventory.py").write_text(text)
+        return tmp_path / "inventory.py"
+
+    return make
+
+
+@pytest.fixture
+def untouched(box: boxes.Box, login: Callable[..., str]) -> Callable[[], bool]:
+    """Whether nothing was changed on the box since the test began."""
+    look = (
+        "sudo find /etc /usr /opt /var/lib/deeprig /home -newer /tmp/begin -type f "
+        "-not -name '*.lease' -not -path '/home/*/.cache/*' 2>/dev/null; true"
+    )
+    login("sleep 1; touch /tmp/begin")
+    return lambda: login(look).strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('Notebook(user="ai")', 'Notebook(user="ai", port="8888")', "Notebook.port is '8888'"),
+        ('Notebook(user="ai")', 'Notebook(user="ai", prot=1)', "Notebook.prot is no setting"),
+        (
+            'Notebook(user="ai")',
+            'Notebook(user="ai", port=6006)',
+            "Notebook.tensorboard_port is 6006, which JupyterLab has; pick another",
+        ),
+        ("id_ed25519", "id_gone", "which is no file; name the private key"),
+        ("import Notebook", "import Notebok", "Notebok"),
+    ],
+    ids=["wrong-type", "unknown-setting", "port-clash", "no-key-file", "typing-error"],
+)
+def test_a_wrong_setting_is_named_with_its_line(
+    changed: Callable[..., Path],
+    untouched: Callable[[], bool],
+    box: boxes.Box,
+    old: str,
+    new: str,
+    sentence: str,
+) -> None:
+    inventory = changed((old, new))
+    if new == "import Notebok":  # Python's own error, which our verbs put in one line
+        done = subprocess.run(
+            [DEEPRIG, "plan", "--inventory", str(inventory)],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert sentence in done.stderr
+        return
+    status, said = pyinfra(inventory)
+    assert status == 1
+    [line] = [line for line in said.splitlines() if sentence in line]
+    assert "inventory.py line " in line
+    assert box.name in line
+    assert untouched()
+
+
+def test_a_box_that_does_not_answer(box: boxes.Box, changed: Callable[..., Path]) -> None:
+    status, said = pyinfra(changed((f'"{box.host}"', f'"{NOWHERE}"')))
+    assert status == 1
+    assert f"[{box.name}] Could not connect" in said
+
+
+def test_a_user_whom_the_key_does_not_let_in(box: boxes.Box, changed: Callable[..., Path]) -> None:
+    status, said = pyinfra(changed(('user="deeprig"', 'user="nobody"')))
+    assert status == 1
+    assert "this key does not open it; run `deeprig bootstrap" in said
+
+
+def test_a_user_without_free_sudo(
+    changed: Callable[..., Path], untouched: Callable[[], bool]
+) -> None:
+    status, said = pyinfra(changed(('user="deeprig"', 'user="ai"')))
+    assert status == 1
+    assert "ai needs a password for sudo" in said
+    assert "sudo password:" not in said
+    assert untouched()
+
+
+def test_a_box_that_was_never_met(changed: Callable[..., Path]) -> None:
+    status, said = pyinfra(changed(("/known_hosts", "/no_hosts")))
+    assert status == 1
+    assert "no host key of it is in" in said
+    assert "run `deeprig bootstrap" in said
+
+
+def test_a_work_user_who_is_not_there(
+    changed: Callable[..., Path], untouched: Callable[[], bool]
+) -> None:
+    status, said = pyinfra(changed(('Notebook(user="ai")', 'Notebook(user="bob")')))
+    assert status == 1
+    assert "Notebook.user is 'bob', and nobody has that name; add User(name='bob'" in said
+    assert untouched()
+
+
+@pytest.mark.parametrize(
+    ("dirt", "clean", "sentence"),
+    [
+        (
+            "sed -i.was s/^VERSION_ID=.*/VERSION_ID=99/ /usr/lib/os-release",
+            "mv /usr/lib/os-release.was /usr/lib/os-release",
+            "deeprig is for Debian 12, Debian 13, Ubuntu 22.04",
+        ),
+        (
+            "touch /usr/bin/nvidia-uninstall",
+            "rm /usr/bin/nvidia-uninstall",
+            "a driver from a .run file, which would fight with ours; take it out with "
+            "`sudo sh -c 'nvidia-uninstall'`",
+        ),
+        (
+            "echo 'deb http://x/graphics-drivers/ppa y main' > /etc/apt/sources.list.d/p.list",
+            "rm /etc/apt/sources.list.d/p.list",
+            "the graphics-drivers PPA",
+        ),
+        (
+            "gpasswd -a ai staff; groupadd docker; gpasswd -a ai docker",
+            "groupdel docker",
+            "ai', who is in group docker",
+        ),
+    ],
+    ids=["unsupported-release", "run-file-driver", "graphics-ppa", "work-user-in-docker"],
+)
+def test_a_box_that_must_be_left_alone(
+    box: boxes.Box, login: Callable[..., str], dirt: str, clean: str, sentence: str
+) -> None:
+    login(f'sudo sh -c "{dirt}"')
+    login("sleep 1; touch /tmp/begin")
+    try:
+        status, said = pyinfra(box.inventory)
+        assert status == 1
+        assert sentence in said
+        assert "Starting operation" not in said
+        assert login("sudo find /etc /usr /opt -newer /tmp/begin -type f; true").strip() == ""
+    finally:
+        login(f'sudo sh -c "{clean}"')
+
+
+def test_one_box_that_fails_does_not_stop_the_other(
+    box: boxes.Box, changed: Callable[..., Path], login: Callable[..., str]
+) -> None:
+    inventory = changed(
+        ("rigs = [", f'rigs = [\n    box("gone", hostname="{NOWHERE}", rig=Rig()),'),
+        ('notebook=Notebook(user="ai"),', "notebook=None, python=None,"),
+        ('            python=Python(python="system"),\n', ""),
+    )
+    status, said = pyinfra(inventory)
+    assert status == 1
+    assert re.search(r"\[gone\] +Could not connect", said)
+    assert "Manifest | Write /var/lib/deeprig/manifest.json" in said
+    assert "Status: active" in login("sudo ufw status")
+
+
+def test_an_unplugged_cable_ends_the_run_in_one_sentence(box: boxes.Box, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "from pyinfra.context import config, host\n"
+        "from pyinfra.operations import server\n"
+        "from tasks import base\n"
+        "config.SUDO = True\n"
+        "base.survey(rig=host.data.rig)\n"
+        'server.shell(name="Take long", commands=["sleep 120"])\n'
+    )
+    unplugged = threading.Event()
+
+    def unplug() -> None:
+        network.unplug(box.host)
+        unplugged.set()
+
+    timer = threading.Timer(6, unplug)
+    timer.start()
+    started = time.monotonic()
+    try:
+        status, said = pyinfra(box.inventory, str(slow))
+        assert unplugged.is_set()
+        assert time.monotonic() - started < 6 + 30
+        assert status == 1
+        assert "has not answered for 12 seconds; see to its power and cable" in said
+    finally:
+        timer.cancel()
+        network.plug(box.host)

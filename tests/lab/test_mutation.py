@@ -1,0 +1,149 @@
+"""The suite is tested too: break one thing on a box, and exactly the matching check fails."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from lab import boxes
+from tests.lab.conftest import DEEPRIG, ROOT, deploy
+
+pytestmark = pytest.mark.lab
+
+SSHD = "/etc/ssh/sshd_config.d/01-broken.conf"
+
+
+class Breakage(NamedTuple):
+    check: str
+    breaks: str
+    mends: str
+
+
+def sshd(line: str, check: str) -> Breakage:
+    reload = "systemctl reload ssh || systemctl restart ssh.socket"
+    return Breakage(check, f"echo '{line}' > {SSHD}; {reload}", f"rm {SSHD}; {reload}")
+
+
+BREAKAGES = [
+    Breakage(
+        "the box never goes to sleep: suspend",
+        "systemctl unmask suspend.target",
+        "systemctl mask suspend.target",
+    ),
+    Breakage(
+        "apt waits for another apt",
+        "echo 'DPkg::Lock::Timeout \"5\";' > /etc/apt/apt.conf.d/zz-broken",
+        "rm /etc/apt/apt.conf.d/zz-broken",
+    ),
+    Breakage(
+        "an update never reboots the box",
+        "echo 'Unattended-Upgrade::Automatic-Reboot \"true\";' > /etc/apt/apt.conf.d/zz-broken",
+        "rm /etc/apt/apt.conf.d/zz-broken",
+    ),
+    Breakage(
+        "no unit has failed",
+        "systemd-run --quiet --wait --unit=broken false",
+        "systemctl reset-failed broken",
+    ),
+    Breakage(
+        "the firewall is on now and at boot",
+        "systemctl disable ufw.service",
+        "systemctl enable ufw.service",
+    ),
+    Breakage(
+        "the rules are those of the settings",
+        "ufw allow 9999/tcp comment 'deeprig 9999/tcp'",
+        "ufw delete allow 9999/tcp",
+    ),
+    Breakage(
+        "nothing but ssh listens beyond loopback",
+        "systemd-run --quiet --unit=open python3 -m http.server 8099; sleep 2",
+        "systemctl stop open",
+    ),
+    sshd("AllowAgentForwarding no", "agents may be forwarded"),
+    sshd("AllowTcpForwarding no", "a tunnel to any port goes through"),
+    sshd("KexAlgorithms curve25519-sha256@libssh.org", "the key exchange is post quantum first"),
+    Breakage(
+        "a power cut in a change would be undone at boot",
+        "systemctl disable deeprig-access-boot.service",
+        "systemctl enable deeprig-access-boot.service",
+    ),
+    Breakage(
+        "the work user is not in group docker",
+        "groupadd docker; gpasswd -a ai docker",
+        "groupdel docker",
+    ),
+    Breakage(
+        "the work user gets to root by no sudo without a password",
+        "echo 'ai ALL=(ALL) NOPASSWD: /bin/true' > /etc/sudoers.d/60-broken",
+        "rm /etc/sudoers.d/60-broken",
+    ),
+    Breakage(
+        "the deploy user has no password",
+        "echo deeprig:abc | chpasswd",
+        "usermod -p '*' deeprig",
+    ),
+    Breakage(
+        "the token is its users alone",
+        "chmod 644 ~ai/.config/deeprig/notebook-token",
+        "chmod 600 ~ai/.config/deeprig/notebook-token",
+    ),
+    Breakage(
+        "numpy multiplies matrices",
+        "mv ~ai/envs/base/lib/python3*/site-packages/numpy /root/",
+        "mv /root/numpy ~ai/envs/base/lib/python3*/site-packages/",
+    ),
+    Breakage(
+        "no library path bends what programs load",
+        "echo LD_LIBRARY_PATH=/usr/lib >> /etc/environment",
+        "sed -i /LD_LIBRARY_PATH/d /etc/environment",
+    ),
+    Breakage(
+        "the manifest names the installed versions",
+        'sed -i \'s/"openssh-server": "/&0/\' /var/lib/deeprig/manifest.json',
+        'sed -i \'s/"openssh-server": "0/"openssh-server": "/\' /var/lib/deeprig/manifest.json',
+    ),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sound(box: boxes.Box) -> None:
+    """The control: nothing fails before anything is broken."""
+    done = deploy(box)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert wrong(box) == []
+
+
+def wrong(box: boxes.Box) -> list[str]:
+    """The checks that fail. The plan is not asked: what a deploy would mend is its own subject."""
+    done = subprocess.run(
+        [DEEPRIG, "verify", "--inventory", str(box.inventory), "--json"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    return [
+        check["check"]
+        for check in json.loads(done.stdout)
+        if check["outcome"] not in ("passed", "skipped") and check["component"] != "idempotence"
+    ]
+
+
+@pytest.mark.parametrize("breakage", BREAKAGES, ids=[b.check.replace(" ", "-") for b in BREAKAGES])
+def test_exactly_the_matching_check_fails(
+    box: boxes.Box, login: Callable[..., str], breakage: Breakage
+) -> None:
+    login(as_root(breakage.breaks), check=False)
+    try:
+        assert wrong(box) == [breakage.check]
+    finally:
+        login(as_root(breakage.mends))
+
+
+def test_the_suite_is_content_again(box: boxes.Box) -> None:
+    assert wrong(box) == []
+
+
+def as_root(script: str) -> str:
+    quoted = script.replace("'", "'\\''")
+    return f"sudo sh -c '{quoted}'"

@@ -1,0 +1,188 @@
+"""The way in as strangers, auditors and VS Code see it."""
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deeprig import connection
+from deeprig.settings import Firewall, Rig, Ssh
+from deeprig.survey import Survey
+from lab import boxes
+from tasks import access, base
+from tests.lab.conftest import deploy, host_data, run_on
+
+pytestmark = pytest.mark.lab
+
+SSH_AUDIT = str(Path(sys.executable).with_name("ssh-audit"))
+SOCKS_PORT = 21080
+
+
+def way_in(ssh: Ssh, firewall: Firewall | None = None) -> Callable[[Rig], None]:
+    """The part of the deploy that changes the way in, with other settings than the inventory's."""
+
+    def build(rig: Rig) -> None:
+        survey: Survey | None = base.survey(rig=rig.__class__(notebook=None, ssh=ssh))
+        if survey is not None:
+            access.change(survey=survey, ssh_settings=ssh, firewall_settings=firewall or Firewall())
+
+    return build
+
+
+@pytest.fixture(scope="module", autouse=True)
+def usual(box: boxes.Box) -> None:
+    report = run_on(box, way_in(Ssh()))
+    assert report.error is None, report.steps
+
+
+def audit(box: boxes.Box, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [SSH_AUDIT, "--skip-rate-test", *options, box.host],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def openssh(box: boxes.Box, *options: str) -> list[str]:
+    data = host_data(box)
+    return [
+        "ssh", "-F", "none", "-i", str(data["ssh_key"]), "-o", "IdentitiesOnly=yes",
+        "-o", f"UserKnownHostsFile={data['ssh_known_hosts_file']}", "-o", "BatchMode=yes",
+        *options, f"deeprig@{box.host}",
+    ]  # fmt: skip
+
+
+def test_ssh_audit_finds_no_failure(box: boxes.Box) -> None:
+    done = audit(box, "--level=fail")
+    assert "[fail]" not in done.stdout
+    assert "kex" in audit(box).stdout  # the control: it did look
+
+
+def test_vs_code_s_way_in_works(box: boxes.Box) -> None:
+    """`ssh -D`: a SOCKS proxy through which any port of the box is reached."""
+    tunnel = subprocess.Popen(openssh(box, "-N", "-D", f"127.0.0.1:{SOCKS_PORT}"))
+    try:
+        assert through_socks(box.host, 22, deadline=10).startswith(b"SSH-2.0")
+    finally:
+        tunnel.terminate()
+        tunnel.wait()
+
+
+def through_socks(host: str, port: int, *, deadline: float) -> bytes:
+    started = time.monotonic()
+    while True:
+        try:
+            sock = socket.create_connection(("127.0.0.1", SOCKS_PORT), timeout=5)
+            break
+        except ConnectionRefusedError:
+            assert time.monotonic() - started < deadline
+            time.sleep(0.2)
+    with sock:
+        sock.sendall(b"\x05\x01\x00")
+        assert sock.recv(2) == b"\x05\x00"
+        sock.sendall(b"\x05\x01\x00\x01" + socket.inet_aton("127.0.0.1") + port.to_bytes(2, "big"))
+        assert sock.recv(10)[1] == 0
+        return sock.recv(16)
+
+
+def test_an_agent_reaches_the_box(box: boxes.Box) -> None:
+    done = subprocess.run(
+        ["ssh-agent", *openssh(box, "-A"), "test -S $SSH_AUTH_SOCK && echo agent"],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.stdout.strip() == "agent", done.stderr
+
+
+def test_a_machine_on_the_way_gets_an_answer_to_ping(box: boxes.Box) -> None:
+    done = subprocess.run(
+        ["ping", "-c", "1", "-W", "3", box.host], capture_output=True, check=False
+    )
+    assert done.returncode == 0
+
+
+def test_allowed_ports_and_trusted_interfaces_are_open_and_no_other(
+    box: boxes.Box, login: Callable[..., str]
+) -> None:
+    login("sudo systemd-run --quiet --unit=a python3 -m http.server 8101")
+    login("sudo systemd-run --quiet --unit=b python3 -m http.server 8102")
+    time.sleep(1)
+    try:
+        assert (answers(box, 8101), answers(box, 8102)) == (False, False)
+        run_on(box, way_in(Ssh(), Firewall(allow=("8101/tcp",))))
+        assert (answers(box, 8101), answers(box, 8102)) == (True, False)
+        run_on(box, way_in(Ssh(), Firewall(trusted_interfaces=("host0",))))
+        assert (answers(box, 8101), answers(box, 8102)) == (True, True)
+        run_on(box, way_in(Ssh(), Firewall(allow=("8102/tcp from 203.0.113.0/24",))))
+        assert (answers(box, 8101), answers(box, 8102)) == (False, False)
+        login("sudo ufw allow 8102/tcp")  # as its user types it; a deploy leaves it alone
+        assert run_on(box, way_in(Ssh())).error is None
+        assert (answers(box, 8101), answers(box, 8102)) == (False, True)
+    finally:
+        login("sudo systemctl stop a b; sudo ufw delete allow 8102/tcp", check=False)
+        run_on(box, way_in(Ssh()))
+
+
+def answers(box: boxes.Box, port: int) -> bool:
+    try:
+        socket.create_connection((box.host, port), timeout=2).close()
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_strict_meets_ssh_audits_policy_or_is_refused(
+    box: boxes.Box, login: Callable[..., str]
+) -> None:
+    before = login("sudo sh -c 'cat /etc/ssh/sshd_config.d/* /etc/ssh/*.pub'")
+    report = run_on(box, way_in(Ssh(strict=True)))
+    if box.os != "debian-12":
+        # paramiko 4, which pyinfra 3.10 brings, knows no post-quantum key exchange.
+        assert report.error is not None
+        assert report.steps == []
+        assert login("sudo sh -c 'cat /etc/ssh/sshd_config.d/* /etc/ssh/*.pub'") == before
+        return
+    assert report.error is None
+    done = audit(box, "--policy", "Hardened Debian 12 (version 3)")
+    assert done.returncode == 0, done.stdout
+    assert run_on(box, way_in(Ssh(strict=True))).changes == []
+    assert run_on(box, way_in(Ssh())).error is None
+
+
+def test_a_new_port_is_proved_dialled_and_the_old_one_closed(
+    box: boxes.Box, login: Callable[..., str]
+) -> None:
+    box.inventory.write_text(
+        box.inventory.read_text()
+        .replace("rig=Rig(", "rig=Rig(ssh=Ssh(port=2222), python=None,")
+        .replace('notebook=Notebook(user="ai")', "notebook=None")
+        .replace('            python=Python(python="system"),\n', "")
+        .replace("import ", "import Ssh, ")
+    )
+    assert host_data(box)["ssh_port"] == 22  # not proved yet
+    done = deploy(box)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert host_data(box)["ssh_port"] == 2222
+    assert login("echo in").strip() == "in"
+    assert not open_door(box, 22)
+    assert re.findall(r"comment 'deeprig ssh (\d+)", login("sudo ufw show added")) == ["2222"]
+
+    again = deploy(box)
+    [total] = re.findall(r"Grand total +(\d+) +(\S+)", again.stdout + again.stderr)
+    assert total[1] == "-"
+    boxes.cut(box.name, off=True)
+    boxes.up(box.name)
+    assert login("echo in").strip() == "in"
+    with connection.connect(host_data(box)) as client:
+        assert client.get_transport() is not None
+
+
+def open_door(box: boxes.Box, port: int) -> bool:
+    try:
+        socket.create_connection((box.host, port), timeout=3).close()
+    except (TimeoutError, ConnectionRefusedError):
+        return False
+    return True
