@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from deeprig.settings import Rig, box
+from pyinfra.api.exceptions import PyinfraError
+
+try:
+    from deeprig.settings import Rig, box
+except ModuleNotFoundError as missing:
+    raise PyinfraError(
+        f"{missing.name} is not installed for this pyinfra; run .venv/bin/pyinfra, which "
+        "`make env` makes."
+    ) from None
 
 if Path("rigs.py").is_file():
     from rigs import rigs

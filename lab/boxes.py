@@ -1,123 +1,28 @@
-"""The boxes, and what can be done to them: every verb of `deeprig lab` is a function here."""
+"""What can be done to boxes: every verb of `deeprig lab` is a function here."""
 
-import json
-import re
 import secrets
 import shutil
 import string
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from lab import container, guest, images, inventory_file, network, paths, shell
+from lab.box import DEPLOY_USER, INSTALLERS_USER, Box, check_name, every, get
 from lab.errors import fail
 from lab.recipes import RECIPES
 
-INSTALLERS_USER = "ai"
-DEPLOY_USER = "deeprig"
+__all__ = [
+    "Box", "check_name", "cut", "down", "every", "get", "reboot", "reinstall", "silent",
+    "ssh_command", "up",
+]  # fmt: skip
+
 DEFAULT_OS = "debian-13"
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Box:
-    """One machine as the lab remembers it, in `state.json` of its folder."""
-
-    name: str
-    kind: str
-    os: str
-    host: str
-    bare: bool
-    password: str
-    image: str
-    installed: bool = False
-    port: int = 22
-
-    @property
-    def folder(self) -> Path:
-        return paths.state() / self.name
-
-    @property
-    def key(self) -> Path:
-        return self.folder / "id_ed25519"
-
-    @property
-    def known_hosts(self) -> Path:
-        return self.folder / "known_hosts"
-
-    @property
-    def inventory(self) -> Path:
-        return self.folder / "inventory.py"
-
-    @property
-    def console(self) -> Path:
-        return self.folder / "console.log"
-
-    @property
-    def upper(self) -> Path:
-        """What differs from the base system, as files; written by the box while it runs."""
-        return self.folder / "upper"
-
-    @property
-    def running(self) -> bool:
-        return container.running(self.name)
-
-    @property
-    def bootstrapped(self) -> bool:
-        """Whether `deeprig bootstrap` has been here: this rule is the last thing it writes."""
-        return (self.upper / "etc/sudoers.d/50-deeprig").exists()
-
-    def public(self) -> dict[str, Any]:
-        """What `deeprig lab up --json` prints."""
-        ready = self.bootstrapped and not self.bare
-        shown: dict[str, Any] = {
-            "name": self.name,
-            "kind": self.kind,
-            "os": self.os,
-            "host": self.host,
-            "port": self.port,
-            "user": DEPLOY_USER if ready else INSTALLERS_USER,
-            "key": str(self.key) if ready else None,
-            "inventory": str(self.inventory),
-        }
-        return shown if ready else shown | {"password": self.password}
-
-    def save(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished, file = self.folder / "state.new", self.folder / "state.json"
-        unfinished.touch(mode=0o600)
-        unfinished.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        unfinished.replace(file)
-
-
 def silent(step: str) -> None:
     """For callers who want no progress."""
-
-
-def check_name(name: str) -> str:
-    """The name. Raises DeeprigError where it would be no host name."""
-    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?", name):
-        fail(
-            f"{name!r} is no name for a box; take lowercase letters, digits and dashes, "
-            "a letter first, 32 at most, such as rig-1."
-        )
-    return name
-
-
-def every() -> list[Box]:
-    """All boxes, by name."""
-    files = sorted(paths.state().glob("[!.]*/state.json"))
-    return [Box(**json.loads(file.read_text())) for file in files]
-
-
-def get(name: str) -> Box:
-    """The box of that name. Raises DeeprigError naming those there are."""
-    boxes = {box.name: box for box in every()}
-    if name not in boxes:
-        there = f"there are: {', '.join(boxes)}" if boxes else "there is none"
-        fail(f"no box is named {name!r}; {there}. `deeprig lab up {name}` makes it.")
-    return boxes[name]
 
 
 def up(name: str, *, os: str | None = None, bare: bool = False, say: Say = silent) -> Box:
@@ -196,7 +101,8 @@ def ssh_command(box: Box) -> tuple[list[str], dict[str, str]]:
     seen.write_text("".join(f"{box.host} {key}\n" for key in guest.host_keys(box.upper)))
     askpass.write_text(f"#!/bin/sh\necho {box.password}\n")
     askpass.chmod(0o700)
-    command = ["ssh", "-F", "none", "-i", str(box.key), "-o", "IdentitiesOnly=yes"]
+    port = container.ssh_port(box.name, box.host) or box.port
+    command = ["ssh", "-F", "none", "-p", str(port), "-i", str(box.key), "-o", "IdentitiesOnly=yes"]
     command += ["-o", f"UserKnownHostsFile={seen}", "-o", "StrictHostKeyChecking=yes"]
     user = DEPLOY_USER if box.bootstrapped else INSTALLERS_USER
     environment = {"SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force"}
@@ -229,6 +135,7 @@ def _install(box: Box, say: Say) -> Box:
     """A fresh system disk, as an installer leaves it."""
     say("installing: name, keys, address, password")
     image = images.ensure(box.os, say)
+    replace(box, installed=False).save()
     for part in ("upper", "work"):
         shutil.rmtree(box.folder / part, ignore_errors=True)
     guest.personalise(

@@ -105,13 +105,21 @@ def _find(name: str, guest_pid: int) -> int | None:
     return None
 
 
-def _lets_users_in(name: str, address: str) -> bool:
-    """Whether systemd allows logins already, and some port shows SSH's greeting."""
-    process = Path(f"/proc/{_find(name, 1)}")
+def ssh_port(name: str, address: str) -> int | None:
+    """The port at which the box shows SSH's greeting, 22 or another; None where there is none."""
     with suppress(OSError):
-        if not (process / "root/run/nologin").exists():
-            return any(answers(address, port) for port in _open_ports(process))
-    return False
+        ports = _open_ports(Path(f"/proc/{_find(name, 1)}"))
+        return next((port for port in ports if answers(address, port)), None)
+    return None
+
+
+def _lets_users_in(name: str, address: str) -> bool:
+    """Whether systemd allows logins already, and SSH answers."""
+    try:
+        booting = Path(f"/proc/{_find(name, 1)}/root/run/nologin").exists()
+    except OSError:
+        return False
+    return not booting and ssh_port(name, address) is not None
 
 
 def _open_ports(process: Path) -> list[int]:

@@ -1,6 +1,7 @@
 """The lanes of the test suite: `python -m tests.lanes quick`, or any of their names.
 
-Prints what each lane takes and how long; a lane that ran no test fails.
+Prints what each lane skipped and why, and how long it took. pytest ends with an error where it
+finds no test, so a lane that ran nothing fails.
 """
 
 import subprocess
@@ -11,12 +12,14 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-ra", "--durations=5"]
-# pytest's exit status where it collected nothing: a lane that ran nothing has failed.
+
+WORKFLOW = ".github/workflows/ubuntu.yml"
 
 LANES: dict[str, list[list[str]]] = {
     "lint": [
         [str(BIN / "ruff"), "check", "."],
         [str(BIN / "ruff"), "format", "--check", "."],
+        [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.github-workflows", WORKFLOW],
     ],
     "types": [[str(BIN / "mypy")], [str(BIN / "mypy"), "deploy.py", "inventory.py"]],
     "unit": [[*PYTEST, "tests/unit"]],
@@ -30,6 +33,10 @@ LANES: dict[str, list[list[str]]] = {
     "mutation": [[*PYTEST, "tests/lab/test_mutation.py"]],
     "bad-input": [[*PYTEST, "tests/lab/test_bad_input.py"]],
     "ssh": [[*PYTEST, "tests/lab/test_ssh.py"]],
+    "ssh-debian-12": [[*PYTEST, "tests/lab/test_ssh.py", "--os", "debian-12"]],
+    "ssh-ubuntu-like": [[*PYTEST, "tests/lab/test_ssh.py", "--os", "ubuntu-like"]],
+    "base": [[*PYTEST, "tests/lab/test_base.py"]],
+    "python-env": [[*PYTEST, "tests/lab/test_python_env.py"]],
 }
 QUICK = ["lint", "types", "unit", "bad-input", "debian-13", "ubuntu-like"]
 

@@ -64,8 +64,8 @@ else:
             break
         if kind in ("stream", "error"):
             print(said.get("text") or said["evalue"])
-        if kind == "execute_reply":
-            break
+        if kind == "status" and said["execution_state"] == "idle":
+            break  # the reply itself may overtake what was printed
 """
 
 
@@ -92,13 +92,6 @@ def served(box: boxes.Box) -> None:
     assert report.error is None, report.steps
 
 
-@pytest.fixture(autouse=True)
-def mended(box: boxes.Box) -> Iterator[None]:
-    """Each test starts from what the last deploy left, and nothing runs in it."""
-    yield
-    run_on(box, with_notebook(restart_busy=True))
-
-
 @pytest.fixture
 def kernel(login: Login) -> Callable[..., str]:
     def call(*words: str) -> str:
@@ -106,6 +99,15 @@ def kernel(login: Login) -> Callable[..., str]:
         return login(f"cd /; {shlex.join(argv)}").strip()
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def mended(box: boxes.Box, kernel: Callable[..., str]) -> Iterator[None]:
+    """Each test starts from the box's own settings, and nothing computes there."""
+    yield
+    report = run_on(box, with_notebook(restart_busy=True))
+    assert report.error is None, report.steps
+    kernel("end")
 
 
 def pid(login: Login, command: str) -> str:

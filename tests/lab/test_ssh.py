@@ -97,16 +97,20 @@ def test_an_agent_reaches_the_box(box: boxes.Box) -> None:
     assert done.stdout.strip() == "agent", done.stderr
 
 
-def test_a_machine_on_the_way_gets_an_answer_to_ping(box: boxes.Box) -> None:
-    done = subprocess.run(
-        ["ping", "-c", "1", "-W", "3", box.host], capture_output=True, check=False
-    )
-    assert done.returncode == 0
+def test_the_box_answers_ping(box: boxes.Box) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
+        sock.settimeout(3)
+        # Echo request, code 0, checksum 0xf7fd, identifier 1, sequence number 1 (RFC 792).
+        sock.sendto(bytes.fromhex("0800f7fd00010001"), (box.host, 0))
+        packet, (address, _) = sock.recvfrom(64)
+    assert address == box.host
+    assert packet[20:] == bytes.fromhex("0000fffd00010001")  # echo reply
 
 
 def test_allowed_ports_and_trusted_interfaces_are_open_and_no_other(
     box: boxes.Box, login: Callable[..., str]
 ) -> None:
+    card = login("ip -o route show default").split(" dev ")[1].split()[0]
     login("sudo systemd-run --quiet --unit=a python3 -m http.server 8101")
     login("sudo systemd-run --quiet --unit=b python3 -m http.server 8102")
     time.sleep(1)
@@ -114,7 +118,7 @@ def test_allowed_ports_and_trusted_interfaces_are_open_and_no_other(
         assert (answers(box, 8101), answers(box, 8102)) == (False, False)
         run_on(box, way_in(Ssh(), Firewall(allow=("8101/tcp",))))
         assert (answers(box, 8101), answers(box, 8102)) == (True, False)
-        run_on(box, way_in(Ssh(), Firewall(trusted_interfaces=("host0",))))
+        run_on(box, way_in(Ssh(), Firewall(trusted_interfaces=(card,))))
         assert (answers(box, 8101), answers(box, 8102)) == (True, True)
         run_on(box, way_in(Ssh(), Firewall(allow=("8102/tcp from 203.0.113.0/24",))))
         assert (answers(box, 8101), answers(box, 8102)) == (False, False)

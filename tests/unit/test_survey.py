@@ -1,0 +1,104 @@
+"""What stands in the way is said in a sentence with the way out, before anything is touched."""
+
+import pytest
+
+from deeprig import ssh_algorithms
+from deeprig.settings import Notebook, Rig, User
+from deeprig.survey import Survey, objections, read
+from tests.unit.recorded import DEBIAN_12, DEBIAN_13
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBEtRYYbJlM1KVX8OTlvBnEb0KImc8tqI6b4cU4FxKGE me@laptop"
+RIG = Rig()
+
+
+def survey(*more: str, without: str = "") -> Survey:
+    return read([*(line for line in DEBIAN_13 if not without or without not in line), *more])
+
+
+def test_a_fresh_box_is_welcome() -> None:
+    found = survey()
+    assert objections(found, RIG) == []
+    assert (found.system, found.version, found.openssh_version) == ("debian", "13", (10, 0))
+    assert found.users_with_key == ("ai",)
+    assert found.container
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (
+            "dirty=a driver from a .run file|nvidia-uninstall",
+            "It carries a driver from a .run file, which would fight with ours; take it out with "
+            "`sudo sh -c 'nvidia-uninstall'`.",
+        ),
+        (
+            "firewall=firewalld",
+            "It already has a firewall, firewalld; keep it with Rig(firewall=None), or remove it.",
+        ),
+        (
+            "free_sudo=ai",
+            "Notebook.user is 'ai', who may use sudo without a password: one bad package in a "
+            "notebook would own the box; name another user, or take NOPASSWD out of "
+            "/etc/sudoers.d.",
+        ),
+        (
+            "docker=ai",
+            "Notebook.user is 'ai', who is in group docker and so may become root; run "
+            "`sudo gpasswd -d ai docker`, or name another user.",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_with_the_way_out(line: str, sentence: str) -> None:
+    assert objections(survey(line), RIG) == [sentence]
+
+
+def test_somebody_elses_firewall_is_fine_where_ours_is_off() -> None:
+    assert objections(survey("firewall=firewalld"), Rig(firewall=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "sentence"),
+    [
+        ("version=13", "version=11", "deeprig is for Debian 12, Debian 13, Ubuntu 22.04"),
+        ("system=debian", "system=fedora", "deeprig is for Debian 12"),
+        ("architecture=x86_64", "architecture=riscv64", "Its processor is riscv64"),
+    ],
+)
+def test_a_system_it_is_not_made_for_is_refused(was: str, now: str, sentence: str) -> None:
+    [said] = objections(survey(now, without=was), RIG)
+    assert sentence in said
+
+
+def test_passwords_stay_on_while_the_work_user_has_no_key() -> None:
+    [said] = objections(survey(without="has_key"), RIG)
+    assert "ai has no SSH key there and passwords are about to be turned off" in said
+    with_key = Rig(users=(User(name="ai", keys=(KEY,)),))
+    assert objections(survey(without="has_key"), with_key) == []
+
+
+def test_a_work_user_must_be_there_or_in_the_settings() -> None:
+    rig = Rig(notebook=Notebook(user="bob"))
+    [said] = objections(survey(), rig)
+    assert "Notebook.user is 'bob', and nobody has that name" in said
+    made = Rig(notebook=Notebook(user="bob"), users=(User(name="bob", keys=(KEY,)),))
+    assert objections(survey(), made) == []
+
+
+def test_post_quantum_comes_first_and_our_own_client_gets_in() -> None:
+    offered = ssh_algorithms.choose(survey(), strict=False)
+    assert offered.kex[0] == "mlkem768x25519-sha256"
+    assert offered.kex[-1] == "curve25519-sha256@libssh.org"
+    assert ssh_algorithms.objections(survey(), strict=False) == []
+
+
+def test_only_what_the_boxs_sshd_knows_is_offered() -> None:
+    offered = ssh_algorithms.choose(read(DEBIAN_12), strict=False)
+    assert offered.kex[0] == "sntrup761x25519-sha512"
+    assert "mlkem768x25519-sha256" not in offered.kex
+
+
+def test_strict_is_refused_where_it_would_lock_us_out() -> None:
+    [said] = ssh_algorithms.objections(survey(), strict=True)
+    assert "Ssh.strict is True" in said
+    assert "lock itself out" in said
+    assert ssh_algorithms.objections(read(DEBIAN_12), strict=True) == []
