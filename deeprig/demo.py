@@ -3,20 +3,30 @@
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
+import paramiko
 import platformdirs
 
 from deeprig import bootstrap, checks, connection, inventories, runs
-from deeprig.checks import Check
+from deeprig.demo_page import Result, page
 from deeprig.errors import DeeprigError
 from deeprig.progress import Progress
-from deeprig.runs import Report
+from deeprig.settings import Notebook
 
 ROOT = Path(__file__).parent.parent
 NAME = "demo"
+# A line for each thing that a person would ask about; read on the box.
+VERSIONS = """
+/opt/deeprig/notebook/bin/python -c '
+from importlib.metadata import version
+for name in ("jupyterlab", "tensorboard"):
+    print(name, version(name))'
+/usr/local/bin/uv --version
+dpkg-query -W -f '${Package} ${Version}\\n' openssh-server tmux ufw unattended-upgrades
+"""
 INVENTORY = '''\
 """The machine that `make demo HOST={user}@{host}` was given."""
 
@@ -32,25 +42,6 @@ rigs = [
     )
 ]
 '''
-
-
-@dataclass(kw_only=True)
-class Result:
-    """All that the last page tells."""
-
-    system: str
-    inventory: Path
-    progress: Progress
-    checked: list[Check] = field(default_factory=list)
-    again: Report | None = None
-    links: list[str] = field(default_factory=list)
-    login: str = ""
-
-    @property
-    def good(self) -> bool:
-        failed = [check for check in self.checked if check.outcome not in ("passed", "skipped")]
-        nothing_changed = self.again is not None and not self.again.error and not self.again.changes
-        return bool(self.checked) and not failed and nothing_changed
 
 
 @click.command()
@@ -71,7 +62,7 @@ def demo(host: str | None, system: str, keep: bool) -> None:
     finally:
         if not host and not keep:
             _take_down(progress)
-    click.echo(_page(result, up=bool(host) or keep))
+    click.echo(page(result, up=bool(host) or keep))
     sys.exit(0 if result.good else 1)
 
 
@@ -133,7 +124,7 @@ def _whole_job(result: Result) -> None:
         )
     with progress.step("Deploy once more"):
         result.again = runs.run(name, data, build, progress=progress.doing)
-    result.login, result.links = _ways_in(data)
+    _look(result, data)
 
 
 def _pyinfra(inventory: Path, progress: Progress) -> None:
@@ -160,70 +151,24 @@ def _pyinfra(inventory: Path, progress: Progress) -> None:
         )
 
 
-def _ways_in(data: dict[str, object]) -> tuple[str, list[str]]:
-    """The command to log in, and the commands and links for the notebook."""
-    rig, host, port = data["rig"], data["ssh_hostname"], data["ssh_port"]
-    settings = rig.notebook  # type: ignore[attr-defined]
-    options = f"-i {data['ssh_key']} -o UserKnownHostsFile={data['ssh_known_hosts_file']} -p {port}"
-    login = f"ssh {options} {settings.user}@{host}"
+def _look(result: Result, data: dict[str, Any]) -> None:
+    """What the page says about the box itself: versions, the login, the links."""
+    notebook: Notebook = data["rig"].notebook
     with connection.connect(data) as client:
-        _, output, _ = client.exec_command(
-            f"sudo cat ~{settings.user}/.config/deeprig/notebook-token", timeout=20
-        )
-        token = output.read().decode().strip()
-    ports = (settings.port, settings.tensorboard_port)
+        result.installed = _output(client, VERSIONS).splitlines()
+        token = _output(client, f"sudo cat ~{notebook.user}/.config/deeprig/notebook-token")
+    host, port = data["ssh_hostname"], data["ssh_port"]
+    options = f"-i {data['ssh_key']} -o UserKnownHostsFile={data['ssh_known_hosts_file']} -p {port}"
+    ports = (notebook.port, notebook.tensorboard_port)
     tunnel = " ".join(f"-L {number}:127.0.0.1:{number}" for number in ports)
-    return login, [
-        f"ssh -N {tunnel} {login.removeprefix('ssh ')}",
+    result.login = f"ssh {options} {notebook.user}@{host}"
+    result.links = [
+        f"ssh -N {tunnel} {options} {notebook.user}@{host}",
         f"http://127.0.0.1:{ports[0]}/lab?token={token}",
         f"http://127.0.0.1:{ports[1]}/",
     ]
 
 
-def _page(result: Result, *, up: bool) -> str:
-    outcomes = [check.outcome for check in result.checked]
-    lines = ["", click.style(f"deeprig on {result.system}", bold=True), "", "Installed and set up"]
-    for component in dict.fromkeys(check.component for check in result.checked):
-        of = [check.outcome for check in result.checked if check.component == component]
-        lines.append(
-            f"  {component.replace('_', ' '):16} {of.count('passed'):3} verified"
-            + (f", {of.count('skipped')} skipped" if "skipped" in of else "")
-            + (click.style(f", {of.count('failed')} FAILED", fg="red") if "failed" in of else "")
-        )
-    passed, skipped = outcomes.count("passed"), outcomes.count("skipped")
-    failed = len(outcomes) - passed - skipped
-    lines += [
-        f"  {'in all':16} {passed:3} verified, {skipped} skipped, {failed} failed",
-        *(f"  failed: {c.check}: {c.reason}" for c in result.checked if c.outcome == "failed"),
-        *sorted({f"  skipped: {c.reason}" for c in result.checked if c.outcome == "skipped"}),
-        "",
-        "The second deploy",
-        f"  {_again(result.again)}",
-        "",
-        "Time",
-        *(f"  {name:40} {seconds:6.1f} s" for name, seconds in result.progress.seconds.items()),
-        "",
-    ]
-    if up:
-        tunnel, notebook, tensorboard = result.links
-        lines += [
-            "Log in",
-            f"  {result.login}",
-            "Notebook: open the tunnel, then the links",
-            f"  {tunnel}",
-            f"  JupyterLab   {notebook}",
-            f"  TensorBoard  {tensorboard}",
-            f"Inventory  {result.inventory}",
-        ]
-    else:
-        lines += [
-            "The box is gone again; `make demo KEEP=1` leaves it up and prints how to log in."
-        ]
-    return "\n".join(lines)
-
-
-def _again(report: Report | None) -> str:
-    if report is None or report.error:
-        return f"FAILED: {report.error if report else 'it did not run'}"
-    changed = "".join(f"\n    {name}" for name in report.changes)
-    return f"{len(report.changes)} changes in {len(report.steps)} operations{changed}"
+def _output(client: paramiko.SSHClient, command: str) -> str:
+    _, output, _ = client.exec_command(command, timeout=30)
+    return output.read().decode().strip()

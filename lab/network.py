@@ -66,10 +66,11 @@ def ensure() -> None:
 def remove() -> None:
     """Take the router away with all it needed; fine if there is only half of it, or none."""
     cgroups.kill(UPLINK_GROUP)
-    if ROUTER_FILE.exists():
-        shell.run("ip", "netns", "delete", ROUTER)
+    # Before its namespace, which would take it along a little later, in the middle of what follows.
     if shell.succeeds("ip", "link", "show", ROUTER):
         shell.run("ip", "link", "delete", ROUTER)
+    if ROUTER_FILE.exists():
+        shell.run("ip", "netns", "delete", ROUTER)
     netns = ROUTER_FILE.parent
     if netns.is_dir() and not any(netns.iterdir()):  # `ip netns add` made it and mounted it
         shell.succeeds("umount", str(netns))
