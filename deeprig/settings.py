@@ -98,6 +98,7 @@ PublicKey = Annotated[str, AfterValidator(_public_key)]
 CertificateFile = Annotated[str, AfterValidator(_certificate_file)]
 PasswordHash = Annotated[str, AfterValidator(_password_hash)]
 Url = Annotated[str, _matching(r"https?://[^\s'\"]+", "http://proxy.lan:3128")]
+HttpsUrl = Annotated[str, _matching(r"https://[^\s'\"]+", "https://pypi.lan/simple")]
 UserPort = Annotated[int, Field(strict=True, ge=1024, le=65535)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Rule = Annotated[
@@ -188,7 +189,7 @@ class Rig:
     ca_certificates: tuple[CertificateFile, ...] = ()
     proxy: Url | None = None
     apt_proxy: Url | None = None
-    pypi_index: Url | None = None
+    pypi_index: HttpsUrl | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Rig":

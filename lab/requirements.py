@@ -65,8 +65,8 @@ def install(say: Callable[[str], None]) -> None:
         if apt.returncode:
             complaint = (apt.stderr.strip() or "it said nothing").splitlines()[-1]
             fail(
-                f"apt-get {step[0]} failed: {complaint}; "
-                f"then run `sudo apt-get install {' '.join(names)}`."
+                f"apt-get {step[0]} says {complaint!r}; mend that, or install by hand: "
+                f"`sudo apt-get install {' '.join(names)}`."
             )
 
 

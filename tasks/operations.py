@@ -167,8 +167,12 @@ def repair_packages() -> Commands:
     if not host.get_fact(BrokenPackages):
         host.noop("dpkg has nothing left to do")
         return
-    yield StringCommand("env DEBIAN_FRONTEND=noninteractive dpkg --configure -a")
-    yield StringCommand(APT_GET, "--fix-broken install")
+    # The first fails where a package waits for one that is not there; apt then brings that one.
+    yield StringCommand(
+        "env DEBIAN_FRONTEND=noninteractive dpkg --configure -a ||",
+        APT_GET,
+        '--fix-broken install && dpkg --audit && [ -z "$(dpkg --audit)" ]',
+    )
 
 
 @operation()

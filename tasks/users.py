@@ -17,9 +17,11 @@ def provide(settings: tuple[User, ...]) -> None:
             operations.bring_about(
                 name=f"Take {user.name}'s account away, the home stays",
                 holds=f"getent passwd {user.name} >/dev/null || echo gone",
+                # terminate-user returns before the last process of a session is gone.
                 commands=[
-                    f"loginctl disable-linger {user.name} || true; loginctl terminate-user "
-                    f"{user.name} || true; userdel {user.name}"
+                    f"loginctl disable-linger {user.name}; loginctl terminate-user {user.name}; "
+                    f"for i in 1 2 3 4 5 6 7 8; do pkill -KILL -u {user.name}; "
+                    f"userdel {user.name} && exit 0; sleep 1; done; exit 1"
                 ],
             )
 

@@ -22,7 +22,7 @@ def test_the_certificates_of_your_network_are_trusted(host: Host, rig: Rig) -> N
 
 def test_pip_and_uv_trust_what_the_system_trusts(host: Host) -> None:
     assert f"cert = {BUNDLE}" in host.file("/etc/pip.conf").content_string
-    assert "native-tls = true" in host.file("/etc/uv/uv.toml").content_string
+    assert "system-certs = true" in host.file("/etc/uv/uv.toml").content_string
 
 
 def test_apt_goes_through_the_proxy_of_the_settings(host: Host, rig: Rig) -> None:

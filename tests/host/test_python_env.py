@@ -82,6 +82,7 @@ def test_the_environment_has_the_python_asked_for(host: Host, user: str, python:
 
 
 def test_no_library_path_bends_what_programs_load(host: Host, user: str) -> None:
-    with host.sudo(user):
-        assert "PATH=" in host.check_output("bash -lc env")  # the control: it prints them
-        assert "LD_LIBRARY_PATH=" not in host.check_output("bash -lc env")
+    with host.sudo():  # a whole login, with /etc/environment and all
+        seen = host.check_output("su --login %s --command env", user)
+    assert "PATH=" in seen  # the control: it prints them
+    assert "LD_LIBRARY_PATH=" not in seen

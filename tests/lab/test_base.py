@@ -1,11 +1,14 @@
 """What a fresh box does to automation, done to it on purpose."""
 
 import re
+import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -101,22 +104,63 @@ def proxy() -> Iterator[list[str]]:
     server.shutdown()
 
 
-def test_apt_pip_and_uv_go_where_the_settings_send_them(
+def test_apt_goes_through_the_proxy_of_the_settings(
     box: boxes.Box, login: Callable[..., str], proxy: list[str]
 ) -> None:
     address = proxy.pop()
-    report = run_on(box, lambda _: prepare(Rig(apt_proxy=address, pypi_index=f"{address}/simple")))
+    report = run_on(box, lambda rig: network_access.provide(settings=Rig(apt_proxy=address)))
     assert report.error is None
     login("sudo apt-get -q update")
     assert [path for path in proxy if path.startswith("http://") and "Release" in path]
-    login("python3 -m pip download --no-deps six", check=False)
-    login("sudo apt-get -q install -y python3-pip python3-venv", check=False)
-    login("python3 -m pip download --no-deps six", check=False)
-    assert [path for path in proxy if path.startswith("/simple/six")]
 
-    assert run_on(box, prepare).error is None  # without them again
+    assert run_on(box, prepare).error is None  # without it again
     assert login("apt-config dump Acquire::http::Proxy") == ""
-    assert "index-url" not in login("cat /etc/pip.conf /etc/uv/uv.toml")
+
+
+def test_pip_and_uv_ask_the_index_of_the_settings_and_trust_its_ca(
+    box: boxes.Box, login: Callable[..., str], tmp_path: Path
+) -> None:
+    """As behind a company's wall: an index with a certificate that only the company vouches for."""
+    asked: list[str] = []
+    with index(tmp_path, asked) as address:
+        rig = Rig(ca_certificates=(str(tmp_path / "ca.pem"),), pypi_index=f"{address}/simple")
+        assert run_on(box, lambda rig_: network_access.provide(settings=rig)).error is None
+        login("sudo apt-get -q update && sudo apt-get -q install -y python3-pip")
+        with connection.connect(host_data(box)) as client, client.open_sftp() as files:
+            files.put(str(Path(sys.executable).with_name("uv")), "/tmp/uv")
+        login("python3 -m pip download --no-deps --dest /tmp from-pip", check=False)
+        login("chmod +x /tmp/uv; /tmp/uv pip install --target /tmp/x from-uv", check=False)
+    assert "/simple/from-pip/" in asked
+    assert "/simple/from-uv/" in asked
+    assert run_on(box, prepare).error is None
+
+
+@contextmanager
+def index(folder: Path, asked: list[str]) -> Iterator[str]:
+    """A package index without packages, over TLS; `asked` gets the paths it is asked for."""
+    key, certificate = folder / "key.pem", folder / "ca.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+         "/CN=company", "-addext", f"subjectAltName=IP:{CONTROL}", "-keyout", key,
+         "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: pytest's output is for results."""
+
+    server = ThreadingHTTPServer((CONTROL, 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://{CONTROL}:{server.server_port}"
+    server.shutdown()
 
 
 def test_people_come_with_their_keys_and_go_again(
@@ -129,7 +173,11 @@ def test_people_come_with_their_keys_and_go_again(
 
     def have(**more: object) -> Callable[[Rig], None]:
         anna = User(name="anna", keys=(public,), **more)  # type: ignore[arg-type]
-        return lambda _: users.provide(settings=(anna,))
+
+        def build(rig: Rig) -> None:
+            users.provide(settings=(anna,))
+
+        return build
 
     report = run_on(box, have(sudo=True))
     assert report.error is None

@@ -47,7 +47,7 @@ def pair(system: str) -> Iterator[tuple[boxes.Box, boxes.Box]]:
 
 @pytest.fixture
 def left(pair: tuple[boxes.Box, boxes.Box]) -> boxes.Box:
-    return pair[0]
+    return boxes.up(pair[0].name)  # whatever the test before did to it
 
 
 @pytest.fixture
@@ -82,8 +82,49 @@ def as_root(box: boxes.Box, command: str) -> str:
     return as_installers_user(box, f"sudo -S -p '' {command}", f"{box.password}\n")
 
 
+def eventually(is_so: Callable[[], bool]) -> bool:
+    """Whether it becomes so within 20 seconds."""
+    patience = time.monotonic() + 20
+    while not is_so() and time.monotonic() < patience:
+        time.sleep(0.1)
+    return is_so()
+
+
+def traces() -> dict[str, str]:
+    """What a lab could leave on this machine. Kernel threads and zombies are nobody's."""
+    asked = {
+        "processes": "ps -e -o stat=,args= --ppid 2 --deselect | grep -v '^Z' | cut -d' ' -f2-",
+        "mounts": "cat /proc/mounts",
+        "namespaces": "ip netns",
+        "interfaces": "ip -brief link",
+        "routes": "ip route",
+        "firewall": "nft list ruleset",
+        "groups": "find /sys/fs/cgroup -name 'deeprig-lab*'",
+        "files": "ls -d /run/netns /run/deeprig-lab /run/systemd/nspawn",
+    }
+    return {
+        what: subprocess.run(["sh", "-c", how], capture_output=True, text=True).stdout
+        for what, how in asked.items()
+    }
+
+
+def test_the_last_down_leaves_no_trace(system: str) -> None:
+    if boxes.every():  # so it is the first test here
+        pytest.skip("there are other boxes: " + ", ".join(box.name for box in boxes.every()))
+    before = traces()
+    boxes.up("lab-last", os=system, bare=True)
+    assert traces()["interfaces"] != before["interfaces"]  # the control
+    boxes.down("lab-last")
+    left_over = {
+        what: set(now.splitlines()) - set(before[what].splitlines())
+        for what, now in traces().items()
+    }
+    assert {what: lines for what, lines in left_over.items() if lines and what != "processes"} == {}
+    assert not [line for line in left_over["processes"] if "slirp" in line or "nspawn" in line]
+
+
 def test_a_cached_box_lets_its_user_in_within_five_seconds(system: str) -> None:
-    seconds = []
+    seconds: list[float] = []
     while len(seconds) < 3 and min(seconds, default=9) > 5:
         started = time.monotonic()
         up = [DEEPRIG, "lab", "up", "lab-quick", "--bare", "--os", system]
@@ -92,7 +133,7 @@ def test_a_cached_box_lets_its_user_in_within_five_seconds(system: str) -> None:
         seconds.append(time.monotonic() - started)
         boxes.down("lab-quick")
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    if min(seconds) > 5 and load > cores:
+    if min(seconds) > 5 and load > 2 * cores:
         pytest.skip(f"this machine is busy, load {load:.1f} on {cores} cores: {seconds}")
     assert min(seconds) <= 5
 
@@ -166,11 +207,8 @@ def test_a_box_that_is_off_starts_again(left: boxes.Box) -> None:
 
 
 def test_a_box_that_powers_itself_off_is_off(left: boxes.Box) -> None:
-    as_root(left, "systemctl poweroff --no-block")
-    patience = time.monotonic() + 20
-    while left.running and time.monotonic() < patience:
-        time.sleep(0.1)
-    assert not left.running
+    as_root(left, "systemd-run -q --on-active=1 systemctl poweroff")
+    assert eventually(lambda: not left.running)
     boxes.up(left.name)
 
 
@@ -178,7 +216,7 @@ def test_a_pulled_cable_cuts_the_box_off_until_it_is_back(left: boxes.Box) -> No
     network.unplug(left.host)
     assert not container.answers(left.host, 22)
     network.plug(left.host)
-    assert container.answers(left.host, 22)
+    assert eventually(lambda: container.answers(left.host, 22))
 
 
 def test_a_killed_supervisor_is_cleaned_up_by_the_next_up(left: boxes.Box) -> None:
@@ -230,36 +268,3 @@ def test_an_unknown_box_is_one_line_and_exit_2(left: boxes.Box) -> None:
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert "no box is named 'nobody'; there are: " in line and left.name in line
-
-
-def traces() -> dict[str, str]:
-    """What a lab could leave on this machine. Kernel threads and zombies are nobody's."""
-    asked = {
-        "processes": "ps -e -o stat=,args= --ppid 2 --deselect | grep -v '^Z' | cut -d' ' -f2-",
-        "mounts": "cat /proc/mounts",
-        "namespaces": "ip netns",
-        "interfaces": "ip -brief link",
-        "routes": "ip route",
-        "firewall": "nft list ruleset",
-        "groups": "find /sys/fs/cgroup -name 'deeprig-lab*'",
-        "files": "ls -d /run/netns /run/deeprig-lab /run/systemd/nspawn",
-    }
-    return {
-        what: subprocess.run(["sh", "-c", how], capture_output=True, text=True).stdout
-        for what, how in asked.items()
-    }
-
-
-def test_the_last_down_leaves_no_trace(system: str) -> None:
-    if boxes.every():
-        pytest.skip("there are other boxes: " + ", ".join(box.name for box in boxes.every()))
-    before = traces()
-    boxes.up("lab-last", os=system, bare=True)
-    assert traces()["interfaces"] != before["interfaces"]  # the control
-    boxes.down("lab-last")
-    left_over = {
-        what: set(now.splitlines()) - set(before[what].splitlines())
-        for what, now in traces().items()
-    }
-    assert {what: lines for what, lines in left_over.items() if lines and what != "processes"} == {}
-    assert not [line for line in left_over["processes"] if "slirp" in line or "nspawn" in line]
