@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import paramiko
 import pytest
 
 from deeprig import connection
@@ -123,8 +122,8 @@ def test_pip_and_uv_ask_the_index_of_the_settings_and_trust_its_ca(
     """As behind a company's wall: an index with a certificate that only the company vouches for."""
     asked: list[str] = []
     with index(tmp_path, asked) as address:
-        rig = Rig(ca_certificates=(str(tmp_path / "ca.pem"),), pypi_index=f"{address}/simple")
-        assert run_on(box, lambda rig_: network_access.provide(settings=rig)).error is None
+        ours = Rig(ca_certificates=(str(tmp_path / "ca.pem"),), pypi_index=f"{address}/simple")
+        assert run_on(box, lambda rig: network_access.provide(settings=ours)).error is None
         login("sudo apt-get -q update && sudo apt-get -q install -y python3-pip")
         with connection.connect(host_data(box)) as client, client.open_sftp() as files:
             files.put(str(Path(sys.executable).with_name("uv")), "/tmp/uv")
@@ -166,10 +165,9 @@ def index(folder: Path, asked: list[str]) -> Iterator[str]:
 def test_people_come_with_their_keys_and_go_again(
     box: boxes.Box, login: Callable[..., str], tmp_path: Path
 ) -> None:
-    key = paramiko.ECDSAKey.generate()
-    public = f"{key.get_name()} {key.get_base64()} anna@laptop"
     private = tmp_path / "id"
-    key.write_private_key_file(str(private))
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", private], check=True)
+    public = private.with_suffix(".pub").read_text()
 
     def have(**more: object) -> Callable[[Rig], None]:
         anna = User(name="anna", keys=(public,), **more)  # type: ignore[arg-type]
