@@ -24,6 +24,7 @@ from tests.lab.conftest import PYINFRA, ROOT, host_data, run_on, shell
 pytestmark = pytest.mark.lab
 
 CONTROL = "198.18.86.1"  # this machine, as the boxes see it
+INDEX_NAME = "pypi.company.test"
 HOLD_APT = (
     "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); "
     "fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(12)"
@@ -124,6 +125,7 @@ def test_pip_and_uv_ask_the_index_of_the_settings_and_trust_its_ca(
     with index(tmp_path, asked) as address:
         ours = Rig(ca_certificates=(str(tmp_path / "ca.pem"),), pypi_index=f"{address}/simple")
         assert run_on(box, lambda rig: network_access.provide(settings=ours)).error is None
+        login(f"echo {CONTROL} {INDEX_NAME} | sudo tee -a /etc/hosts")
         login("sudo apt-get -q update && sudo apt-get -q install -y python3-pip")
         with connection.connect(host_data(box)) as client, client.open_sftp() as files:
             files.put(str(Path(sys.executable).with_name("uv")), "/tmp/uv")
@@ -137,11 +139,14 @@ def test_pip_and_uv_ask_the_index_of_the_settings_and_trust_its_ca(
 @contextmanager
 def index(folder: Path, asked: list[str]) -> Iterator[str]:
     """A package index without packages, over TLS; `asked` gets the paths it is asked for."""
-    key, certificate = folder / "key.pem", folder / "ca.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    ca = ["-keyout", folder / "ca.key", "-out", folder / "ca.pem", "-subj", "/CN=company"]
+    subprocess.run([*make, *ca], check=True, capture_output=True)
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=company", "-addext", f"subjectAltName=IP:{CONTROL}", "-keyout", key,
-         "-out", certificate],
+        [*make, "-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-subj", "/CN=index",
+         "-addext", f"subjectAltName=DNS:{INDEX_NAME}", "-addext", "basicConstraints=CA:FALSE",
+         "-keyout", key, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
 
@@ -158,7 +163,7 @@ def index(folder: Path, asked: list[str]) -> Iterator[str]:
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"https://{CONTROL}:{server.server_port}"
+    yield f"https://{INDEX_NAME}:{server.server_port}"
     server.shutdown()
 
 
