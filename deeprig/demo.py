@@ -1,8 +1,10 @@
 """`deeprig demo`: the whole job on a throwaway box, and a page that says what came of it."""
 
+import json
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import click
 import paramiko
 import platformdirs
 
-from deeprig import bootstrap, checks, connection, inventories, runs
+from deeprig import checks, connection, inventories, runs
 from deeprig.demo_page import Result, page
 from deeprig.errors import DeeprigError
 from deeprig.progress import Progress
@@ -27,21 +29,17 @@ for name in ("jupyterlab", "tensorboard"):
 /usr/local/bin/uv --version
 dpkg-query -W -f '${Package} ${Version}\\n' openssh-server tmux ufw unattended-upgrades
 """
-INVENTORY = '''\
-"""The machine that `make demo HOST={user}@{host}` was given."""
 
-from deeprig.settings import Notebook, Rig, box
 
-rigs = [
-    box(
-        "{host}",
-        port={port},
-        key="{key}",
-        known_hosts="{known_hosts}",
-        rig=Rig(notebook=Notebook(user="{user}")),
-    )
-]
-'''
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A machine that the demo was given."""
+
+    name: str
+    host: str
+    port: int
+    key: Path
+    known_hosts: Path
 
 
 @click.command()
@@ -52,7 +50,7 @@ def demo(host: str | None, system: str, keep: bool) -> None:
     """Deploy to a throwaway box, verify it, deploy again, and take it down."""
     progress = Progress()
     if host:
-        result = Result(system=host, inventory=_machine(host, progress), progress=progress)
+        result = Result(system=host, inventory=_machine(host), progress=progress)
     else:
         result = Result(
             system=f"{system} container", inventory=_box(system, progress), progress=progress
@@ -67,47 +65,62 @@ def demo(host: str | None, system: str, keep: bool) -> None:
 
 
 def _box(system: str, progress: Progress) -> Path:
-    from lab import boxes  # needs Linux; with --host the demo does not
-
     with progress.step("Make a throwaway box"):
-        if NAME in [box.name for box in boxes.every()]:
-            progress.doing("taking down the box of an earlier demo")
-            boxes.down(NAME)
-        return boxes.up(NAME, os=system, say=progress.doing).inventory
+        if any(box["name"] == NAME for box in json.loads(_lab(progress, "list", "--json"))):
+            _lab(progress, "down", NAME)
+        box = json.loads(_lab(progress, "up", NAME, "--os", system, "--json"))
+    return Path(box["inventory"])
 
 
 def _take_down(progress: Progress) -> None:
-    from lab import boxes
-
     with progress.step("Take the box down"):
-        boxes.down(NAME)
+        _lab(progress, "down", NAME)
 
 
-def _machine(host: str, progress: Progress) -> Path:
+def _lab(progress: Progress, *arguments: str) -> str:
+    """What a verb of `deeprig lab` prints; as a program of its own, which may become root."""
+    command = [str(Path(sys.executable).with_name("deeprig")), "lab", *arguments]
+    said = ""
+    with subprocess.Popen(
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for line in process.stderr:
+            said = line.strip()
+            progress.doing(said)
+        output = process.stdout.read()
+    if process.returncode:
+        raise DeeprigError(said)
+    return output
+
+
+def _machine(host: str) -> Path:
     """First contact with a machine of the user's, and an inventory for it."""
+    from lab import inventory_file
+
     user, _, rest = host.rpartition("@")
     name, _, port = rest.partition(":")
     if not user or not name:
         raise DeeprigError(f"HOST is {host!r}; write it like ubuntu@198.51.100.7.")
     click.confirm(
-        f"This changes {name}: packages, SSH to keys only, a firewall, services. Go on?", abort=True
+        f"This changes {name}: packages, keys-only SSH, a firewall, services, a user ai. Go on?",
+        abort=True,
     )
     folder = platformdirs.user_state_path("deeprig") / "demo" / name
     folder.mkdir(parents=True, exist_ok=True)
-    key, known_hosts = Path("~/.ssh/id_ed25519").expanduser(), folder / "known_hosts"
-    target = bootstrap.Target(name, int(port or 22), user)
-    click.echo(f"==> First contact with {name}", err=True)
-    bootstrap.bootstrap(
-        target,
-        key=key,
-        known_hosts=known_hosts,
-        password=lambda: str(click.prompt(f"Password of {user} on {name}", hide_input=True)),
-        accept=lambda shown: click.confirm(f"{name} shows the host key {shown}. Is that its key?"),
+    key = Path("~/.ssh/id_ed25519").expanduser()
+    machine = Machine(
+        name=name, host=name, port=int(port or 22), key=key, known_hosts=folder / "known_hosts"
     )
+    arguments = ["--user", user, "--port", str(machine.port), "--key", str(key)]
+    command = [str(Path(sys.executable).with_name("deeprig")), "bootstrap", name, *arguments]
+    if subprocess.run(
+        [*command, "--known-hosts", str(machine.known_hosts)], check=False
+    ).returncode:
+        raise DeeprigError(f"no first contact with {name}; see above.")
+    public = key.with_suffix(".pub").read_text().strip()
     inventory = folder / "inventory.py"
-    inventory.write_text(
-        INVENTORY.format(user=user, host=name, port=target.port, key=key, known_hosts=known_hosts)
-    )
+    inventory.write_text(inventory_file.text(machine, work_users_key=public))
     return inventory
 
 

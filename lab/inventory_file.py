@@ -7,9 +7,9 @@ from typing import Protocol
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
 TEMPLATE = '''\
-"""The lab box {name}, as `pyinfra THIS_FILE deploy.py` takes it."""
+"""{name}, as `pyinfra THIS_FILE deploy.py` takes it."""
 
-from deeprig.settings import Notebook, Python, Rig, box
+from deeprig.settings import Notebook, Python, Rig{user_class}, box
 
 rigs = [
     box(
@@ -20,7 +20,7 @@ rigs = [
         key={key},
         known_hosts={known_hosts},
         rig=Rig(
-            notebook=Notebook(user="ai"),
+{users}            notebook=Notebook(user="ai"),
             python=Python(python="system"),
             ca_certificates=({certificates}),
         ),
@@ -44,14 +44,21 @@ class Machine(Protocol):
     def known_hosts(self) -> Path: ...
 
 
-def text(box: Machine, *, user: str = "deeprig") -> str:
-    """The Python source. The box trusts whom this machine trusts, so apt and pip work in it."""
+def text(box: Machine, *, user: str = "deeprig", work_users_key: str = "") -> str:
+    """The Python source. The box trusts whom this machine trusts, so apt and pip work in it.
+
+    With `work_users_key`, a public key, the work user is made by the deploy.
+    """
     files = sorted(CERTIFICATES.glob("*.crt"))
     return TEMPLATE.format(
         name=box.name,
         host=box.host,
         port=box.port,
         user=user,
+        user_class=", User" if work_users_key else "",
+        users=f'            users=[User(name="ai", keys=[{json.dumps(work_users_key)}])],\n'
+        if work_users_key
+        else "",
         key=json.dumps(str(box.key)),
         known_hosts=json.dumps(str(box.known_hosts)),
         certificates="".join(f"{json.dumps(str(file))}, " for file in files).rstrip(),

@@ -56,9 +56,9 @@ def test_needrestart_restarts_nothing_and_asks_nothing(host: Host) -> None:
         pytest.skip("needrestart is not installed, so nothing restarts services by itself")
     with host.sudo():
         settings = host.check_output(
-            'perl -e \'our %%nrconf; do "/etc/needrestart/needrestart.conf"; '
+            'perl -e \'our %nrconf; do "/etc/needrestart/needrestart.conf"; '
             'print "$nrconf{restart} $nrconf{kernelhints}\\n"; '
-            'print grep({"deeprig-notebook.service" =~ $_} keys %%{$nrconf{override_rc}}) ? 1 : 0\''
+            'print grep({"deeprig-notebook.service" =~ $_} keys %{$nrconf{override_rc}}) ? 1 : 0\''
         )
     assert settings.split() == ["l", "-1", "1"]
 

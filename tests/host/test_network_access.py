@@ -28,5 +28,5 @@ def test_pip_and_uv_trust_what_the_system_trusts(host: Host) -> None:
 def test_apt_goes_through_the_proxy_of_the_settings(host: Host, rig: Rig) -> None:
     if not (rig.apt_proxy or rig.proxy):
         pytest.skip("Rig.apt_proxy and Rig.proxy name none")
-    found = host.check_output("apt-config dump --format '%%v%%n' Acquire::http::Proxy")
+    found = host.check_output("apt-config dump --format '%v%n' Acquire::http::Proxy")
     assert found == (rig.apt_proxy or rig.proxy)

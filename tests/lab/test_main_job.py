@@ -58,7 +58,11 @@ def verify(box: boxes.Box) -> list[dict[str, Any]]:
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     found: list[dict[str, Any]] = json.loads(done.stdout)
-    failed = [check for check in found if check["outcome"] not in ("passed", "skipped")]
+    failed = [
+        f"{check['check']}: {check['reason']}"
+        for check in found
+        if check["outcome"] not in ("passed", "skipped")
+    ]
     assert failed == []
     assert done.returncode == 0, done.stderr
     return found
