@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -41,6 +42,9 @@ def become() -> None:
         return
     if not shutil.which("sudo"):
         fail("containers need root: run this as root, or install sudo.")
+    asks = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode
+    if asks and not sys.stdin.isatty():
+        fail("containers need root, and sudo wants a password that nobody types here: use sudo.")
     kept = [f"{name}={os.environ[name]}" for name in KEPT if name in os.environ]
     command = [sys.executable, *sys.orig_argv[1:]]
     os.execvp("sudo", ["sudo", "--", "env", *kept, *command])

@@ -32,20 +32,21 @@ def files(settings: Ssh, *, survey: Survey) -> dict[str, str]:
 
 def strengthen_host_keys(survey: Survey) -> None:
     """What ssh-audit's policy wants of host keys and moduli beside sshd's settings."""
-    if not ssh_algorithms.choose(survey, strict=True).rsa_4096:
-        return
-    key = HOST_KEYS[1]
-    operations.bring_about(
-        name="Make the RSA host key 4096 bits long, the Ed25519 one stays",
-        holds=f"ssh-keygen -lf {key}.pub | grep '^4096 '",
-        commands=[f"rm -f {key} {key}.pub && ssh-keygen -q -t rsa -b 4096 -N '' -f {key}"],
-    )
-    operations.bring_about(
-        name="Drop Diffie-Hellman moduli below 3072 bits",
-        holds="awk '$1 !~ /^#/ && $5 < 3071 {weak = 1} END {if (!weak) print \"strong\"}' "
-        "/etc/ssh/moduli",
-        commands=[
-            "awk '$1 ~ /^#/ || $5 >= 3071' /etc/ssh/moduli > /etc/ssh/moduli.deeprig && "
-            "mv /etc/ssh/moduli.deeprig /etc/ssh/moduli"
-        ],
-    )
+    offered = ssh_algorithms.choose(survey, strict=True)
+    if offered.rsa_4096:
+        key = HOST_KEYS[1]
+        operations.bring_about(
+            name="Make the RSA host key anew with 4096 bits, the Ed25519 one stays",
+            holds=f"ssh-keygen -lf {key}.pub | grep '^4096 '",
+            commands=[f"rm -f {key} {key}.pub && ssh-keygen -q -t rsa -b 4096 -N '' -f {key}"],
+        )
+    if any("group-exchange" in name for name in offered.kex):
+        weak = "$1 !~ /^#/ && $5 < 3071"
+        operations.bring_about(
+            name="Drop Diffie-Hellman moduli below 3072 bits",
+            holds=f"awk '{weak} {{w = 1}} END {{if (!w) print \"strong\"}}' /etc/ssh/moduli",
+            commands=[
+                f"awk '!({weak})' /etc/ssh/moduli > /etc/ssh/moduli.deeprig && "
+                "mv /etc/ssh/moduli.deeprig /etc/ssh/moduli"
+            ],
+        )
