@@ -1,6 +1,7 @@
 # deeprig: `make demo` shows it on a throwaway box, `make test` proves it. docs/development.md
 PYTHON ?= python3
 BIN = .venv/bin
+TOOLS = deeprig/data/notebook/notebook
 
 .PHONY: help env demo test test-lab unit lint lock
 help:
@@ -41,3 +42,6 @@ lint: env
 lock: env
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes \
 		--python-version 3.11 --upgrade --quiet --output-file requirements.lock
+	{ head -n 2 $(TOOLS).lock; $(BIN)/uv pip compile $(TOOLS).in --universal --generate-hashes \
+		--python-version 3.10 --upgrade --quiet --no-header --no-annotate; } > $(TOOLS).new
+	mv $(TOOLS).new $(TOOLS).lock
