@@ -15,26 +15,27 @@ from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, deploy, run_on
 pytestmark = pytest.mark.lab
 
 LEAST_CHECKS = 45
+# Operation, and the seconds into it at which the power fails.
 CUTS = [
-    "Install the tools of every day",
-    "Change the way in, proved by a new login",
-    "Build the tools' environment",
-    "Have both servers run and answer",
+    ("Install the tools of every day", 4),
+    ("Change the way in, proved by a new login", 1),
+    ("Build the tools' environment", 4),
+    ("Have both servers run and answer", 0.5),
 ]
 
 
 @pytest.fixture(scope="module")
 def deployed(box: boxes.Box) -> boxes.Box:
     """A box whose first deploy was cut short at four places, and then went through."""
-    for operation in CUTS:
-        cut_while(box, operation)
+    for operation, seconds in CUTS:
+        cut_while(box, operation, seconds)
     done = deploy(box)
     assert done.returncode == 0, done.stdout + done.stderr
     return box
 
 
-def cut_while(box: boxes.Box, operation: str) -> None:
-    """Deploy, and cut the power three seconds into an operation."""
+def cut_while(box: boxes.Box, operation: str, seconds: float) -> None:
+    """Deploy, and cut the power in the middle of an operation."""
     with subprocess.Popen(
         [PYINFRA, "-y", str(box.inventory), "deploy.py"],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -44,7 +45,7 @@ def cut_while(box: boxes.Box, operation: str) -> None:
         for line in process.stdout:
             said += line
             if operation in line:
-                threading.Timer(3, boxes.cut, [box.name], {"off": True}).start()
+                threading.Timer(seconds, boxes.cut, [box.name], {"off": True}).start()
     assert operation in said, said
     assert process.returncode != 0, f"the power cut in {operation!r} went unnoticed:\n{said}"
     assert "Traceback" not in said
