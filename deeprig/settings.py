@@ -1,7 +1,7 @@
 """Every setting a box has: its type, its default, and what makes a value impossible."""
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def settings(part: type[T]) -> type[T]:
-    """Make a part of the settings: frozen, keyword-only, checked when it is made.
+    """Make a part of the settings: frozen, checked when it is made.
 
     A wrong value raises SettingsError naming the inventory line, the host where it can be told,
     the setting, the value and what would be right.
@@ -32,8 +32,9 @@ def settings(part: type[T]) -> type[T]:
     check = checked.__init__
 
     def __init__(self: T, *args: Any, **values: Any) -> None:
+        named = dict(zip((field.name for field in fields(checked)), args, strict=False))
         try:
-            check(self, *args, **values)
+            check(self, **named, **values)
         except ValidationError as error:
             raise SettingsError(source_lines.here() + _sentence(part.__name__, error)) from None
 

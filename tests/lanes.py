@@ -35,7 +35,7 @@ LANES: dict[str, list[list[str]]] = {
     "ssh": [[*PYTEST, "tests/lab/test_ssh.py"]],
     "ssh-debian-12": [[*PYTEST, "tests/lab/test_ssh.py", "--os", "debian-12"]],
     "ssh-ubuntu-like": [[*PYTEST, "tests/lab/test_ssh.py", "--os", "ubuntu-like"]],
-    "base": [[*PYTEST, "tests/lab/test_base.py"]],
+    "base": [[*PYTEST, "tests/lab/test_base.py", "tests/lab/test_operations.py"]],
     "python-env": [[*PYTEST, "tests/lab/test_python_env.py"]],
 }
 QUICK = ["lint", "types", "unit", "bad-input", "debian-13", "ubuntu-like"]
