@@ -11,7 +11,7 @@ import pytest
 
 from deeprig import connection, inventories, runs
 from deeprig.settings import Rig
-from lab import boxes
+from lab import boxes, requirements
 
 ROOT = Path(__file__).parents[2]
 PYINFRA = str(Path(sys.executable).with_name("pyinfra"))
@@ -20,6 +20,12 @@ DEEPRIG = str(Path(sys.executable).with_name("deeprig"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--os", default="debian-13", help="the system of the boxes")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_the_lab_needs() -> None:
+    """mmdebstrap and the like, on a machine that has never had a box."""
+    requirements.install(print)
 
 
 @pytest.fixture(scope="module")
