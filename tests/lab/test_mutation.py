@@ -22,7 +22,8 @@ class Breakage(NamedTuple):
 
 
 def sshd(line: str, check: str) -> Breakage:
-    reload = "systemctl reload ssh || systemctl restart ssh.socket"
+    # A reloaded sshd opens its port anew, and refuses whoever comes in that moment.
+    reload = "{ systemctl reload ssh || systemctl restart ssh.socket; }; sleep 1"
     return Breakage(check, f"echo '{line}' > {SSHD}; {reload}", f"rm {SSHD}; {reload}")
 
 
