@@ -14,8 +14,8 @@ from deeprig import connection, known_hosts
 from deeprig.errors import DeeprigError
 from deeprig.settings import Firewall, Ssh
 from deeprig.survey import Survey
-from tasks import config_files, firewall, operations, ssh
-from tasks.facts import AccessState
+from tasks import config_files, firewall, operations, packages, ssh
+from tasks.access_facts import AccessState
 from tasks.operations import Commands
 
 GUARD = "/usr/local/lib/deeprig/access-guard"
@@ -33,7 +33,7 @@ def change(survey: Survey, ssh_settings: Ssh, firewall_settings: Firewall | None
         config_files.copy(f"/etc/systemd/system/{unit}")
     operations.enable(name="Be ready for a power cut", unit=BOOT_UNIT, start=False)
     if firewall_settings:
-        operations.install(name="Install ufw", packages=["ufw"])
+        packages.install(name="Install ufw", packages=["ufw"])
     if ssh_settings.strict:
         ssh.strengthen_host_keys(survey=survey)
 

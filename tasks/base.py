@@ -6,7 +6,7 @@ from pyinfra.context import host
 from deeprig import connection, data, dead_link, ssh_algorithms
 from deeprig.settings import Rig
 from deeprig.survey import Survey, objections
-from tasks import config_files, operations
+from tasks import config_files, operations, packages
 from tasks.facts import HostSurvey, MayBecomeRoot
 
 SLEEP = (
@@ -58,16 +58,16 @@ def prepare(survey: Survey) -> None:
             # It ends with 2 where it recovered from an error (cloud-init 23.4 and later).
             commands=[f"timeout {CLOUD_INIT_SECONDS} cloud-init status --wait || [ $? = 2 ]"],
         )
-    operations.wait_for_apt(name="Wait until apt is free")
-    operations.repair_packages(name="Finish what an interrupted dpkg left half done")
+    packages.wait_for_apt(name="Wait until apt is free")
+    packages.repair_packages(name="Finish what an interrupted dpkg left half done")
 
-    packages = data.load("packages")
-    clock = [] if survey.clocks else [packages["clock"]]
+    names = data.load("packages")
+    clock = [] if survey.clocks else [names["clock"]]
     config_files.copy("/etc/apt/apt.conf.d/deeprig-apt.conf")
     config_files.copy("/etc/needrestart/conf.d/50-deeprig.conf")
-    operations.install(
+    packages.install(
         name="Install the tools of every day",
-        packages=[*packages["tools"], *packages["updates"], *clock],
+        packages=[*names["tools"], *names["updates"], *clock],
     )
     config_files.copy("/etc/apt/apt.conf.d/deeprig-updates.conf")
     operations.enable(name="Fetch security updates every day", unit="apt-daily-upgrade.timer")
@@ -76,7 +76,7 @@ def prepare(survey: Survey) -> None:
         _boot_unattended()
     operations.enable(
         name="Keep the clock right",
-        unit=(survey.clocks or (packages["clock"],))[0],
+        unit=(survey.clocks or (names["clock"],))[0],
         start=not survey.container,
     )
 

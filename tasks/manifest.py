@@ -14,8 +14,9 @@ from deeprig import __version__
 from deeprig.settings import Rig
 from deeprig.survey import Survey
 from tasks import operations
-from tasks.facts import InstalledVersions, Manifest
+from tasks.facts import Manifest
 from tasks.operations import Commands
+from tasks.package_facts import InstalledVersions
 
 PATH = "/var/lib/deeprig/manifest.json"
 

@@ -9,7 +9,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deeprig.settings import Python
-from tasks import config_files, operations
+from tasks import config_files, operations, packages
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
 
@@ -20,7 +20,7 @@ SCRIPTS = "/usr/local/lib/deeprig"
 @deploy("Python environments")
 def provide(settings: Python, user: str | None) -> None:
     """uv; and for a box with notebooks the tool environment, and `user`'s environment `base`."""
-    operations.install(name="Install Python's venv", packages=["python3-venv"])
+    packages.install(name="Install Python's venv", packages=["python3-venv"])
     config_files.copy(f"{SCRIPTS}/install_step.py")
     config_files.copy(f"{SCRIPTS}/tool-env", mode="755")
 

@@ -8,7 +8,7 @@ import pytest
 from deeprig.runs import Report
 from deeprig.settings import Rig
 from lab import boxes
-from tasks import operations
+from tasks import operations, packages
 from tests.lab.conftest import run_on
 
 pytestmark = pytest.mark.lab
@@ -80,17 +80,17 @@ def test_a_secret_is_never_in_argv_nor_readable_by_others(
 
 
 def test_a_package_is_held_and_let_go(box: boxes.Box, login: Callable[..., str]) -> None:
-    assert status(run_on(box, once(operations.hold, packages=["nano"]))) == "changed"
+    assert status(run_on(box, once(packages.hold, packages=["nano"]))) == "changed"
     assert login("apt-mark showhold").split() == ["nano"]
-    assert status(run_on(box, once(operations.hold, packages=["nano"]))) == "unchanged"
-    assert status(run_on(box, once(operations.hold, packages=["nano"], held=False))) == "changed"
+    assert status(run_on(box, once(packages.hold, packages=["nano"]))) == "unchanged"
+    assert status(run_on(box, once(packages.hold, packages=["nano"], held=False))) == "changed"
     assert login("apt-mark showhold").split() == []
 
 
 def test_a_question_is_answered_before_it_is_asked(
     box: boxes.Box, login: Callable[..., str]
 ) -> None:
-    build = once(operations.answer, package="tzdata", question="tzdata/Areas", kind="select",
+    build = once(packages.answer, package="tzdata", question="tzdata/Areas", kind="select",
                  value="Europe")  # fmt: skip
     run_on(box, build)
     assert "tzdata/Areas: Europe" in login("sudo debconf-show tzdata")

@@ -1,0 +1,51 @@
+"""The way in as it is: what sshd and ufw have been told, and whether a proof is owed."""
+
+import hashlib
+import shlex
+from typing import NamedTuple
+
+from pyinfra.api.facts import FactBase
+
+
+class Access(NamedTuple):
+    """The way in as it is: files (SHA-256 and mode), names of our ufw rules, a proof owed."""
+
+    files: dict[str, str]
+    rules: list[str]
+    firewall_on: bool
+    pending: bool
+
+    def differs(self, path: str, content: str) -> bool:
+        """True where the file must be written, or taken away if `content` is empty."""
+        wanted = f"{hashlib.sha256(content.encode()).hexdigest()} 644" if content else "-"
+        return self.files.get(path, "-") != wanted
+
+
+class AccessState(FactBase[Access]):
+    """sshd's and ufw's settings, in one question."""
+
+    @staticmethod
+    def default() -> Access:
+        return Access({}, [], False, False)
+
+    def command(self, paths: list[str]) -> str:
+        return (
+            f'for f in {shlex.join(paths)}; do [ -f $f ] || {{ echo "file $f -"; continue; }}; '
+            'echo "file $f $(sha256sum < $f | cut -c1-64) $(stat -c %a $f)"; done; '
+            "[ -e /var/lib/deeprig/access/pending ] && echo pending; "
+            "command -v ufw >/dev/null || exit 0; "
+            "ufw show added | sed -n \"s/.* comment 'deeprig \\(.*\\)'$/rule \\1/p\"; "
+            "ufw status | grep -q '^Status: active' && "
+            'for p in INPUT_POLICY=\\"DROP OUTPUT_POLICY=\\"ACCEPT FORWARD_POLICY=\\"ACCEPT; do '
+            'grep -q "^DEFAULT_$p" /etc/default/ufw || exit 0; done && echo firewall on; true'
+        )
+
+    def process(self, output: list[str]) -> Access:
+        lines = [line.strip().split(" ", 1) for line in output]
+        files = (rest[0].split(" ", 1) for word, *rest in lines if word == "file")
+        return Access(
+            files={path: state for path, state in files},
+            rules=[rest[0] for word, *rest in lines if word == "rule"],
+            firewall_on=["firewall", "on"] in lines,
+            pending=["pending"] in lines,
+        )

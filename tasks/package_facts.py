@@ -1,0 +1,97 @@
+"""What apt, dpkg and debconf say about a box."""
+
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.facts import FactBase
+
+
+class InstalledPackages(FactBase[set[str]]):
+    """Those of the named Debian packages that are fully installed."""
+
+    default = set
+
+    def command(self, packages: list[str]) -> StringCommand:
+        return StringCommand(
+            "dpkg-query -W -f '${Package} ${db:Status-Status}\\n'",
+            *(QuoteString(package) for package in packages),
+            "2>/dev/null || true",
+        )
+
+    def process(self, output: list[str]) -> set[str]:
+        pairs = (line.split(" ", 1) for line in output if " " in line)
+        return {name for name, status in pairs if status == "installed"}
+
+
+class AptHolds(FactBase[list[str]]):
+    """The packages apt leaves at their version."""
+
+    default = list
+
+    def requires_command(self) -> str:
+        return "apt-mark"
+
+    def command(self) -> str:
+        return "apt-mark showhold"
+
+    def process(self, output: list[str]) -> list[str]:
+        return [line.strip() for line in output if line.strip()]
+
+
+class DebconfAnswers(FactBase[dict[str, str]]):
+    """The answers on record for a package's installation questions."""
+
+    default = dict
+
+    def command(self, package: str) -> StringCommand:
+        return StringCommand("debconf-show", QuoteString(package), "2>/dev/null || true")
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        pairs = (line.lstrip("* ").partition(":") for line in output)
+        return {question.strip(): answer.strip() for question, colon, answer in pairs if colon}
+
+
+class AptLockHolder(FactBase[str]):
+    """Who holds apt's or dpkg's lock, such as `unattended-upgr (process 812)`; empty if nobody."""
+
+    default = str
+
+    def command(self) -> str:
+        # A lock is an fcntl lock on one of these inodes; /proc/locks says whose, without fuser.
+        return (
+            "for f in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock "
+            "/var/cache/apt/archives/lock; do [ -e $f ] || continue; i=$(stat -c %i $f); "
+            "while read -r _ _ _ _ pid where _; do "
+            '[ "${where##*:}" = "$i" ] && [ "$pid" -gt 0 ] && '
+            'echo "$(cat /proc/$pid/comm) (process $pid)"; '
+            "done < /proc/locks; done | sort -u | head -n 1"
+        )
+
+    def process(self, output: list[str]) -> str:
+        return output[0].strip()
+
+
+class BrokenPackages(FactBase[list[str]]):
+    """What an interrupted dpkg left half done, as dpkg itself says it; empty if nothing."""
+
+    default = list
+
+    def command(self) -> str:
+        return "ls /var/lib/dpkg/updates 2>/dev/null; dpkg --audit; true"
+
+    def process(self, output: list[str]) -> list[str]:
+        return [line.strip() for line in output if line.strip()]
+
+
+class InstalledVersions(FactBase[dict[str, str]]):
+    """Name and exact version of the packages that somebody or something asked for by name."""
+
+    default = dict
+
+    def command(self) -> str:
+        return (
+            "apt-mark showmanual | "
+            "xargs -r dpkg-query -W -f '${Package} ${Version}\\n' 2>/dev/null; "
+            'for d in /opt/deeprig/*; do [ -L $d ] && echo "$d $(readlink $d)"; done; true'
+        )
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        return {name: version for name, _, version in (line.partition(" ") for line in output)}

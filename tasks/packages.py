@@ -1,0 +1,95 @@
+"""Debian packages without a person to answer: installed, held, repaired, their lock awaited."""
+
+import time
+
+from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+from pyinfra.context import host
+
+from tasks.operations import Commands, say
+from tasks.package_facts import (
+    AptHolds,
+    AptLockHolder,
+    BrokenPackages,
+    DebconfAnswers,
+    InstalledPackages,
+)
+
+# No dialog, and no restart of services that somebody works in, whatever needrestart is told.
+APT_GET = "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y"
+INDEX_MINUTES = 60
+LOCK_SECONDS = 900
+
+
+@operation()
+def install(packages: list[str], recommends: bool = False) -> Commands:
+    """Install what is missing of these Debian packages, in one transaction."""
+    there = host.get_fact(InstalledPackages, packages=packages)
+    missing = [name for name in packages if name not in there]
+    if not missing:
+        host.noop(f"{len(packages)} packages are installed")
+        return
+    yield StringCommand(
+        "{ test -n \"$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' "
+        f'-mmin -{INDEX_MINUTES} -print -quit)" || {APT_GET} update; }}'
+    )
+    option = "--install-recommends" if recommends else "--no-install-recommends"
+    yield StringCommand(APT_GET, "install", option, *(QuoteString(name) for name in missing))
+
+
+@operation()
+def hold(packages: list[str], held: bool = True) -> Commands:
+    """Keep these packages at their version, or let them move again."""
+    on_hold: list[str] = host.get_fact(AptHolds)
+    now = set(on_hold)
+    todo = [package for package in packages if (package in now) is not held]
+    if not todo:
+        host.noop(f"{', '.join(packages)} {'held' if held else 'not held'}")
+        return
+    yield StringCommand("apt-mark", "hold" if held else "unhold", *(QuoteString(p) for p in todo))
+
+
+@operation()
+def answer(package: str, question: str, kind: str, value: str) -> Commands:
+    """Answer an installation question before it is asked (debconf)."""
+    if host.get_fact(DebconfAnswers, package=package).get(question) == value:
+        host.noop(f"{question} is answered")
+        return
+    yield StringCommand("debconf-set-selections", _stdin=f"{package} {question} {kind} {value}")
+
+
+@operation()
+def repair_packages() -> Commands:
+    """Finish the configuration of packages that an interrupted dpkg left half done."""
+    if not host.get_fact(BrokenPackages):
+        host.noop("dpkg has nothing left to do")
+        return
+    # The first fails where a package waits for one that is not there; apt then brings that one.
+    yield StringCommand(
+        "env DEBIAN_FRONTEND=noninteractive dpkg --configure -a ||",
+        APT_GET,
+        '--fix-broken install && dpkg --audit && [ -z "$(dpkg --audit)" ]',
+    )
+
+
+@operation()
+def wait_for_apt() -> Commands:
+    """Wait until no other program holds apt's locks, saying who it is."""
+    if not host.get_fact(AptLockHolder):
+        host.noop("apt is free")
+        return
+
+    def wait(state: State, host: Host) -> bool:
+        started = time.monotonic()
+        while holder := host.get_fact(AptLockHolder, _sudo=True):
+            waited = time.monotonic() - started
+            if waited > LOCK_SECONDS:
+                say(host, f"{holder} has held apt for {waited:.0f} s; see to it.", wrong=True)
+                return False
+            say(host, f"Waiting for {holder}, which holds apt; {waited:.0f} s so far")
+            time.sleep(5)
+        return True
+
+    yield FunctionCommand(wait, (), {})
