@@ -20,6 +20,8 @@ from tasks.package_facts import (
 # No dialog, and no restart of services that somebody works in, whatever needrestart is told.
 APT_GET = "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y"
 INDEX_MINUTES = 60
+# The packages that `dpkg --audit` names, one a line after a blank.
+AUDITED = r"sed -n 's/^ \([a-z0-9][a-z0-9+.:-]*\)\( .*\)\{0,1\}$/\1/p' | sort -u"
 LOCK_SECONDS = 900
 
 
@@ -66,11 +68,14 @@ def repair_packages() -> Commands:
     if not host.get_fact(BrokenPackages):
         host.noop("dpkg has nothing left to do")
         return
-    # The first fails where a package waits for one that is not there; apt then brings that one.
+    # `dpkg --configure` fails where a package waits for one that is not there, and leaves alone
+    # what was cut off while it was unpacked; apt brings the one and the other once more.
     yield StringCommand(
-        "env DEBIAN_FRONTEND=noninteractive dpkg --configure -a ||",
-        APT_GET,
-        '--fix-broken install && dpkg --audit && [ -z "$(dpkg --audit)" ]',
+        "env DEBIAN_FRONTEND=noninteractive dpkg --configure -a || "
+        f"{APT_GET} --fix-broken install; "
+        f"again=$(dpkg --audit | {AUDITED}); "
+        f'[ -z "$again" ] || {APT_GET} install --reinstall $again; '
+        'left=$(dpkg --audit); [ -z "$left" ] || { echo "$left" >&2; exit 1; }'
     )
 
 

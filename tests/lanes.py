@@ -40,7 +40,17 @@ LANES: dict[str, list[list[str]]] = {
     "base": [[*PYTEST, "tests/lab/test_base.py", "tests/lab/test_operations.py"]],
     "python-env": [[*PYTEST, "tests/lab/test_python_env.py"]],
 }
-QUICK = ["lint", "types", "unit", "bad-input", "debian-13", "ubuntu-like"]
+QUICK = [
+    "lint",
+    "types",
+    "unit",
+    "bad-input",
+    "base",
+    "ssh",
+    "bootstrap",
+    "debian-13",
+    "ubuntu-like",
+]
 
 
 def main(names: list[str]) -> int:

@@ -72,6 +72,17 @@ def test_what_an_interrupted_dpkg_left_is_finished(
     assert run_on(box, prepare).changes == []
 
 
+def test_what_was_cut_off_while_it_was_unpacked_is_fetched_again(
+    box: boxes.Box, login: Callable[..., str]
+) -> None:
+    login("sudo rm /var/lib/dpkg/info/htop.list /var/lib/dpkg/info/htop.md5sums")
+    assert "htop" in login("sudo dpkg --audit")  # the control
+    report = run_on(box, prepare)
+    assert report.error is None
+    assert login("sudo dpkg --audit") == ""
+    assert run_on(box, prepare).changes == []
+
+
 @pytest.fixture
 def proxy() -> Iterator[list[str]]:
     """A real HTTP proxy on this machine that keeps what it was asked for."""
