@@ -69,13 +69,16 @@ def verify(box: boxes.Box) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_deploy_that_was_cut_short_is_finished_by_the_next(deployed: boxes.Box) -> None:
+def test_a_deploy_that_was_cut_short_is_finished_by_the_next(
+    deployed: boxes.Box, capsys: pytest.CaptureFixture[str]
+) -> None:
     checks = verify(deployed)
     assert len([check for check in checks if check["outcome"] == "passed"]) >= LEAST_CHECKS
     unexplained = [c for c in checks if c["outcome"] == "skipped" and not c["reason"]]
     assert unexplained == []
-    for reason in sorted({c["reason"] for c in checks if c["outcome"] == "skipped"}):
-        print(f"skipped on {deployed.os}: {reason}")
+    with capsys.disabled():
+        for reason in sorted({c["reason"] for c in checks if c["outcome"] == "skipped"}):
+            print(f"\nskipped on {deployed.os}: {reason}", end="")
 
 
 def test_the_second_deploy_changes_nothing(deployed: boxes.Box) -> None:
