@@ -38,6 +38,10 @@ def become() -> None:
     """Go on as root. Raises DeeprigError where there is no sudo, or this is no Linux."""
     if sys.platform != "linux":
         fail("the lab needs Linux: run it there, or name a throwaway machine instead.")
+    # Where people's PATH ends and root's tools begin: Debian leaves sbin out of the first.
+    os.environ["PATH"] = (
+        f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/local/sbin:/usr/sbin:/sbin"
+    )
     if os.geteuid() == 0:
         return
     if not shutil.which("sudo"):
