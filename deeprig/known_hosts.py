@@ -26,11 +26,6 @@ def label(hostname: str, port: int) -> str:
     return hostname if port == 22 else f"[{hostname}]:{port}"
 
 
-def fingerprint(key: paramiko.PKey) -> str:
-    """`SHA256:...` as ssh and a box's console print it."""
-    return key.fingerprint
-
-
 def entries(path: Path, hostname: str, port: int | None = None) -> list[Pinned]:
     """What is pinned for one door, or for all doors of a box where `port` is None.
 

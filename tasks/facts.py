@@ -1,4 +1,6 @@
-"""Questions about a host that pyinfra has no fact for."""
+"""Questions about a host that pyinfra has no fact for. A command that ends in error
+would fail the host, so where "nothing" is an answer it ends in `|| true`.
+"""
 
 import json
 from typing import Any, NamedTuple

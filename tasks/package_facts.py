@@ -1,4 +1,6 @@
-"""What apt, dpkg and debconf say about a box."""
+"""What apt, dpkg and debconf say about a box. A command that ends in error
+would fail the host, so where "nothing" is an answer it ends in `|| true`.
+"""
 
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.facts import FactBase
