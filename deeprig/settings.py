@@ -1,119 +1,41 @@
 """Every setting a box has: its type, its default, and what makes a value impossible."""
 
-import re
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic.dataclasses import dataclass
+from pydantic import Field, PositiveInt, model_validator
 
 from deeprig import connection, source_lines
-from deeprig.errors import DeeprigError
+from deeprig.checked import SettingsError, settings
+from deeprig.setting_types import (
+    AbsolutePath,
+    CertificateFile,
+    HttpsUrl,
+    Interface,
+    Mac,
+    Notify,
+    PasswordHash,
+    PciId,
+    Port,
+    PublicKey,
+    PythonVersion,
+    Relay,
+    Requirement,
+    Rule,
+    Serial,
+    Url,
+    UserName,
+    UserPort,
+    Uuid,
+)
+
+__all__ = [
+    "Cuda", "Disk", "Driver", "Firewall", "Notebook", "Python", "Rig", "SettingsError", "Ssh",
+    "Storage", "User", "WakeOnLan", "box",
+]  # fmt: skip
 
 DEPLOY_USER = "deeprig"
-
-
-class SettingsError(DeeprigError):
-    """A setting that cannot work."""
-
-
-T = TypeVar("T")
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True)
-def settings(part: type[T]) -> type[T]:
-    """Make a part of the settings: frozen, checked when it is made.
-
-    A wrong value raises SettingsError naming the inventory line, the host where it can be told,
-    the setting, the value and what would be right.
-    """
-    checked: Any = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(part)
-    check = checked.__init__
-
-    def __init__(self: T, *args: Any, **values: Any) -> None:
-        named = dict(zip((field.name for field in fields(checked)), args, strict=False))
-        try:
-            check(self, **named, **values)
-        except ValidationError as error:
-            raise SettingsError(source_lines.here() + _sentence(part.__name__, error)) from None
-
-    checked.__init__ = __init__  # pydantic has no hook for an error of our own
-    return checked  # type: ignore[no-any-return]  # still the class that came in
-
-
-def _sentence(part: str, error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    name = ".".join([part, *map(str, first["loc"])])
-    if first["type"] == "unexpected_keyword_argument":
-        return f"{name} is no setting; `docs/settings.md` lists what {part} takes."
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error" and not first["loc"]:
-        return f"{message}."
-    secret = "password" in name  # somebody may have put the password itself there
-    value = "no such line" if secret else repr(first["input"])
-    return f"{name} is {value}; {message[0].lower()}{message[1:]}."
-
-
-def _matching(pattern: str, example: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"write it like {example}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _public_key(value: str) -> str:
-    """A key as one line of text; a path is read on the machine that deploys."""
-    text = value.strip()
-    if not re.match(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[\w@.-]+ ", text):
-        path = Path(text).expanduser()
-        if not path.is_file():
-            raise ValueError("give the text of a public key, or the path of a .pub file")
-        text = path.read_text().strip()
-    if "PRIVATE KEY" in text:
-        raise ValueError("that is a private key; give the .pub file beside it")
-    if "\n" in text or not re.match(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[\w@.-]+ \S{40,}", text):
-        raise ValueError("give one public key, such as the line in ~/.ssh/id_ed25519.pub")
-    return text
-
-
-def _certificate_file(value: str) -> str:
-    path = Path(value).expanduser()
-    if not path.is_file() or "BEGIN CERTIFICATE" not in path.read_text(errors="replace"):
-        raise ValueError("give the path of a PEM file on the machine that deploys")
-    return str(path)
-
-
-def _password_hash(value: str) -> str:
-    if not re.fullmatch(r"argon2:\$argon2id\$v=\d+\$[\w=,]+\$[\w+/]+\$[\w+/]+", value):
-        raise ValueError(
-            "give the argon2: line that `jupyter server password` writes, never the password"
-        )
-    return value
-
-
-UserName = Annotated[str, _matching(r"[a-z_][a-z0-9_-]{0,31}", "ai: lowercase, digits, - and _")]
-PublicKey = Annotated[str, AfterValidator(_public_key)]
-CertificateFile = Annotated[str, AfterValidator(_certificate_file)]
-PasswordHash = Annotated[str, AfterValidator(_password_hash)]
-Url = Annotated[str, _matching(r"https?://[^\s'\"]+", "http://proxy.lan:3128")]
-HttpsUrl = Annotated[str, _matching(r"https://[^\s'\"]+", "https://pypi.lan/simple")]
-UserPort = Annotated[int, Field(strict=True, ge=1024, le=65535)]
-Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
-Rule = Annotated[
-    str,
-    _matching(
-        r"\d{1,5}(:\d{1,5})?(/(tcp|udp))?( from [0-9a-fA-F.:]+(/\d{1,3})?)?",
-        "8080/tcp, 60000:61000/udp or 9100/tcp from 192.168.1.0/24",
-    ),
-]
-Interface = Annotated[str, _matching(r"[A-Za-z0-9_.:-]{1,15}", "tailscale0")]
-PythonVersion = Annotated[str, _matching(r"3\.\d{1,2}|system", '"3.12", or "system"')]
-Requirement = Annotated[
-    str, _matching(r"[A-Za-z0-9][\w.\[\],-]*([=<>!~]=?[\w.*,<>=!~]+)?", "numpy or numpy>=2")
-]
 
 
 @settings
@@ -140,6 +62,7 @@ class Ssh:
 
     port: Port | None = None
     strict: bool = False
+    keep_host_keys: PublicKey | None = None
 
 
 @settings
@@ -151,11 +74,73 @@ class Firewall:
 
 
 @settings
+class Disk:
+    """A data disk: a file system that is there, by UUID, or whole disks by their serial numbers.
+
+    A disk named by serial number is formatted if it is empty, and never otherwise.
+    """
+
+    at: AbsolutePath = "/data"
+    uuid: Uuid | None = None
+    serials: tuple[Serial, ...] = ()
+    raid: Literal[1, 5] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> "Disk":
+        if (self.uuid is None) is (not self.serials):
+            raise ValueError("Disk needs either a uuid or serials; `lsblk -o +UUID,SERIAL` shows")
+        needed = {None: 1, 1: 2, 5: 3}[self.raid]
+        count = len(set(self.serials))
+        if self.serials and (count < needed or (self.raid is None and count > 1)):
+            raise ValueError(
+                f"Disk.serials names {count} disks and Disk.raid is {self.raid}; one disk without "
+                "raid, two or more for raid=1, three or more for raid=5"
+            )
+        return self
+
+
+@settings
+class Storage:
+    """The folder for what must outlive a reinstall, the disks below it, and swap."""
+
+    folder: AbsolutePath = "/data"
+    disks: tuple[Disk, ...] = ()
+    swap_gib: PositiveInt | None = None
+    grow_root: bool = False
+
+    @model_validator(mode="after")
+    def _one_disk_each(self) -> "Storage":
+        places = [disk.at for disk in self.disks]
+        for place in places:
+            if places.count(place) > 1:
+                raise ValueError(f"Storage.disks puts two disks at {place}; give each its own")
+        return self
+
+
+@settings
+class Driver:
+    """NVIDIA's kernel modules and libraries, without a desktop."""
+
+    source: Literal["distro"] = "distro"
+    flavour: Literal["open", "proprietary"] | None = None
+    gpus: tuple[PciId, ...] = ()
+
+
+@settings
+class Cuda:
+    """The CUDA toolkit, for those who compile; frameworks bring their own CUDA."""
+
+    source: Literal["distro"] = "distro"
+
+
+@settings
 class Python:
-    """The environment that notebooks run in; made once, then only checked unless `update`."""
+    """The environments that notebooks run in; made once, then only checked unless `update`."""
 
     python: PythonVersion = "3.12"
     packages: tuple[Requirement, ...] = ("numpy",)
+    frameworks: tuple[Literal["torch", "jax", "tensorflow"], ...] = ()
+    torch_index: HttpsUrl | None = None
     update: bool = False
 
 
@@ -179,14 +164,28 @@ class Notebook:
 
 
 @settings
+class WakeOnLan:
+    """The network card powers the box on; by default the card of the default route."""
+
+    interface: Interface | None = None
+    mac: Mac | None = None
+
+
+@settings
 class Rig:
     """One box. A part that is None is left alone on it."""
 
     users: tuple[User, ...] = ()
     ssh: Ssh = Field(default_factory=Ssh)
     firewall: Firewall | None = Field(default_factory=Firewall)
+    storage: Storage | None = Field(default_factory=Storage)
+    driver: Driver | None = None
+    cuda: Cuda | None = None
     python: Python | None = Field(default_factory=Python)
     notebook: Notebook | None = Field(default_factory=Notebook)
+    wake_on_lan: WakeOnLan | None = Field(default_factory=WakeOnLan)
+    notify: Notify | None = None
+    mail_relay: Relay | None = None
     ca_certificates: tuple[CertificateFile, ...] = ()
     proxy: Url | None = None
     apt_proxy: Url | None = None

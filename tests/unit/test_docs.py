@@ -6,12 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from deeprig.settings import Firewall, Notebook, Python, Rig, Ssh, User
+from deeprig.settings import (
+    Cuda,
+    Disk,
+    Driver,
+    Firewall,
+    Notebook,
+    Python,
+    Rig,
+    Ssh,
+    Storage,
+    User,
+    WakeOnLan,
+)
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("part", [Rig, User, Ssh, Firewall, Python, Notebook])
+@pytest.mark.parametrize(
+    "part",
+    [Rig, User, Ssh, Firewall, Disk, Storage, Driver, Cuda, Python, Notebook, WakeOnLan],
+)
 def test_every_setting_is_in_the_documents_and_no_other(part: type) -> None:
     text = (DOCS / "settings.md").read_text()
     section = text.partition(f"\n## {part.__name__}")[2].partition("\n## ")[0]

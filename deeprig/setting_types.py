@@ -1,0 +1,81 @@
+"""The types of settings: what makes a value impossible, and what would be right."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+
+def _matching(pattern: str, example: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"write it like {example}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _public_key(value: str) -> str:
+    """A key as one line of text; a path is read on the machine that deploys."""
+    text = value.strip()
+    if not re.match(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[\w@.-]+ ", text):
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise ValueError("give the text of a public key, or the path of a .pub file")
+        text = path.read_text().strip()
+    if "PRIVATE KEY" in text:
+        raise ValueError("that is a private key; give the .pub file beside it")
+    if "\n" in text or not re.match(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[\w@.-]+ \S{40,}", text):
+        raise ValueError("give one public key, such as the line in ~/.ssh/id_ed25519.pub")
+    return text
+
+
+def _certificate_file(value: str) -> str:
+    path = Path(value).expanduser()
+    if not path.is_file() or "BEGIN CERTIFICATE" not in path.read_text(errors="replace"):
+        raise ValueError("give the path of a PEM file on the machine that deploys")
+    return str(path)
+
+
+def _password_hash(value: str) -> str:
+    if not re.fullmatch(r"argon2:\$argon2id\$v=\d+\$[\w=,]+\$[\w+/]+\$[\w+/]+", value):
+        raise ValueError(
+            "give the argon2: line that `jupyter server password` writes, never the password"
+        )
+    return value
+
+
+UserName = Annotated[str, _matching(r"[a-z_][a-z0-9_-]{0,31}", "ai: lowercase, digits, - and _")]
+PublicKey = Annotated[str, AfterValidator(_public_key)]
+CertificateFile = Annotated[str, AfterValidator(_certificate_file)]
+PasswordHash = Annotated[str, AfterValidator(_password_hash)]
+Url = Annotated[str, _matching(r"https?://[^\s'\"]+", "http://proxy.lan:3128")]
+HttpsUrl = Annotated[str, _matching(r"https://[^\s'\"]+", "https://pypi.lan/simple")]
+UserPort = Annotated[int, Field(strict=True, ge=1024, le=65535)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+Rule = Annotated[
+    str,
+    _matching(
+        r"\d{1,5}(:\d{1,5})?(/(tcp|udp))?( from [0-9a-fA-F.:]+(/\d{1,3})?)?",
+        "8080/tcp, 60000:61000/udp or 9100/tcp from 192.168.1.0/24",
+    ),
+]
+Interface = Annotated[str, _matching(r"[A-Za-z0-9_.:-]{1,15}", "tailscale0")]
+PythonVersion = Annotated[str, _matching(r"3\.\d{1,2}|system", '"3.12", or "system"')]
+Requirement = Annotated[
+    str, _matching(r"[A-Za-z0-9][\w.\[\],-]*([=<>!~]=?[\w.*,<>=!~]+)?", "numpy or numpy>=2")
+]
+AbsolutePath = Annotated[str, _matching(r"(/[A-Za-z0-9_][\w.-]*)+", "/data")]
+Uuid = Annotated[str, _matching(r"[0-9A-Fa-f-]{4,36}", "the UUID that `lsblk -f` shows")]
+Serial = Annotated[str, _matching(r"[\w.:+-]+", "the SERIAL that `lsblk -d -o NAME,SERIAL` shows")]
+PciId = Annotated[str, _matching(r"10de:[0-9a-f]{4}", "10de:2204, as `lspci -nn` shows it")]
+Mac = Annotated[str, _matching(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", "3c:7c:3f:00:11:22, lowercase")]
+Notify = Annotated[
+    str,
+    _matching(
+        r"https?://[^\s'\"/]+/[\w-]+|[\w.+-]+@[\w.-]+",
+        "https://ntfy.sh/your-secret-topic, or a mail address",
+    ),
+]
+Relay = Annotated[str, _matching(r"[\w.:-]+:\d{1,5}", "mail.lan:25")]
