@@ -3,26 +3,70 @@
 from pyinfra.context import config, host
 
 from deeprig.settings import Rig
-from tasks import access, base, manifest, network_access, notebook, python_env, users
+from tasks import (
+    access,
+    base,
+    cuda,
+    data_folder,
+    driver,
+    host_keys,
+    manifest,
+    network_access,
+    notebook,
+    notify,
+    python_env,
+    sessions,
+    storage,
+    users,
+    wake_on_lan,
+)
 
 
 def build(rig: Rig) -> None:
     """The order of work on one box."""
     survey = base.survey(rig=rig)
-    if survey is None:
+    plan = base.decide(rig=rig, survey=survey) if survey else None
+    if survey is None or plan is None:
         return  # refused, with reasons, before anything was touched
 
     network_access.provide(settings=rig)
     base.prepare(survey=survey)
-    users.provide(settings=rig.users)
-    access.change(survey=survey, ssh_settings=rig.ssh, firewall_settings=rig.firewall)
+    if rig.storage:
+        storage.provide(settings=rig.storage, survey=survey)
+    users.provide(settings=rig.users, data_folder=rig.storage.folder if rig.storage else None)
+    user = rig.notebook.user if rig.notebook else None
+    if rig.storage:
+        data_folder.provide(settings=rig.storage, survey=survey, user=user)
+    caches = sessions.caches(rig, survey)
+    if caches:
+        sessions.provide(caches=caches)
+    access.change(
+        survey=survey,
+        ssh_settings=rig.ssh,
+        firewall_settings=rig.firewall,
+        session_files=sessions.sshd_files(caches),
+    )
+    if rig.ssh.keep_host_keys:
+        host_keys.keep(public_key=rig.ssh.keep_host_keys)
 
+    if rig.driver:
+        driver.install(plan=plan)
+    if rig.cuda:
+        cuda.install(plan=plan)
     if rig.python:
-        python_env.provide(settings=rig.python, user=rig.notebook.user if rig.notebook else None)
+        python_env.provide(
+            settings=rig.python,
+            user=user,
+            plan=plan,
+            cache=caches.variables["UV_CACHE_DIR"] if caches else None,
+        )
     if rig.notebook:
         notebook.serve(settings=rig.notebook)
+    if rig.wake_on_lan:
+        wake_on_lan.enable(settings=rig.wake_on_lan, network=survey.network)
+    notify.provide(to=rig.notify, relay=rig.mail_relay)
 
-    manifest.write(rig=rig, survey=survey)
+    manifest.write(rig=rig, survey=survey, plan=plan)
 
 
 if __name__ != "deploy":  # pyinfra's CLI executes this file; the verbs import it

@@ -48,6 +48,11 @@ class Answers:
         ask = lambda: str(click.prompt(prompt, hide_input=True, err=True))  # noqa: E731
         return ask if self.can_ask else None
 
+    def passphrase(self) -> Callable[[Path], str] | None:
+        """How to ask for the passphrase of a private key; None where there is nobody to ask."""
+        ask = lambda key: str(click.prompt(f"Passphrase of {key}", hide_input=True, err=True))  # noqa: E731
+        return ask if self.can_ask else None
+
     def is_the_box(self, target: Target, shown: str, pins: Path) -> bool:
         """Whether this fingerprint, which is not pinned, is the box's."""
         if self.fingerprint:

@@ -18,6 +18,7 @@ VERBS = {
     "bootstrap": ("deeprig.first_contact", "bootstrap", "First contact with a box."),
     "plan": ("deeprig.plan", "plan", "What a run would decide and change; reads only."),
     "verify": ("deeprig.verify", "verify", "Prove that boxes are what the inventory says."),
+    "tunnel": ("deeprig.tunnel", "tunnel", "The notebook of a box in your browser."),
     "lab": ("lab.cli", "lab", "Throwaway machines."),
 }
 

@@ -150,6 +150,8 @@ def _why_not(error: Exception, hostname: str, port: int, user: str | None) -> st
         )
     if isinstance(error, paramiko.AuthenticationException):
         return f"{where} does not let {user} in with this key; run `deeprig bootstrap {hostname}`."
+    if "No authentication methods" in str(error):  # no key file, and nothing in the agent
+        return f"there is no key for {where}; `ssh-add` one, or name its file with box(key=...)."
     if isinstance(error, NoValidConnectionsError):  # one error for each address of the name
         error = next(iter(error.errors.values()))
     return f"{where} does not answer ({error or type(error).__name__}); is it on, is the cable in?"

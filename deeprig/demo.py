@@ -165,21 +165,17 @@ def _pyinfra(inventory: Path, progress: Progress) -> None:
 
 
 def _look(result: Result, data: dict[str, Any]) -> None:
-    """What the page says about the box itself: versions, the login, the links."""
+    """What the page says about the box itself: versions, the ways in."""
     notebook: Notebook = data["rig"].notebook
     with connection.connect(data) as client:
         result.installed = _output(client, VERSIONS).splitlines()
-        token = _output(client, f"sudo cat ~{notebook.user}/.config/deeprig/notebook-token")
     host, port = data["ssh_hostname"], data["ssh_port"]
     options = f"-i {data['ssh_key']} -o UserKnownHostsFile={data['ssh_known_hosts_file']} -p {port}"
-    ports = (notebook.port, notebook.tensorboard_port)
-    tunnel = " ".join(f"-L {number}:127.0.0.1:{number}" for number in ports)
-    result.login = f"ssh {options} {notebook.user}@{host}"
-    result.links = [
-        f"ssh -N {tunnel} {options} {notebook.user}@{host}",
-        f"http://127.0.0.1:{ports[0]}/lab?token={token}",
-        f"http://127.0.0.1:{ports[1]}/",
-    ]
+    result.ways_in = {
+        "log in": f"ssh {options} {notebook.user}@{host}",
+        "notebook": f".venv/bin/deeprig tunnel --inventory {result.inventory}",
+        "inventory": str(result.inventory),
+    }
 
 
 def _output(client: paramiko.SSHClient, command: str) -> str:

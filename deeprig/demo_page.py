@@ -20,8 +20,7 @@ class Result:
     checked: list[Check] = field(default_factory=list)
     again: Report | None = None
     installed: list[str] = field(default_factory=list)
-    links: list[str] = field(default_factory=list)
-    login: str = ""
+    ways_in: dict[str, str] = field(default_factory=dict)
 
     @property
     def good(self) -> bool:
@@ -40,7 +39,7 @@ def page(result: Result, *, up: bool) -> str:
         "Verified": _verified(result.checked),
         "The second deploy": _again(result.again),
         "Time": times,
-        "Log in, and open the tunnel to the notebook": _ways_in(result),
+        "Log in, and open the notebook": [f"{k:10} {v}" for k, v in result.ways_in.items()],
     }
     lines = []
     for name, section in sections.items():
@@ -48,7 +47,7 @@ def page(result: Result, *, up: bool) -> str:
     if not up:
         lines += [
             "",
-            "The box is gone again, so its links lead nowhere; `make demo KEEP=1` keeps it.",
+            "The box is gone again, so these lead nowhere; `make demo KEEP=1` keeps it.",
         ]
     return "\n".join(lines)
 
@@ -80,14 +79,3 @@ def _again(report: Report | None) -> list[str]:
     if report is None or report.error:
         return [f"FAILED: {report.error if report else 'it did not run'}"]
     return [f"{len(report.changes)} changes in {len(report.steps)} operations", *report.changes]
-
-
-def _ways_in(result: Result) -> list[str]:
-    tunnel, notebook, tensorboard = result.links
-    return [
-        result.login,
-        tunnel,
-        f"JupyterLab   {notebook}",
-        f"TensorBoard  {tensorboard}",
-        f"inventory    {result.inventory}",
-    ]

@@ -1,21 +1,25 @@
 """`deeprig bootstrap`: first contact from the command line."""
 
 import json
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from deeprig import bootstrap as contact
-from deeprig import inventories
+from deeprig import inventories, kept_host_keys
 from deeprig.answers import Answers
 from deeprig.bootstrap import Outcome, Target
 from deeprig.errors import DeeprigError
 from deeprig.host_key import HostKeyChanged
+from deeprig.identity import USUAL as USUAL_IDENTITIES
+from deeprig.identity import open_kept
+from deeprig.kept_host_keys import HostKeys
 from deeprig.key_pair import USUAL
 from deeprig.login import PasswordNeeded
 from deeprig.options import json_option
+from deeprig.reinstalled import bootstrap as with_kept_keys
 
 INVENTORY = Path("inventory.py")
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -30,7 +34,10 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--inventory", type=FILE, help=f"HOST may be a box in this.  [{INVENTORY}]")
 @click.option("--fingerprint", metavar="SHA256:...", help="The host key to expect; none other.")
 @click.option("--yes", is_flag=True, help="Believe a host key that was never seen; make the key.")
-@click.option("--reinstalled", is_flag=True, help="Replace the pinned host key.")
+@click.option(
+    "--reinstalled", is_flag=True, help="It was: it has a new host key, or gets its kept ones back."
+)
+@click.option("--identity", type=FILE, help="The private key that opens kept host keys.  [--key]")
 @click.option("--password-stdin", is_flag=True, help="The password is the first line of stdin.")
 @json_option
 def bootstrap(
@@ -40,6 +47,7 @@ def bootstrap(
     key: Path | None,
     known_hosts: Path | None,
     inventory: Path | None,
+    identity: Path | None,
     as_json: bool,
     **answers: Any,
 ) -> None:
@@ -57,6 +65,7 @@ def bootstrap(
         target,
         key=asked.key((key or Path(data.get("ssh_key") or USUAL)).expanduser().absolute()),
         pins=known_hosts or Path(data.get("ssh_known_hosts_file") or "known_hosts"),
+        identity=identity,
         answers=asked,
     )
     print(json.dumps(outcome.to_json()) if as_json else _page(outcome, listed=bool(data)))
@@ -80,22 +89,45 @@ def _in_inventory(name: str, file: Path | None) -> dict[str, Any]:
     return boxes.get(name, {})
 
 
-def _contact(target: Target, *, key: Path, pins: Path, answers: Answers) -> Outcome:
-    attempt = partial(
-        contact.bootstrap, target, key=key, known_hosts=pins, password=answers.password(target)
-    )
+def _contact(
+    target: Target, *, key: Path, pins: Path, identity: Path | None, answers: Answers
+) -> Outcome:
+    candidates = [identity] if identity else [key, *USUAL_IDENTITIES]
+    who: dict[str, Any] = {
+        "key": key,
+        "known_hosts": pins,
+        "password": answers.password(target),
+    }
+
+    def visit(*, reinstalled: bool, vouched: str = "") -> Outcome:
+        kept = _kept(target, pins, candidates, answers) if reinstalled else None
+        # Who shows the new key is about to be given the kept ones: a person must have compared it.
+        asked = replace(answers, reinstalled=reinstalled and kept is None)
+
+        def accept(shown: str) -> bool:
+            return shown == vouched if vouched else asked.is_the_box(target, shown, pins)
+
+        if kept:
+            return with_kept_keys(target, kept=kept, accept=accept, **who)
+        return contact.bootstrap(target, accept=accept, reinstalled=reinstalled, **who)
+
     try:
-        return attempt(
-            accept=lambda shown: answers.is_the_box(target, shown, pins),
-            reinstalled=answers.reinstalled,
-        )
+        return visit(reinstalled=answers.reinstalled)
     except HostKeyChanged as changed:
         if not answers.may_replace(changed):
             raise
-        replacement = changed.shown
+        return visit(reinstalled=True, vouched=changed.shown)
     except PasswordNeeded as error:
         raise DeeprigError(f"{error} No terminal to ask on: use --password-stdin.") from None
-    return attempt(accept=lambda shown: shown == replacement, reinstalled=True)
+
+
+def _kept(target: Target, pins: Path, candidates: list[Path], answers: Answers) -> HostKeys | None:
+    """The box's kept host keys, opened; None where there are none, which is said."""
+    file = kept_host_keys.file_of(pins, target.hostname)
+    if file.is_file():
+        return open_kept(file, candidates, answers.passphrase())
+    click.echo(f"No host keys of {target.hostname} are kept: it has new ones now.", err=True)
+    return None
 
 
 def _page(outcome: Outcome, *, listed: bool) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pyinfra.api.config import Config
 from pyinfra.api.connect import connect_all, disconnect_all
@@ -16,8 +17,10 @@ from pyinfra.api.state import BaseStateCallback, State, StateStage
 
 from deeprig import connection, dead_link
 from deeprig.settings import Rig
+from deeprig.survey import Survey
 
 Progress = Callable[[str], None]
+_SURVEYS: WeakKeyDictionary[State, Survey] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +37,14 @@ class Step:
 
 @dataclass(kw_only=True)
 class Report:
-    """What a run did, or would do, on one host; `error` is one sentence where it failed."""
+    """What a run did, or would do, on one host; `error` is one sentence where it failed.
+
+    `survey` is what the box was before it; None where it did not come that far.
+    """
 
     host: str
     error: str | None = None
+    survey: Survey | None = None
     seconds: float = 0.0
     steps: list[Step] = field(default_factory=list)
 
@@ -111,9 +118,15 @@ def run(
         report.error = _why(state, name, error)
     finally:
         report.steps = _steps(state, name, clock)
+        report.survey = _SURVEYS.get(state)
         disconnect_all(state)
     report.seconds = time.monotonic() - started
     return report
+
+
+def keep_survey(state: State, survey: Survey) -> None:
+    """Have the report of this run hold what the box was."""
+    _SURVEYS[state] = survey
 
 
 def _name(state: State, op_hash: str) -> str:

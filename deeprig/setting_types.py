@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
+import pyrage
 from pydantic import AfterValidator, Field
 
 
@@ -31,6 +32,19 @@ def _public_key(value: str) -> str:
     return text
 
 
+def _recipient(value: str) -> str:
+    """A public key that age encrypts to."""
+    text = _public_key(value)
+    try:
+        pyrage.ssh.Recipient.from_str(text)
+    except pyrage.RecipientError:
+        raise ValueError(
+            "age encrypts to ssh-ed25519 keys, and to ssh-rsa ones of 2048 bits or more; give the "
+            ".pub file of such a key"
+        ) from None
+    return text
+
+
 def _certificate_file(value: str) -> str:
     path = Path(value).expanduser()
     if not path.is_file() or "BEGIN CERTIFICATE" not in path.read_text(errors="replace"):
@@ -48,6 +62,7 @@ def _password_hash(value: str) -> str:
 
 UserName = Annotated[str, _matching(r"[a-z_][a-z0-9_-]{0,31}", "ai: lowercase, digits, - and _")]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
+Recipient = Annotated[str, AfterValidator(_recipient)]
 CertificateFile = Annotated[str, AfterValidator(_certificate_file)]
 PasswordHash = Annotated[str, AfterValidator(_password_hash)]
 Url = Annotated[str, _matching(r"https?://[^\s'\"]+", "http://proxy.lan:3128")]

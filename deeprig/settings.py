@@ -20,6 +20,7 @@ from deeprig.setting_types import (
     Port,
     PublicKey,
     PythonVersion,
+    Recipient,
     Relay,
     Requirement,
     Rule,
@@ -62,7 +63,7 @@ class Ssh:
 
     port: Port | None = None
     strict: bool = False
-    keep_host_keys: PublicKey | None = None
+    keep_host_keys: Recipient | None = None
 
 
 @settings

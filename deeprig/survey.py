@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from deeprig import data
+from deeprig import data, disks, gpus, network_cards
+from deeprig.disks import Disks
+from deeprig.gpus import Graphics
+from deeprig.network_cards import Network
 from deeprig.settings import Rig
 
 # Each line that the script prints is `key=value`; a key may come more than once.
@@ -25,6 +28,7 @@ grep -rqsE '^[^#]*graphics-drivers' /etc/apt/sources.list /etc/apt/sources.list.
   echo 'dirty=the graphics-drivers PPA|add-apt-repository --remove ppa:graphics-drivers/ppa'
 dpkg-query -W -f '${Status}\n' lambda-stack lambda-stack-cuda 2>/dev/null | grep -q ' installed' &&
   echo 'dirty=Lambda Stack|apt purge lambda-stack lambda-stack-cuda && apt autoremove --purge'
+[ -x /usr/local/lib/deeprig/driver-set ] ||  # what a deploy left half done, the next one mends
 half=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'nvidia-*' 'libnvidia-*' 2>/dev/null |
   sed -nE 's/^(half-installed|unpacked|half-configured|triggers-awaited) //p' | tr '\n' ' ')
 [ -n "$half" ] && echo "dirty=a half-removed driver ($half)|dpkg --configure -a && apt purge $half"
@@ -39,8 +43,9 @@ for c in $CLOCKS; do
   dpkg-query -W -f '${Status}' $c 2>/dev/null | grep -q ' installed' && echo "clock=$c"; done
 echo "ssh_socket=$(systemctl is-enabled ssh.socket 2>/dev/null || true)"
 command -v cloud-init >/dev/null && echo cloud_init=yes
-true
+[ -x /usr/sbin/sendmail ] && echo sendmail=yes
 """
+SCRIPT += f"{network_cards.SCRIPT}\n{disks.SCRIPT}\n{gpus.SCRIPT}\ntrue\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +73,10 @@ class Survey:
     firewalls: tuple[str, ...] = ()
     wireguard_ports: tuple[str, ...] = ()
     clocks: tuple[str, ...] = ()
+    sendmail: bool = False
+    network: Network = field(default_factory=Network)
+    graphics: Graphics = field(default_factory=lambda: Graphics(kernels=()))
+    disks: Disks = field(default_factory=Disks)
 
     @property
     def openssh_version(self) -> tuple[int, int]:
@@ -111,12 +120,21 @@ def read(output: list[str]) -> Survey:
         firewalls=several("firewall"),
         wireguard_ports=several("wireguard"),
         clocks=several("clock"),
+        sendmail=bool(one("sendmail")),
+        network=network_cards.read(found),
+        graphics=gpus.read(found),
+        disks=disks.read(found),
     )
 
 
 def objections(survey: Survey, rig: Rig) -> list[str]:
     """Why this box must not be touched with these settings, one sentence each with the way out."""
-    return [*_system(survey), *_leftovers(survey, rig), *_people(survey, rig)]
+    return [
+        *_system(survey),
+        *_leftovers(survey, rig),
+        *_people(survey, rig),
+        *_messages(survey, rig),
+    ]
 
 
 def _system(survey: Survey) -> list[str]:
@@ -172,3 +190,13 @@ def _people(survey: Survey, rig: Rig) -> list[str]:
             f"`sudo gpasswd -d {name} docker`, or name another user."
         )
     return found
+
+
+def _messages(survey: Survey, rig: Rig) -> list[str]:
+    by_mail = rig.notify and "://" not in rig.notify
+    if by_mail and not rig.mail_relay and not survey.sendmail:
+        return [
+            "Rig.notify is a mail address, and the box has no sendmail; name a server that takes "
+            'its mail, such as Rig(mail_relay="mail.lan:25"), or an ntfy URL.'
+        ]
+    return []

@@ -16,7 +16,15 @@ from deeprig.settings import Rig
 
 # How many checks of a component must really have run (passed or failed, not skipped) before
 # nothing failed means anything. Fewer than there are, since some cannot be asked of every box.
-REQUIRED = {"base": 6, "users": 4, "ssh": 4, "firewall": 2, "python_env": 2, "notebook": 4}
+REQUIRED = {
+    "base": 6,
+    "users": 4,
+    "ssh": 4,
+    "firewall": 2,
+    "storage": 1,
+    "python_env": 2,
+    "notebook": 4,
+}
 
 
 @click.command()
@@ -75,7 +83,12 @@ def required(rig: Rig, tier: str) -> dict[str, int]:
 
     The tiers below the default leave most checks out: there it is only that the login is right.
     """
-    parts = {"firewall": rig.firewall, "python_env": rig.python, "notebook": rig.notebook}
+    parts = {
+        "firewall": rig.firewall,
+        "storage": rig.storage,
+        "python_env": rig.python,
+        "notebook": rig.notebook,
+    }
     wanted = {name: least for name, least in REQUIRED.items() if parts.get(name, True)}
     lighter = TIERS.index(tier) < TIERS.index("functional")
     return {"users": 1} if lighter else wanted

@@ -9,7 +9,7 @@ CERTIFICATES = Path("/usr/local/share/ca-certificates")
 TEMPLATE = '''\
 """{name}, as `pyinfra THIS_FILE deploy.py` takes it."""
 
-from deeprig.settings import Notebook, Python, Rig{user_class}, box
+from deeprig.settings import Notebook, Python, Rig, Storage{user_class}, box
 
 rigs = [
     box(
@@ -22,6 +22,7 @@ rigs = [
         rig=Rig(
 {users}            notebook=Notebook(user="ai"),
             python=Python(python="system"),
+            storage=Storage(folder="/mnt/data-disk"),
             ca_certificates=({certificates}),
         ),
     )

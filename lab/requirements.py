@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,17 +39,17 @@ PACKAGES = (
 )
 
 
-def missing() -> list[Package]:
+def missing(packages: Iterable[Package] = PACKAGES) -> list[Package]:
     """What is not here yet."""
-    return [package for package in PACKAGES if not package.installed]
+    return [package for package in packages if not package.installed]
 
 
-def install(say: Callable[[str], None]) -> None:
+def install(say: Callable[[str], None], packages: Iterable[Package] = PACKAGES) -> None:
     """Install with apt what is missing, after saying what and why; nothing if nothing is.
 
     Raises DeeprigError with the command to give, where this is no Debian or apt fails.
     """
-    wanted = missing()
+    wanted = missing(packages)
     if not wanted:
         return
     names = [package.name for package in wanted]

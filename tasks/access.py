@@ -26,8 +26,16 @@ RETRY_SECONDS = 4
 
 
 @deploy("SSH and firewall")
-def change(survey: Survey, ssh_settings: Ssh, firewall_settings: Firewall | None) -> None:
-    """Keys only through SSH, and nothing else in but what the settings allow."""
+def change(
+    survey: Survey,
+    ssh_settings: Ssh,
+    firewall_settings: Firewall | None,
+    session_files: dict[str, str] | None = None,
+) -> None:
+    """Keys only through SSH, and nothing else in but what the settings allow.
+
+    `session_files` are more files that sshd reads, path to content.
+    """
     config_files.copy(GUARD, mode="755")
     for unit in ("deeprig-access-revert.service", "deeprig-access-revert.timer", BOOT_UNIT):
         config_files.copy(f"/etc/systemd/system/{unit}")
@@ -44,7 +52,7 @@ def change(survey: Survey, ssh_settings: Ssh, firewall_settings: Firewall | None
     )
     prove_or_take_back(
         name="Change the way in, proved by a new login",
-        files=ssh.files(ssh_settings, survey=survey),
+        files=ssh.files(ssh_settings, survey=survey) | (session_files or {}),
         rules=wanted,
         port=port,
         old_port=here,

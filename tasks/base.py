@@ -3,8 +3,20 @@
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from deeprig import connection, data, dead_link, ssh_algorithms
+from deeprig import (
+    connection,
+    data,
+    dead_link,
+    disk_objections,
+    disks,
+    network_cards,
+    runs,
+    ssh_algorithms,
+    stack,
+)
+from deeprig.driver_choice import Refusal
 from deeprig.settings import Rig
+from deeprig.stack import Plan
 from deeprig.survey import Survey, objections
 from tasks import config_files, operations, packages
 from tasks.facts import HostSurvey, MayBecomeRoot
@@ -28,15 +40,30 @@ def survey(rig: Rig) -> Survey | None:
         return None
     users = [rig.notebook.user] if rig.notebook else []
     found: Survey = host.get_fact(
-        HostSurvey, users=" ".join(users), clocks=" ".join(data.load("packages")["clocks"])
+        HostSurvey,
+        users=" ".join(users),
+        clocks=" ".join(data.load("packages")["clocks"]),
+        storage=disks.variables(rig.storage),
     )
+    runs.keep_survey(host.state, found)
     reasons = [
         *objections(found, rig),
+        *disk_objections.objections(found.disks, rig.storage),
+        *network_cards.objections(found.network, rig.wake_on_lan),
         *connection.objections(host.data.dict()),
         *ssh_algorithms.objections(found, strict=rig.ssh.strict),
     ]
     if reasons:
         _refuse(reasons)
+        return None
+    return found
+
+
+def decide(rig: Rig, survey: Survey) -> Plan | None:
+    """What goes on the box for its GPUs; None where nothing would work: then it has been failed."""
+    found = stack.decide(survey, rig)
+    if isinstance(found, Refusal):
+        _refuse([found.sentence])
         return None
     return found
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.facts import FactBase
 
-from deeprig import survey
+from deeprig import erased, survey
 
 
 class FileOnHost(NamedTuple):
@@ -75,12 +75,27 @@ class HostSurvey(FactBase[survey.Survey]):
 
     default = survey.Survey
 
-    def command(self, users: str, clocks: str) -> StringCommand:
-        script = f"USERS='{users}' CLOCKS='{clocks}'\n{survey.SCRIPT}"
+    def command(self, users: str, clocks: str, storage: str) -> StringCommand:
+        script = f"USERS='{users}' CLOCKS='{clocks}' {storage}\n{survey.SCRIPT}"
         return StringCommand("sh -c", QuoteString(script))
 
     def process(self, output: list[str]) -> survey.Survey:
         return survey.read(output)
+
+
+class WouldErase(FactBase[erased.Reinstall]):
+    """What a reinstall would erase on this box; counting it may take a while."""
+
+    @staticmethod
+    def default() -> erased.Reinstall:
+        return erased.Reinstall([], [])
+
+    def command(self, folder: str) -> StringCommand:
+        script = f"FOLDER='{folder}' SECONDS_EACH={erased.SECONDS_EACH}\n{erased.SCRIPT}"
+        return StringCommand("sh -c", QuoteString(script))
+
+    def process(self, output: list[str]) -> erased.Reinstall:
+        return erased.read(output)
 
 
 class Manifest(FactBase[dict[str, Any]]):

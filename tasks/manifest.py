@@ -12,8 +12,9 @@ from pyinfra.context import host
 
 from deeprig import __version__
 from deeprig.settings import Rig
+from deeprig.stack import Plan
 from deeprig.survey import Survey
-from tasks import operations
+from tasks import operations, wake_on_lan
 from tasks.facts import Manifest
 from tasks.operations import Commands
 from tasks.package_facts import InstalledVersions
@@ -22,11 +23,16 @@ PATH = "/var/lib/deeprig/manifest.json"
 
 
 @deploy("Manifest")
-def write(rig: Rig, survey: Survey) -> None:
+def write(rig: Rig, survey: Survey, plan: Plan) -> None:
     """Keep the record on the box, for its owner and for the next run."""
     record(
         name=f"Write {PATH}",
-        decided={"settings": settings_without_secrets(rig), "system": survey.name},
+        decided={
+            "settings": settings_without_secrets(rig),
+            "system": survey.name,
+            "stack": plan.to_json(),
+            "wake_on_lan": wake_on_lan.record(rig.wake_on_lan, survey.network),
+        },
     )
 
 
@@ -35,6 +41,8 @@ def settings_without_secrets(rig: Rig) -> dict[str, Any]:
     settings: dict[str, Any] = json.loads(json.dumps(rig.to_json()))
     if settings["notebook"] and settings["notebook"]["password_hash"]:
         settings["notebook"]["password_hash"] = "given"
+    if settings["notify"]:
+        settings["notify"] = "given"
     return settings
 
 

@@ -8,7 +8,7 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
-from tasks.operations import Commands, say
+from tasks.operations import Commands, Watched, say
 from tasks.package_facts import (
     AptHolds,
     AptLockHolder,
@@ -26,8 +26,11 @@ LOCK_SECONDS = 900
 
 
 @operation()
-def install(packages: list[str], recommends: bool = False) -> Commands:
-    """Install what is missing of these Debian packages, in one transaction."""
+def install(packages: list[str], recommends: bool = False, watched: bool = False) -> Commands:
+    """Install what is missing of these Debian packages, in one transaction.
+
+    `watched` shows what apt says meanwhile, for what takes minutes, and keeps no downloads.
+    """
     there = host.get_fact(InstalledPackages, packages=packages)
     missing = [name for name in packages if name not in there]
     if not missing:
@@ -38,7 +41,12 @@ def install(packages: list[str], recommends: bool = False) -> Commands:
         f'-mmin -{INDEX_MINUTES} -print -quit)" || {APT_GET} update; }}'
     )
     option = "--install-recommends" if recommends else "--no-install-recommends"
-    yield StringCommand(APT_GET, "install", option, *(QuoteString(name) for name in missing))
+    names = [QuoteString(name) for name in missing]
+    if watched:
+        no_copies = "-o APT::Keep-Downloaded-Packages=false"
+        yield Watched(APT_GET, "install", option, no_copies, *names)
+    else:
+        yield StringCommand(APT_GET, "install", option, *names)
 
 
 @operation()
@@ -70,7 +78,9 @@ def repair_packages() -> Commands:
         return
     # `dpkg --configure` fails where a package waits for one that is not there, and leaves alone
     # what was cut off while it was unpacked; apt brings the one and the other once more.
+    # A driver that does not build would stay half configured for ever: driver-set takes it out.
     yield StringCommand(
+        "! [ -x /usr/local/lib/deeprig/driver-set ] || /usr/local/lib/deeprig/driver-set mend; "
         "env DEBIAN_FRONTEND=noninteractive dpkg --configure -a || "
         f"{APT_GET} --fix-broken install; "
         f"again=$(dpkg --audit | {AUDITED}); "

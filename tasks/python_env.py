@@ -8,6 +8,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from deeprig import frameworks, stack
 from deeprig.settings import Python
 from tasks import config_files, operations, packages
 from tasks.facts import Shell
@@ -15,11 +16,20 @@ from tasks.operations import Commands, Watched
 
 DATA = Path(__file__).parent.parent / "deeprig/data/notebook"
 SCRIPTS = "/usr/local/lib/deeprig"
+NO_GPU = stack.Plan()
 
 
 @deploy("Python environments")
-def provide(settings: Python, user: str | None) -> None:
-    """uv; and for a box with notebooks the tool environment, and `user`'s environment `base`."""
+def provide(
+    settings: Python,
+    user: str | None,
+    plan: frameworks.Plan = NO_GPU,
+    cache: str | None = None,
+) -> None:
+    """uv; and for a box with notebooks the tools, and `user`'s environments.
+
+    `plan` is for the box's GPUs, `cache` the folder for uv's cache where it is not the usual one.
+    """
     packages.install(name="Install Python's venv", packages=["python3-venv"])
     config_files.copy(f"{SCRIPTS}/install_step.py")
     config_files.copy(f"{SCRIPTS}/tool-env", mode="755")
@@ -38,13 +48,36 @@ def provide(settings: Python, user: str | None) -> None:
         arguments=["tools", tool_folder(tools, settings.python), settings.python],
     )
 
-    config_files.copy(f"{SCRIPTS}/base-env", mode="755")
+    config_files.copy(f"{SCRIPTS}/env_files.py")
+    config_files.copy(f"{SCRIPTS}/python-env", mode="755")
+    operations.remove(name="No script of older versions", path=f"{SCRIPTS}/base-env")
+    options = ["--cache", cache] if cache else []
     _own_environment(
         name=f"Make {user}'s environment base",
         user=user,
-        arguments=[settings.python, *settings.packages],
+        arguments=[*options, "base", settings.python, *settings.packages],
         update=settings.update,
     )
+    for framework in settings.frameworks:
+        wanted = frameworks.environment(framework, plan, torch_index=settings.torch_index)
+        _own_environment(
+            name=f"Make {user}'s environment {framework}",
+            user=user,
+            arguments=[
+                *options, *_sources(wanted), framework, settings.python, *wanted.requirements
+            ],
+            update=settings.update,
+        )  # fmt: skip
+
+
+def _sources(wanted: frameworks.Environment) -> list[str]:
+    """python-env's options for the wheels' source and size."""
+    options = ["--gigabytes", str(wanted.gigabytes)]
+    if wanted.torch_backend:
+        options += ["--torch-backend", wanted.torch_backend]
+    if wanted.torch_index:
+        options += ["--torch-index", wanted.torch_index]
+    return options
 
 
 def tool_folder(lock: str, python: str) -> str:
@@ -69,7 +102,7 @@ def _stand(script: str, arguments: list[str]) -> Commands:
 @operation()
 def _own_environment(user: str, arguments: list[str], update: bool) -> Commands:
     """Make the user's environment once; later only look at it, unless the settings ask for more."""
-    script = f"runuser -u {user} -- {SCRIPTS}/base-env"
+    script = f"runuser -u {user} -- {SCRIPTS}/python-env"
     asked = shlex.join(arguments)
     found = host.get_fact(Shell, script=f"{script} --check {asked}")
     if not update and (found == "ok" or found.startswith("note ")):

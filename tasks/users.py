@@ -8,11 +8,14 @@ from tasks import operations
 
 
 @deploy("Users")
-def provide(settings: tuple[User, ...]) -> None:
-    """Every account of the settings, and none that they take away; homes are never deleted."""
+def provide(settings: tuple[User, ...], data_folder: str | None = None) -> None:
+    """Every account of the settings, and none that they take away; homes are never deleted.
+
+    A new account gets the number that its folder in the data folder bears, if it is free.
+    """
     for user in settings:
         if user.present:
-            _add(user)
+            _add(user, data_folder)
         else:
             operations.bring_about(
                 name=f"Take {user.name}'s account away, the home stays",
@@ -26,7 +29,18 @@ def provide(settings: tuple[User, ...]) -> None:
             )
 
 
-def _add(user: User) -> None:
+def _add(user: User, data_folder: str | None) -> None:
+    if data_folder:
+        operations.bring_about(
+            name=f"Have an account {user.name}",
+            holds=f"getent passwd {user.name}",
+            commands=[
+                f'uid=$(stat -c %u {data_folder}/{user.name} 2>/dev/null); case "$uid" in '
+                "[1-9][0-9][0-9][0-9]|[1-5][0-9][0-9][0-9][0-9]) "
+                '! getent passwd "$uid" >/dev/null || uid= ;; *) uid= ;; esac; '
+                f"useradd --create-home --shell /bin/bash ${{uid:+--uid $uid}} {user.name}"
+            ],
+        )
     server.user(
         name=f"Have {user.name} log in with a key",
         user=user.name,

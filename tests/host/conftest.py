@@ -8,11 +8,13 @@ import paramiko
 import pytest
 from testinfra.host import Host
 
-from deeprig import connection, inventories, known_hosts, live_host
+from deeprig import connection, disks, inventories, known_hosts, live_host
 from deeprig.checks import TIERS, tier_of
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
 from deeprig.settings import Rig
+from deeprig.stack import Plan, decide
+from deeprig.survey import SCRIPT, Survey, read
 
 BOXES = pytest.StashKey[list[Box]]()
 
@@ -83,6 +85,22 @@ def host(box: Box) -> Iterator[Host]:
     live = live_host.connect(*box)
     yield live
     live.backend.client.close()
+
+
+@pytest.fixture(scope="session")
+def survey(host: Host, rig: Rig) -> Survey:
+    """What the live box says of itself."""
+    with host.sudo():
+        said = host.check_output("sh -c %s", f"{disks.variables(rig.storage)}\n{SCRIPT}")
+    return read(said.splitlines())
+
+
+@pytest.fixture(scope="session")
+def stack_plan(survey: Survey, rig: Rig) -> Plan:
+    """What goes on this box for its GPUs."""
+    plan = decide(survey, rig)
+    assert isinstance(plan, Plan), plan
+    return plan
 
 
 Login = Callable[..., paramiko.SSHClient]

@@ -4,9 +4,9 @@ import pytest
 from testinfra.host import Host
 
 from deeprig.settings import Notebook, Rig
+from tests.host.kernels import compute
 
 UNIT = "deeprig-notebook.service"
-TOOLS = "/opt/deeprig/notebook/bin"
 TOKEN = "~/.config/deeprig/notebook-token"
 HASH_FILE = "/etc/deeprig/notebook-password-hash"
 PORTS = ("port", "tensorboard_port")
@@ -17,32 +17,6 @@ STATUS = (
     "except e.HTTPError as error: print(error.code)\n"
     "except OSError as error: print('no answer')"
 )
-COMPUTE = """
-import json, pathlib, sys, uuid
-import requests, websocket
-token = (pathlib.Path.home() / ".config/deeprig/notebook-token").read_text().strip()
-kernels, login = f"127.0.0.1:{sys.argv[1]}/api/kernels", {"Authorization": f"token {token}"}
-web = requests.Session()
-web.trust_env = False
-web.headers.update(login)
-made = web.post(f"http://{kernels}", json={"name": "deeprig-base"}, timeout=30).json()["id"]
-try:
-    channel = websocket.create_connection(
-        f"ws://{kernels}/{made}/channels", header=login, timeout=60, http_no_proxy=["*"]
-    )
-    content = {"code": sys.argv[2], "silent": False, "store_history": False, "allow_stdin": False}
-    header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "version": "5.3",
-              "username": "", "session": uuid.uuid4().hex, "date": ""}
-    channel.send(json.dumps({"header": header, "parent_header": {}, "metadata": {},
-                             "content": content, "channel": "shell", "buffers": []}))
-    while True:
-        message = json.loads(channel.recv())
-        if message["msg_type"] in ("stream", "error"):
-            print(message["content"].get("text", message["content"]))
-            break
-finally:
-    web.delete(f"http://{kernels}/{made}", timeout=30)
-"""
 
 
 @pytest.fixture
@@ -148,17 +122,11 @@ def test_the_password_hash_is_its_users_alone(host: Host, notebook: Notebook) ->
 
 
 def test_a_kernel_computes(host: Host, notebook: Notebook) -> None:
-    with host.sudo(notebook.user):
-        answer = host.check_output(
-            f"{TOOLS}/python -c %s {notebook.port} %s", COMPUTE, "print(6 * 7)"
-        )
-    assert answer.strip() == "42"
+    assert compute(host, notebook, "print(6 * 7)") == "42"
 
 
 def test_a_kernel_sees_no_token_and_no_library_path(host: Host, notebook: Notebook) -> None:
-    code = "import os; print(sorted(os.environ))"
-    with host.sudo(notebook.user):
-        names = host.check_output(f"{TOOLS}/python -c %s {notebook.port} %s", COMPUTE, code)
+    names = compute(host, notebook, "import os; print(sorted(os.environ))")
     assert "'PATH'" in names  # the control: they are the kernel's variables
     assert "LD_LIBRARY_PATH" not in names
     assert "TOKEN" not in names

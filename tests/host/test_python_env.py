@@ -1,14 +1,20 @@
 """Root's tools cannot be changed by the work user; the work user's own environment computes."""
 
 import re
+from collections.abc import Callable
 
+import paramiko
 import pytest
 from testinfra.host import Host
 
 from deeprig.settings import Python, Rig
+from tests.host import sessions
+from tests.host.sessions import SESSIONS
 
 TOOLS = "/opt/deeprig/notebook"
 BASE = "~/envs/base/bin"
+Login = Callable[..., paramiko.SSHClient]
+Session = Callable[[str, str], str]
 
 
 @pytest.fixture
@@ -25,8 +31,28 @@ def user(rig: Rig, python: Python) -> str:
     return rig.notebook.user
 
 
+@pytest.fixture
+def session(host: Host, login: Login, user: str) -> Session:
+    """Run a command in one of SESSIONS."""
+    return lambda kind, command: sessions.run(kind, command, host=host, user=user, login=login)
+
+
 def test_uv_runs_for_everybody(host: Host, python: Python) -> None:
     assert host.check_output("/usr/local/bin/uv --version").startswith("uv ")
+
+
+@pytest.mark.parametrize("kind", SESSIONS)
+def test_uv_is_found_without_its_path(session: Session, kind: str) -> None:
+    assert session(kind, "command -v uv").strip().endswith("/uv")
+
+
+@pytest.mark.parametrize("kind", SESSIONS)
+def test_the_compiler_of_cuda_is_found_without_its_path(
+    session: Session, rig: Rig, kind: str
+) -> None:
+    if rig.cuda is None:
+        pytest.skip("this box has no CUDA toolkit (cuda=None)")
+    assert session(kind, "command -v nvcc").strip().endswith("/nvcc")
 
 
 def test_the_tools_are_roots_and_nobody_elses(host: Host, user: str) -> None:
@@ -81,8 +107,8 @@ def test_the_environment_has_the_python_asked_for(host: Host, user: str, python:
         assert host.check_output("%s/bin/python -c %s", TOOLS, version) == wanted
 
 
-def test_no_library_path_bends_what_programs_load(host: Host, user: str) -> None:
-    with host.sudo():  # a whole login, with /etc/environment and all
-        seen = host.check_output("su --login %s --command env", user)
-    assert "PATH=" in seen  # the control: it prints them
-    assert "LD_LIBRARY_PATH=" not in seen
+def test_no_library_path_bends_what_programs_load(session: Session) -> None:
+    for kind in SESSIONS:  # one check, for one thing is wrong wherever it shows
+        seen = session(kind, "env")
+        assert "PATH=" in seen, kind  # the control: it prints them
+        assert "LD_LIBRARY_PATH=" not in seen, kind

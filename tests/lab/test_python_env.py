@@ -1,5 +1,6 @@
 """An environment is made once and whole, and is never changed behind its user's back."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -16,8 +17,27 @@ from tests.lab.conftest import run_on
 pytestmark = pytest.mark.lab
 
 Login = Callable[..., str]
-CHECK = "cd /; sudo -u ai /usr/local/lib/deeprig/base-env --check system numpy"
+SCRIPT = "cd /; sudo -u ai /usr/local/lib/deeprig/python-env"
+CHECK = f"{SCRIPT} --check base system numpy"
 PIP = "sudo -u ai /home/ai/envs/base/bin/pip"
+# A package index with nothing in it but a torch that says what it is.
+STAND_IN_INDEX = """set -e
+mkdir -p /tmp/index/torch; cd /tmp/index
+python3 - <<'END'
+import zipfile
+info = "torch-0.0.1+stand.in.dist-info"
+with zipfile.ZipFile("torch/torch-0.0.1+stand.in-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("torch.py", "__version__ = '0.0.1+stand.in'")
+    head = "Metadata-Version: 2.1\\nName: torch\\nVersion: 0.0.1+stand.in\\n"
+    wheel.writestr(f"{info}/METADATA", head)
+    kind = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any"
+    wheel.writestr(f"{info}/WHEEL", kind)
+    wheel.writestr(f"{info}/RECORD", "")
+END
+sudo systemd-run --quiet --unit=stand-in-index --working-directory=/tmp/index \\
+    python3 -m http.server 8777 --bind 127.0.0.1
+until ss -Hltn 'sport = :8777' | grep -q .; do sleep 0.2; done
+"""
 
 
 def build(rig: Rig) -> None:
@@ -70,6 +90,73 @@ def test_an_environment_that_was_never_finished_is_made_anew(box: boxes.Box, log
     login("sudo -u ai sh -c 'echo building > ~ai/envs/base/.deeprig; rm -r ~ai/envs/base/lib'")
     assert run_on(box, build).changes == ["Python environments | Make ai's environment base"]
     assert login(CHECK).strip() == "ok"
+
+
+def test_what_a_power_cut_left_damaged_in_uvs_cache_is_fetched_anew(
+    box: boxes.Box, login: Login
+) -> None:
+    login(
+        "sudo -u ai sh -c 'cd ~ai/envs/base; truncate -s 0 lib/python3*/site-packages/numpy/_core/"
+        "_multiarray_umath*.so; echo building > .deeprig'"  # uv links from its cache: one file
+    )
+    report = run_on(box, build)
+    assert report.changes == ["Python environments | Make ai's environment base"]
+    assert "Forget what is damaged: numpy" in report.steps[-1].output
+    login("cd /; sudo -u ai /home/ai/envs/base/bin/python -c 'import numpy'")
+    assert login(CHECK).strip() == "ok"
+
+
+def test_a_box_of_an_older_version_keeps_its_environment(box: boxes.Box, login: Login) -> None:
+    old = "/usr/local/lib/deeprig/base-env"
+    made = "sudo stat -c '%i %y' /home/ai/envs/base/bin/python /home/ai/envs/base/.deeprig"
+    login(f"sudo touch {old}; sudo -u ai sh -c 'echo complete numpy > ~ai/envs/base/.deeprig'")
+    before = login(made)
+    report = run_on(box, build)
+    assert report.changes == ["Python environments | No script of older versions"]
+    assert login(made) == before
+    assert login(f"ls {old}", check=False) == ""
+    assert login(CHECK).strip() == "ok"
+
+
+def test_a_disk_too_small_is_refused_before_the_download(box: boxes.Box, login: Login) -> None:
+    login("sudo mount -t tmpfs -o size=400m,mode=755,uid=ai,gid=ai tmpfs /home/ai/envs")
+    try:
+        report = run_on(box, with_python(frameworks=("jax",)))
+        [said] = [step.output for step in report.steps if step.status == "failed"]
+        assert "/home/ai/envs/jax needs 0.7 GB on the disk of /home/ai/envs, and 0.3 GB" in said
+        assert "are free; make room there, or take it out of Python(frameworks=...)" in said
+        assert "Make /home/ai/envs/jax" not in said
+        assert login("sudo ls /home/ai/envs").split() == ["base"]  # the control: that one fits
+    finally:
+        login("sudo umount /home/ai/envs")
+
+
+def test_a_framework_gets_an_environment_and_a_kernel_of_its_own(
+    box: boxes.Box, login: Login
+) -> None:
+    report = run_on(box, with_python(frameworks=("jax",)))
+    assert report.changes == ["Python environments | Make ai's environment jax"]
+    kernels = login("cd /; sudo -u ai /opt/deeprig/notebook/bin/jupyter kernelspec list --json")
+    specs = json.loads(kernels)["kernelspecs"]
+    shown = {spec["spec"]["display_name"]: spec["spec"]["argv"][0] for spec in specs.values()}
+    for name in ("base", "jax"):
+        assert shown[f"Python ({name})"] == f"/home/ai/envs/{name}/bin/python"
+    assert run_on(box, with_python(frameworks=("jax",))).changes == []
+    assert run_on(box, build).changes == []  # not asked for any more, it stays: it is its user's
+
+
+def test_torch_comes_from_the_index_named_and_the_rest_from_the_usual_one(login: Login) -> None:
+    login(STAND_IN_INDEX)
+    asked = "--torch-index http://127.0.0.1:8777 torch system torch numpy"
+    try:
+        login(f"{SCRIPT} {asked}")
+        versions = login(
+            "cd /; sudo -u ai /home/ai/envs/torch/bin/python -c "
+            "'import torch, numpy; print(torch.__version__, numpy.__version__ > \"2\")'"
+        )
+    finally:
+        login("sudo systemctl stop stand-in-index; sudo rm -rf /home/ai/envs/torch")
+    assert versions.split() == ["0.0.1+stand.in", "True"]
 
 
 def test_a_finished_one_that_broke_is_left_to_its_user(box: boxes.Box, login: Login) -> None:

@@ -34,16 +34,25 @@ def test_the_order_of_work() -> None:
     assert components(plan(Rig())) == [
         "Network access",
         "Base",
+        "Data folder",
+        "Sessions",
         "SSH and firewall",
         "Python environments",
         "Notebook server",
+        "Notifications",
         "Manifest",
     ]
 
 
 def test_a_part_that_is_none_is_left_alone() -> None:
-    report = plan(Rig(notebook=None, python=None, firewall=None))
-    assert components(report) == ["Network access", "Base", "SSH and firewall", "Manifest"]
+    report = plan(Rig(notebook=None, python=None, firewall=None, storage=None))
+    assert components(report) == [
+        "Network access",
+        "Base",
+        "SSH and firewall",
+        "Notifications",
+        "Manifest",
+    ]
     assert not any("ufw" in step.name for step in report.steps)
 
 

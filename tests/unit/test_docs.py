@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deeprig import data
 from deeprig.settings import (
     Cuda,
     Disk,
@@ -40,3 +41,23 @@ def test_every_setting_is_in_the_documents_and_no_other(part: type) -> None:
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+COMPONENTS = [
+    "base", "users", "ssh", "storage", "driver", "cuda", "python_env", "notebook", "wake_on_lan",
+    "notify",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_component_says_what_it_changes_refuses_and_how_to_take_it_out(component: str) -> None:
+    text = (DOCS / f"{component}.md").read_text()
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert {"What it changes", "What it refuses", "Taking it out"} <= set(headings)
+    assert f"(docs/{component}.md)" in (DOCS.parent / "README.md").read_text()
+
+
+def test_the_supported_systems_and_their_ends_are_those_of_the_table() -> None:
+    text = (DOCS / "systems.md").read_text()
+    for system in data.load("systems")["system"]:
+        assert f"| {system['name']} | {system['until']:%B %Y} |" in text

@@ -1,7 +1,11 @@
 """What the Python environments' task would do, and the sentence for an install that fails."""
 
+import base64
+import hashlib
 import importlib.util
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -14,30 +18,48 @@ from deeprig.settings import Python
 from tasks import python_env
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "files/usr/local/lib/deeprig"
 LOCK = ROOT / "deeprig/data/notebook/notebook.lock"
 
 
-def plan(user: str | None) -> list[str]:
+def plan(user: str | None, **settings: object) -> list[str]:
     state = State(inventory=Inventory((["@fake/rig"], {"fake_delay": 0})), config=Config())
     connect_all(state)
-    add_deploy(state, python_env.provide, settings=Python(python="system"), user=user)
+    python = replace(Python(python="system"), **settings)
+    add_deploy(state, python_env.provide, settings=python, user=user)
     return [name for op in state.get_op_order() for name in state.op_meta[op].names]
 
 
-@pytest.fixture(scope="module")
-def install_step() -> ModuleType:
-    file = ROOT / "files/usr/local/lib/deeprig/install_step.py"
-    spec = importlib.util.spec_from_file_location("install_step", file)
+def script(name: str) -> ModuleType:
+    """A module of those that land on the box, loaded from where it lies here."""
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
+@pytest.fixture
+def install_step() -> ModuleType:
+    return script("install_step")
+
+
+@pytest.fixture
+def env_files(monkeypatch: pytest.MonkeyPatch, install_step: ModuleType) -> ModuleType:
+    monkeypatch.setitem(sys.modules, "install_step", install_step)
+    return script("env_files")
+
+
 def test_the_tools_come_before_what_people_compute_in() -> None:
     names = [name.removeprefix("Python environments | ") for name in plan("ai")]
     order = ["Install uv", "Build the tools' environment", "Make ai's environment base"]
     assert [name for name in names if name in order] == order
+
+
+def test_each_framework_has_an_environment_of_its_own() -> None:
+    names = plan("ai", frameworks=("jax", "torch"))
+    made = [name.rpartition(" ")[2] for name in names if "Make ai's environment" in name]
+    assert made == ["base", "jax", "torch"]
 
 
 def test_without_notebooks_there_is_only_uv() -> None:
@@ -76,6 +98,10 @@ PIP_PROXY = """\
 WARNING: Retrying (Retry(total=0)) after connection broken by 'ProxyError('Cannot connect to \
 proxy.', NewConnectionError('Failed: [Errno 111] Connection refused'))': /simple/uv/
 """
+UV_FULL = """\
+error: Failed to install: torch-2.15.0-cp313-cp313-manylinux_2_28_x86_64.whl (torch==2.15.0)
+  cause: failed to copy file: No space left on device (os error 28)
+"""
 UV_CONFLICT = """\
   x No solution found when resolving dependencies:
 error: Because there is no version of nonsense==9 and you require it, there is no way.
@@ -88,6 +114,7 @@ error: Because there is no version of nonsense==9 and you require it, there is n
         (UV_OFFLINE, "cannot reach github.com: its name cannot be resolved; check the network"),
         (PIP_OFFLINE, "cannot reach the package index: its name cannot be resolved; check"),
         (PIP_PROXY, "cannot reach the package index: it refuses the connection; check"),
+        (UV_FULL, "the disk is full; make room, then run it again"),
         (UV_CONFLICT, "error: Because there is no version of nonsense==9"),
         ("", "it failed without a word"),
     ],
@@ -98,3 +125,38 @@ def test_a_failed_install_is_one_sentence(
     said = install_step.explain(output)
     assert said.startswith(sentence)
     assert "\n" not in said
+
+
+def installed(site: Path, name: str, content: bytes, said: bytes) -> None:
+    """A package of one file, whose own list has the hash of `said`."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(said).digest()).decode().rstrip("=")
+    (site / f"{name}.py").write_bytes(content)
+    (site / f"{name}-1.0.dist-info").mkdir()
+    rows = f"{name}.py,sha256={digest},{len(said)}\n{name}-1.0.dist-info/RECORD,,\n"
+    (site / f"{name}-1.0.dist-info/RECORD").write_text(rows)
+
+
+def test_a_file_that_is_not_what_its_package_says_is_damaged(
+    env_files: ModuleType, tmp_path: Path
+) -> None:
+    site = tmp_path / "lib/python3.13/site-packages"
+    site.mkdir(parents=True)
+    installed(site, "whole", b"x = 1", b"x = 1")
+    installed(site, "zeros", b"\0\0\0\0\0", b"x = 1")
+    installed(site, "gone", b"x = 1", b"x = 1")
+    (site / "gone.py").unlink()
+    assert env_files.damaged(tmp_path) == ["gone", "zeros"]
+
+
+def test_an_environment_is_refused_where_it_does_not_fit(
+    env_files: ModuleType, tmp_path: Path
+) -> None:
+    folder, cache = tmp_path / "envs/torch", tmp_path / "cache"
+    cache.mkdir()
+    env_files.refuse_without_room(folder, cache, 0.001, begun=False)  # the control: there is room
+    with pytest.raises(Exception, match=r"torch needs 1000000\.0 GB on the disk of .* are free"):
+        env_files.refuse_without_room(folder, cache, 1e6, begun=False)
+    with (cache / "wheel").open("wb") as file:
+        file.truncate(500_000_000)  # a hole: it takes no room here
+    with pytest.raises(Exception, match=r"needs 999999\.5 GB"):  # the rest is there already
+        env_files.refuse_without_room(folder, cache, 1e6, begun=True)

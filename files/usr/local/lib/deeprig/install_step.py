@@ -15,8 +15,8 @@ PYTHONS = OPT / "python"
 PROXY_FILE = "/etc/profile.d/deeprig-proxy.sh"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MARKER = ".deeprig"  # holds "building", and in the end "complete ..."
-STEP_SECONDS = 1200
-PROGRESS_SECONDS = 10
+STALL_SECONDS = 1200
+PROGRESS_SECONDS = 5
 
 NETWORK = re.compile(
     r"dns error|name resolution|name or service|error sending request|client error|connectionpool"
@@ -45,7 +45,16 @@ def log_file() -> Path:
     return Path.home() / ".local/state/deeprig/python-env.log"
 
 
-def environment() -> dict[str, str]:
+def uv_cache(wanted: Path | None = None) -> Path:
+    """uv's cache for this user: the one wanted where it is there and ours, else the usual one."""
+    if wanted and wanted.is_dir() and os.access(wanted, os.W_OK):
+        return wanted
+    cache = OPT / "cache" if os.geteuid() == 0 else Path.home() / ".cache/uv"
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # uv lets everybody write its lock files
+    return cache
+
+
+def environment(cache: Path) -> dict[str, str]:
     """A small environment of our own: the box's proxy and certificates, nothing of the caller's."""
     script = f"test ! -r {PROXY_FILE} || . {PROXY_FILE}; env"
     base = {"HOME": str(Path.home()), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -55,45 +64,62 @@ def environment() -> dict[str, str]:
     found = dict(line.split("=", 1) for line in lines if "=" in line)
     if Path(CERTIFICATES).is_file():
         found["SSL_CERT_FILE"] = CERTIFICATES
-    cache = OPT / "cache" if os.geteuid() == 0 else Path.home() / ".cache/uv"
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # uv lets everybody write its lock files
     found |= {"UV_CACHE_DIR": str(cache), "UV_PYTHON_INSTALL_DIR": str(PYTHONS)}
     found |= {"UV_NO_PROGRESS": "1", "UV_HTTP_TIMEOUT": "60"}
     return found
 
 
-def run(what: str, argv: list[str | Path], **more: object) -> None:
-    """Run one step, a line every 10 s, its output in the log; raise Wrong if it fails."""
+def run(what: str, argv: list[str | Path], cache: Path | None = None) -> None:
+    """Run one step, a line every 5 s, its output in the log; raise Wrong if it fails."""
     print(f"{what} ...", flush=True)
     path = log_file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
     with path.open("a+") as log:
         log.write(f"\n# {time.strftime('%F %T')} {what}\n")
         log.flush()
         begin = log.tell()
         step = subprocess.Popen(
-            [str(word) for word in argv], env=environment(), cwd="/",
+            [str(word) for word in argv], env=environment(cache or uv_cache()), cwd="/",
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        while True:
-            try:
-                status = step.wait(PROGRESS_SECONDS)
-                break
-            except subprocess.TimeoutExpired:
-                seconds = time.monotonic() - started
-                print(f"{what}: {seconds:.0f} s so far", flush=True)
-                if seconds > STEP_SECONDS:
-                    step.kill()
-                    raise Wrong(f"{what}: not done within {STEP_SECONDS} s; see {path}") from None
+        status = watch(what, step)
         log.seek(begin)
         output = log.read()
     if status:
         raise Wrong(f"{what}: {explain(output)}; all of it is in {path}")
 
 
+def watch(what: str, step: subprocess.Popen[bytes]) -> int:
+    """Its exit status, a line every 5 s until then; raises Wrong where it no longer gets on."""
+    started = moved = time.monotonic()
+    written = 0
+    while True:
+        try:
+            return step.wait(PROGRESS_SECONDS)
+        except subprocess.TimeoutExpired:
+            now, before, written = time.monotonic(), written, bytes_written(step.pid)
+        size = f", {written / 1e9:.2f} GB written" if written > 1e7 else ""
+        print(f"{what}: {now - started:.0f} s so far{size}", flush=True)
+        moved = now if written > before else moved
+        if now - moved > STALL_SECONDS:
+            step.kill()
+            minutes = STALL_SECONDS // 60
+            raise Wrong(f"{what}: nothing came for {minutes} minutes; see {log_file()}")
+
+
+def bytes_written(pid: int) -> int:
+    """What a process and its ended children wrote; 0 where it is gone."""
+    try:
+        said = Path(f"/proc/{pid}/io").read_text()
+    except OSError:
+        return 0
+    return int(re.findall(r"wchar: (\d+)", said)[0])
+
+
 def explain(output: str) -> str:
     """The sentence for a failed install: what could not be reached and why, or its last words."""
+    if "No space left on device" in output:
+        return "the disk is full; make room, then run it again"
     where = re.findall(r"https?://(?:[^/@\s`]*@)?([^/\s`'\")]+)|host='([^']+)'", output)
     if NETWORK.search(output):
         host = "".join(where[-1]) if where else "the package index"

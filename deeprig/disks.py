@@ -1,0 +1,179 @@
+"""What is on a box's disks, which of it a `Disk` setting means, and what stands in the way."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deeprig.settings import Disk, Storage
+
+SCRIPT = (Path(__file__).parent / "data/disks.sh").read_text()
+
+# What keeps owners and modes; anything else is somebody's, and none of ours.
+MOUNTABLE = ("ext4", "ext3", "ext2", "xfs", "btrfs")
+SYSTEM = ("/", "/boot", "/boot/efi", "/usr", "/var", "/home", "[SWAP]")
+# The partition's name while files/usr/local/lib/deeprig/data-disk is at work on it.
+UNFINISHED = "deeprig-unfinished"
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "deeprig:data-disk")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """A block device with what is on it, as lsblk says it; `size` in bytes."""
+
+    path: str
+    type: str = ""
+    transport: str = ""
+    size: int = 0
+    serial: str = ""
+    fstype: str = ""
+    uuid: str = ""
+    table: str = ""
+    label: str = ""
+    mounts: tuple[str, ...] = ()
+    children: tuple["Device", ...] = ()
+
+    def all(self) -> Iterator["Device"]:
+        """This device and everything on it."""
+        yield self
+        for child in self.children:
+            yield from child.all()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disks:
+    """The box's disks, and what else decides about them; all empty in a container.
+
+    `apart` says that the data folder is on another file system than the homes.
+    """
+
+    devices: tuple[Device, ...] = ()
+    written: tuple[str, ...] = ()
+    fstab: tuple[tuple[str, str, str], ...] = ()
+    occupied: tuple[str, ...] = ()
+    root: str = ""
+    root_volume: str = ""
+    room: int = 0
+    swap_file: int = 0
+    virtual: bool = False
+    apart: bool = False
+
+    def with_serial(self, serial: str) -> list[Device]:
+        return [d for d in self.devices if d.serial == serial]
+
+    def with_uuid(self, wanted: str) -> Device | None:
+        """The file system of that UUID."""
+        every = (one for device in self.devices for one in device.all())
+        return next((d for d in every if d.uuid == wanted and d.fstype in MOUNTABLE), None)
+
+    @property
+    def can_say_how_they_are(self) -> bool:
+        """Whether SMART has something to ask: a real machine's own disks."""
+        real = any(d.transport in ("nvme", "sata", "ata", "sas") for d in self.devices)
+        return real and not self.virtual
+
+
+def variables(settings: Storage | None) -> str:
+    """What SCRIPT is told of the settings, as shell assignments."""
+    there = settings or Storage()
+    serials = " ".join(serial for disk in there.disks for serial in disk.serials)
+    places = " ".join(disk.at for disk in there.disks)
+    return f"FOLDER='{there.folder}' SERIALS='{serials}' PLACES='{places}'"
+
+
+def read(found: dict[str, list[str]]) -> Disks:
+    """The disks in what SCRIPT printed, key to values."""
+
+    def one(key: str) -> str:
+        return found.get(key, [""])[0].strip()
+
+    tree = json.loads(one("disks") or "{}").get("blockdevices", [])
+    return Disks(
+        devices=tuple(_device(entry) for entry in tree),
+        written=tuple(found.get("written", [])),
+        fstab=tuple((a, b, c) for a, b, c in (line.split(" ") for line in found.get("fstab", []))),
+        occupied=tuple(found.get("occupied", [])),
+        root=one("root"),
+        root_volume=one("root_volume"),
+        room=int(one("room") or 0),
+        swap_file=int(one("swap_file") or 0),
+        virtual=bool(one("virtual")),
+        apart=bool(one("apart")),
+    )
+
+
+def _device(entry: dict[str, Any]) -> Device:
+    return Device(
+        path=entry["path"],
+        type=entry["type"],
+        transport=entry["tran"] or "",
+        size=entry["size"] or 0,
+        serial=(entry["serial"] or "").strip(),
+        fstype=entry["fstype"] or "",
+        uuid=entry["uuid"] or "",
+        table=entry["pttype"] or "",
+        label=entry["partlabel"] or "",
+        mounts=tuple(mount for mount in entry["mountpoints"] if mount),
+        children=tuple(_device(child) for child in entry.get("children", [])),
+    )
+
+
+def uuid_when_made(serials: tuple[str, ...]) -> str:
+    """The UUID of the file system that we make on these disks: known before, the same again."""
+    return str(uuid.uuid5(NAMESPACE, " ".join(sorted(serials))))
+
+
+def array_uuid(filesystem: str) -> str:
+    """The UUID of the md array below a file system that we made."""
+    return str(uuid.uuid5(uuid.UUID(filesystem), "md"))
+
+
+def filesystem(disk: Disk, there: Disks) -> Device | None:
+    """What the setting means, if it is there already; None where it is still to be made."""
+    if disk.uuid:
+        return there.with_uuid(disk.uuid)
+    if disk.raid is None:
+        return next((alone(d) for s in disk.serials for d in there.with_serial(s)), None)
+    for serial in disk.serials:
+        for device in there.with_serial(serial):
+            for part in device.all():
+                if part.type.startswith("raid") and part.fstype in MOUNTABLE:
+                    return part
+    return None
+
+
+def uuid_of(disk: Disk, there: Disks) -> str:
+    """The UUID to mount by."""
+    found = filesystem(disk, there)
+    return disk.uuid or (found.uuid if found else uuid_when_made(disk.serials))
+
+
+def alone(device: Device) -> Device | None:
+    """The one file system on a disk, whole disk or one partition; None where there is more."""
+    if not device.children:
+        return device if device.fstype in MOUNTABLE else None
+    [first, *more] = device.children
+    lonely = not more and not first.children and not unfinished(device)
+    return first if lonely and first.fstype in MOUNTABLE else None
+
+
+def unfinished(device: Device) -> bool:
+    """Whether this is a disk of ours that a power cut left half made."""
+    return [child.label for child in device.children] == [UNFINISHED]
+
+
+def empty(device: Device, there: Disks) -> bool:
+    """Whether nothing at all is on a disk, as far as reading tells."""
+    bare = not (device.children or device.fstype or device.table or device.mounts)
+    return bare and device.path not in there.written
+
+
+def contents(device: Device) -> str:
+    """What is on a disk, in words, such as `a gpt partition table with ntfs, vfat`."""
+    kinds = [one.fstype for one in device.all() if one.fstype]
+    if device.table:
+        within = ", ".join(kinds) or f"{len(device.children)} partitions"
+        return f"a {device.table} partition table with {within}"
+    return ", ".join(kinds) or "something without a signature"

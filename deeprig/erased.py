@@ -1,0 +1,69 @@
+"""What a reinstall of a box would erase, with sizes; asked of the box, reading only."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SCRIPT = (Path(__file__).parent / "data/erased.sh").read_text()
+SECONDS_EACH = 20
+PARTS = {"notebooks": "notebooks", "runs": "runs", "cache": "caches"}
+
+
+class Place(NamedTuple):
+    """A folder on the system's disk. `size` in bytes; None where counting took too long."""
+
+    path: str
+    size: int | None
+    parts: dict[str, int]
+
+
+class Reinstall(NamedTuple):
+    """What is erased, and which folders are on a disk of their own."""
+
+    erased: list[Place]
+    kept: list[str]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [{"path": p.path, "bytes": p.size, "parts": p.parts} for p in self.erased]
+
+    def __str__(self) -> str:
+        places = [_words(place) for place in self.erased]
+        said = f"a reinstall would erase {', '.join(places)}" if places else ""
+        kept = f"{', '.join(self.kept)} is on another disk" if self.kept else ""
+        return "; ".join(words for words in (said, kept) if words)
+
+
+def read(output: list[str]) -> Reinstall:
+    """The answer in what SCRIPT printed."""
+    lines = [line.partition("=")[::2] for line in output]
+    sizes = [value.partition(" ")[::2] for key, value in lines if key == "size"]
+    counted = {path: int(size) for size, path in sizes}
+    return Reinstall(
+        erased=[
+            Place(path, counted.get(path), _parts(path, counted))
+            for key, path in lines
+            if key == "erased"
+        ],
+        kept=[path for key, path in lines if key == "kept"],
+    )
+
+
+def _parts(folder: str, counted: dict[str, int]) -> dict[str, int]:
+    """Notebooks, runs and caches of everybody who has a folder in the data folder."""
+    found: dict[str, int] = {}
+    for path, size in counted.items():
+        user, _, part = path.removeprefix(f"{folder}/").partition("/")
+        if folder != "/home" and user and part in PARTS:
+            found[PARTS[part]] = found.get(PARTS[part], 0) + size
+    return {name: found[name] for name in PARTS.values() if name in found}
+
+
+def _words(place: Place) -> str:
+    if place.size is None:
+        return f"{place.path} (not counted within {SECONDS_EACH} s)"
+    parts = ", ".join(f"{name} {gigabytes(size)}" for name, size in place.parts.items())
+    return f"{place.path} {gigabytes(place.size)}{f' ({parts})' if parts else ''}"
+
+
+def gigabytes(size: int) -> str:
+    """A size for people, in the unit that fits: 12.3 GB, 450 MB, 0 MB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,0 +1,155 @@
+"""The network cards of a box, and which of them a magic packet is to wake it through."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deeprig.settings import WakeOnLan
+
+DROP_IN = "50-deeprig-wake-on-lan.conf"
+
+SCRIPT = (Path(__file__).parent / "data/network_cards.sh").read_text()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A network card. `wakes` is what ethtool calls `Supports Wake-on`, empty if not known.
+
+    `kind` is wired, wireless or virtual; `below` names the cards that a bridge, a bond or a VLAN
+    stands on; `link_file` is the file by which udev set it up; `manager` is who configures it.
+    """
+
+    name: str
+    mac: str
+    kind: str = "wired"
+    link_file: str = ""
+    manager: str = ""
+    wakes: str = ""
+    below: tuple[str, ...] = ()
+
+    @property
+    def can_wake(self) -> bool:
+        """Whether it says that a magic packet can wake the box; True too where nobody can tell."""
+        return not self.wakes or "g" in self.wakes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """All cards but loopback, and what decides how one of them is armed."""
+
+    cards: tuple[Card, ...] = ()
+    routes: tuple[str, ...] = ()
+    armed_by: tuple[str, ...] = ()
+    network_manager: bool = False
+    tlp: bool = False
+
+    def card(self, *, name: str | None = None, mac: str | None = None) -> Card | None:
+        return next((card for card in self.cards if name == card.name or mac == card.mac), None)
+
+
+def read(found: dict[str, list[str]]) -> Network:
+    """The cards in the lines that SCRIPT printed, `found[key]` holding the values of a key."""
+    wakes = dict(line.split(" ", 1) for line in found.get("wakes", []))
+    below: dict[str, list[str]] = {}
+    for upper, lower in (line.split(" ", 1) for line in found.get("below", [])):
+        below.setdefault(upper, []).append(lower)
+    cards = []
+    for name, mac, kind, link_file, manager in (c.split("|") for c in found.get("card", [])):
+        cards.append(
+            Card(
+                name=name,
+                mac=mac,
+                kind=kind,
+                link_file=link_file,
+                manager=manager,
+                wakes=wakes.get(name, ""),
+                below=tuple(below.get(name, [])),
+            )
+        )
+    return Network(
+        cards=tuple(cards),
+        routes=tuple(found.get("route", [])),
+        armed_by=tuple(found.get("armed_by", [])),
+        network_manager=bool(found.get("network_manager")),
+        tlp=bool(found.get("tlp")),
+    )
+
+
+def chosen(network: Network, settings: WakeOnLan) -> Card | None:
+    """The card to arm; None where nothing is named and the box has no card of its own."""
+    if settings.interface or settings.mac:
+        named = network.card(name=settings.interface, mac=settings.mac)
+        return (_below(network, named) or named) if named else None
+    for route in network.routes:
+        if found := _below(network, network.card(name=route)):
+            return found
+    # The default route of a VPN says nothing of the card that carries it.
+    wired = [card for card in network.cards if card.kind == "wired"]
+    return wired[0] if len(wired) == 1 else None
+
+
+def left_out(card: Card, settings: WakeOnLan) -> str:
+    """Why this card is not armed, in a sentence; empty where it is, and where it was named.
+
+    A card that was named is armed for all it says itself: some say less than they can.
+    """
+    if settings.interface or settings.mac:
+        return ""
+    if card.kind == "wireless":
+        return (
+            f"Wake-on-LAN is left out: {card.name} is Wi-Fi, and no packet wakes a box through "
+            "that; WakeOnLan(interface=) names a card with a cable."
+        )
+    if not card.can_wake:
+        return (
+            f"Wake-on-LAN is left out: {card.name} cannot wake the box, it supports "
+            f"{card.wakes!r} and 'g' is needed; WakeOnLan(interface=) names another card."
+        )
+    return ""
+
+
+def drop_in(card: Card) -> str:
+    """The path of our addition to the .link file that wins; empty where udev applies none."""
+    winner = card.link_file.rpartition("/")[2]
+    return f"/etc/systemd/network/{winner}.d/{DROP_IN}" if winner else ""
+
+
+def objections(network: Network, settings: WakeOnLan | None) -> list[str]:
+    """Why the card that the settings name cannot be armed, one sentence with the way out."""
+    if settings is None:
+        return []
+    by_name = network.card(name=settings.interface) if settings.interface else None
+    by_mac = network.card(mac=settings.mac) if settings.mac else None
+    for setting, value, card in (
+        ("interface", settings.interface, by_name),
+        ("mac", settings.mac, by_mac),
+    ):
+        if value and card is None:
+            there = ", ".join(f"{c.name} ({c.mac})" for c in _worth_naming(network)) or "none"
+            return [f"WakeOnLan.{setting} is {value!r}, which is no card of this box: {there}."]
+    if by_name and by_mac and by_name.mac != by_mac.mac:
+        return [
+            f"WakeOnLan.interface is {by_name.name!r} and WakeOnLan.mac is {by_mac.mac!r}, which "
+            f"is {by_mac.name}'s; leave one of them out."
+        ]
+    named = by_name or by_mac
+    if named and named.kind == "wireless":
+        return [
+            f"WakeOnLan names {named.name}, which is Wi-Fi, and no packet wakes a box through "
+            "that; name a card with a cable, or set wake_on_lan=None."
+        ]
+    return []
+
+
+def _below(network: Network, card: Card | None) -> Card | None:
+    """The card with a plug or an antenna that this one is, or stands on."""
+    if card is None or card.kind != "virtual":
+        return card
+    for name in card.below:
+        if found := _below(network, network.card(name=name)):
+            return found
+    return None
+
+
+def _worth_naming(network: Network) -> list[Card]:
+    wired = [card for card in network.cards if card.kind == "wired"]
+    return wired or list(network.cards)

@@ -1,0 +1,58 @@
+"""`deeprig tunnel`: JupyterLab and TensorBoard of a box on ports of this machine."""
+
+import json
+import signal
+from pathlib import Path
+
+import click
+
+from deeprig import inventories, openssh
+from deeprig.errors import DeeprigError
+from deeprig.inventories import Box
+from deeprig.kept_link import KeptLink
+from deeprig.openssh import Forward
+from deeprig.options import inventory_option, json_option, limit_option
+from deeprig.settings import Notebook
+
+
+@click.command()
+@click.argument("host", required=False)
+@inventory_option
+@limit_option
+@json_option
+@click.option("--print-ssh-config", is_flag=True, help="Write a `Host` block instead, and end.")
+def tunnel(
+    host: str | None,
+    inventory: Path,
+    limit: tuple[str, ...],
+    as_json: bool,
+    print_ssh_config: bool,
+) -> None:
+    """Open the notebook of HOST on this machine; it comes back after a cut. Ctrl-C ends it."""
+    name, data = _one_box(inventory, (*limit, host) if host else limit)
+    notebook: Notebook | None = data["rig"].notebook
+    if notebook is None:
+        raise DeeprigError(f"{name} has notebook=None, so there is nothing to open.")
+    if print_ssh_config:
+        ports = (notebook.port, notebook.tensorboard_port)
+        block = openssh.config_block(name, data, [Forward(port, port) for port in ports])
+        print(json.dumps({"host": name, "ssh_config": block}) if as_json else block)
+        return
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is signal.SIG_DFL:  # nohup's stays
+            signal.signal(ending, signal.default_int_handler)
+    opened = KeptLink(inventory, name, data, as_json=as_json)
+    try:
+        opened.keep()
+    except KeyboardInterrupt:
+        click.echo("closed", err=True)
+    finally:
+        opened.close()
+
+
+def _one_box(inventory: Path, wanted: tuple[str, ...]) -> Box:
+    boxes = inventories.load(inventory, wanted)
+    if len(boxes) > 1:
+        names = ", ".join(name for name, _ in boxes)
+        raise DeeprigError(f"a tunnel leads to one box; name one of {names}.")
+    return boxes[0]

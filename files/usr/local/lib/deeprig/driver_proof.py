@@ -1,0 +1,120 @@
+"""What there is of NVIDIA's driver on this box: packages, kernels, a module for each, and its use.
+
+Written by deeprig (files/usr/local/lib/deeprig/driver_proof.py): change it there. Reads only.
+"""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+PLAN = Path("/etc/deeprig/driver.json")
+LICENCES = {"open": "Dual MIT/GPL", "proprietary": "NVIDIA"}
+NOUVEAU = ("nouveau", "nova_core", "NovaCore")
+LOADED = Path("/sys/module/nvidia/version")
+
+
+def said(*argv: str) -> str:
+    """What a command prints, empty where it fails or does not exist."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def plan() -> dict:
+    """branch, flavour, module, packages (the first is the modules'), built_from."""
+    return json.loads(PLAN.read_text())
+
+
+def installed() -> dict[str, str]:
+    """Name -> version of every package that is there and configured."""
+    form = "${db:Status-Status} ${Package} ${Version}\\n"
+    lines = said("dpkg-query", "-W", "-f", form).splitlines()
+    return {name: version for state, name, version in map(str.split, lines) if state == "installed"}
+
+
+def driver_version() -> str:
+    """535.309.01 of the installed modules' package; empty where it is not installed whole."""
+    return installed().get(plan()["packages"][0], "").partition("-")[0]
+
+
+def kernels() -> list[str]:
+    """Every kernel that the boot loader could boot, the newest, its first choice, at the end."""
+    names = [file.name.removeprefix("vmlinuz-") for file in Path("/boot").glob("vmlinuz-*")]
+    return sorted(names, key=lambda name: ([int(n) for n in re.findall(r"\d+", name)], name))
+
+
+def has_headers(kernel: str) -> bool:
+    return Path("/lib/modules", kernel, "build").exists()
+
+
+def kernels_to_prove() -> list[str]:
+    """Those with headers, and the newest anyway; an old one without headers gets no module."""
+    every = kernels()
+    return [kernel for kernel in every if has_headers(kernel) or kernel == every[-1]]
+
+
+def wrong(kernel: str, version: str) -> str:
+    """What is wrong with this kernel's module, empty if nothing."""
+    name, flavour = plan()["module"], plan()["flavour"]
+    for module in (name, f"{name}-uvm"):
+        there = said("modinfo", "-k", kernel, "-F", "version", module)
+        # The uvm module carries no version; it is there or not.
+        if not there and not said("modinfo", "-k", kernel, "-F", "filename", module):
+            return f"there is no {module} for kernel {kernel}"
+        if there and there != version:
+            return f"{module} for kernel {kernel} is {there}, and the packages are {version}"
+    licence = said("modinfo", "-k", kernel, "-F", "license", name)
+    if licence != LICENCES[flavour]:
+        return f"{name} for kernel {kernel} has licence {licence!r}, which is not the {flavour} one"
+    return ""
+
+
+def state() -> str:
+    """`ok VERSION for KERNELS`, or one line that says what is missing or wrong."""
+    there, asked = installed(), plan()
+    missing = [name for name in asked["packages"] if name not in there]
+    if missing:
+        return f"not installed: {' '.join(missing)}"
+    version = driver_version()
+    if not version.startswith(f"{asked['branch']}."):
+        return f"driver {version} is there, and the plan is {asked['branch']}"
+    if not kernels():
+        return "no kernel is installed"
+    for kernel in kernels_to_prove():
+        if problem := wrong(kernel, version):
+            return problem
+    return f"ok {version} for {' '.join(kernels_to_prove())}"
+
+
+def cards() -> list[Path]:
+    """NVIDIA's cards on this box's own bus; a container sees its host's, which are not its own."""
+    if said("systemd-detect-virt", "-c"):
+        return []
+    found = Path("/sys/bus/pci/devices").glob("*")
+    return [
+        card
+        for card in sorted(found)
+        if (card / "vendor").read_text().strip() == "0x10de"
+        and (card / "class").read_text()[:6] in ("0x0300", "0x0302")
+    ]
+
+
+def in_use() -> str:
+    """`ok`; `load` where the module may be loaded now; `reboot: WHY` where a reboot is owed."""
+    if not cards():
+        return "ok"
+    for card in cards():
+        holder = (card / "driver").resolve().name if (card / "driver").exists() else ""
+        if holder in NOUVEAU:
+            return f"reboot: {holder} holds the card {card.name}"
+    version = driver_version()
+    if LOADED.exists():
+        now = LOADED.read_text().strip()
+        return "ok" if now == version else f"reboot: driver {now} is loaded, {version} installed"
+    running = said("uname", "-r")
+    if problem := wrong(running, version):
+        return f"reboot: {problem}, which is running"
+    return "load"

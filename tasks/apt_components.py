@@ -1,0 +1,105 @@
+"""contrib and non-free from the archives that a box already uses, in one file of ours."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.api.facts import FactBase
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+from pyinfra.context import host
+
+from tasks import operations
+from tasks.facts import FileState
+from tasks.operations import Commands
+from tasks.packages import APT_GET
+
+SOURCES = "/etc/apt/sources.list.d/deeprig-nonfree.sources"
+HEADER = "# Written by deeprig (tasks/apt_components.py): edit it there.\n"
+
+
+class Source(NamedTuple):
+    """One component that apt takes packages from."""
+
+    uri: str
+    suite: str
+    component: str
+    signed_by: str
+
+
+class DebianSources(FactBase[list[Source]]):
+    """What apt takes from Debian's own archives for this release, by files other than ours."""
+
+    default = list
+
+    def command(self) -> str:
+        fields = "|".join(
+            f"$({field})"
+            for field in ("SOURCESENTRY", "ORIGIN", "CODENAME", "REPO_URI", "RELEASE",
+                          "COMPONENT", "SIGNED_BY")
+        )  # fmt: skip
+        return (
+            ". /etc/os-release; apt-get indextargets "
+            f"--format '{fields}' 'Created-By: Packages' | grep -vF '{SOURCES}:' | "
+            'awk -F"|" -v c="$VERSION_CODENAME" '
+            '\'$2 == "Debian" && ($3 == c || index($3, c "-") == 1)\' || true'
+        )
+
+    def process(self, output: list[str]) -> list[Source]:
+        rows = [line.strip().split("|") for line in output if line.count("|") == 6]
+        return [
+            Source(uri, suite, component, "" if key.startswith("$(") else key)
+            for _, _, _, uri, suite, component, key in rows
+            if not uri.startswith("cdrom:")  # what the installer ran from
+        ]
+
+
+def text(sources: Iterable[Source], wanted: Iterable[str]) -> str:
+    """The deb822 file that adds what is missing of `wanted` to each archive; "" for nothing."""
+    every = list(sources)
+    stanzas: dict[tuple[str, str, str], list[str]] = {}
+    for uri, suite, key in dict.fromkeys((s.uri, s.suite, s.signed_by) for s in every):
+        there = {s.component for s in every if (s.uri, s.suite) == (uri, suite)}
+        missing = " ".join(name for name in wanted if name not in there)
+        if missing and "main" in there:
+            suites = stanzas.setdefault((uri, key, missing), [])
+            if suite not in suites:
+                suites.append(suite)
+    blocks = []
+    for (uri, key, missing), suites in stanzas.items():
+        lines = ["Types: deb", f"URIs: {uri}", f"Suites: {' '.join(suites)}"]
+        lines += [f"Components: {missing}", *([f"Signed-By: {key}"] if key else [])]
+        blocks.append("\n".join(lines) + "\n")
+    return HEADER + "\n".join(blocks) if blocks else ""
+
+
+@operation()
+def enable(components: list[str], package: str) -> Commands:
+    """Have these components of Debian's archives, and know `package`, which is in one of them."""
+    sources: list[Source] = host.get_fact(DebianSources)
+    if not sources:  # apt knows whose archive it is once it has read the lists
+        yield StringCommand(APT_GET, "update")
+        sources = host.get_fact(DebianSources)
+    if not sources and host.state.is_executing:
+        yield FunctionCommand(_no_archive, (), {})
+        return
+    wanted = text(sources, components)
+    there = host.get_fact(FileState, path=SOURCES) is not None
+    if wanted:
+        yield from operations.put._inner(dest=SOURCES, content=wanted)
+    elif there:
+        yield StringCommand(f"rm {SOURCES}")
+    # It ends with 0 also for a name that others only mention.
+    known = f"apt-cache show --no-all-versions {package} 2>/dev/null | grep -m 1 '^Package:'"
+    yield from operations.bring_about._inner(holds=known, commands=[f"{APT_GET} update"])
+
+
+def _no_archive(state: State, host: Host) -> bool:
+    operations.say(
+        host,
+        "apt takes nothing from Debian's archive there; put a line such as `deb "
+        "http://deb.debian.org/debian bookworm main` for its release into /etc/apt/sources.list.",
+        wrong=True,
+    )
+    return False

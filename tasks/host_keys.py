@@ -1,0 +1,87 @@
+"""The box's SSH host keys, kept on the machine that deploys, for the day it is reinstalled."""
+
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.deploy import deploy
+from pyinfra.api.facts import FactBase
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+from pyinfra.context import host
+
+from deeprig import connection, kept_host_keys
+from deeprig.errors import DeeprigError
+from tasks import operations
+from tasks.operations import Commands
+
+SECONDS = 30
+# No client takes DSA any more; cloud images left such keys lying about.
+EACH = "cd /etc/ssh && for key in ssh_host_*_key; do case $key in *_dsa_*) continue;; esac; "
+# The .pub files go along where they are there; sshd does without them.
+READ = (
+    f'set --; {EACH} set -- "$@" "$key"; [ ! -f "$key.pub" ] || set -- "$@" "$key.pub"; done '
+    '&& tar -cf - "$@"'
+)
+
+
+class HostKeyFingerprints(FactBase[list[str]]):
+    """`SHA256:...` of each SSH host key of the box, by its private half."""
+
+    default = list
+
+    def command(self) -> str:
+        return (
+            f'{EACH} ssh-keygen -yf "$key" </dev/null 2>/dev/null | ssh-keygen -lf - 2>/dev/null; '
+            "done | awk '{print $2}'"
+        )
+
+    def process(self, output: list[str]) -> list[str]:
+        return [line.strip() for line in output]
+
+
+@deploy("SSH host keys")
+def keep(public_key: str) -> None:
+    """Have them here, encrypted to this public key, as they are on the box."""
+    fetch(name="Keep the host keys here, encrypted", recipient=public_key)
+
+
+@operation()
+def fetch(recipient: str) -> Commands:
+    """Encrypt the box's host keys into a file beside known_hosts, unless it holds them already."""
+    file = _file(host.data.dict(), host)
+    now = host.get_fact(HostKeyFingerprints)
+    if now and kept_host_keys.are_kept(file, recipient=recipient, fingerprints=now):
+        host.noop(f"{file} has them")
+        return
+    yield FunctionCommand(_fetch, (recipient,), {})
+
+
+def _file(data: dict[str, Any], host: Host) -> Path:
+    pins = Path(data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts").expanduser()
+    return kept_host_keys.file_of(pins, str(data.get("ssh_hostname") or host.name))
+
+
+def _fetch(state: State, host: Host, recipient: str) -> bool:
+    """By a login of our own: what pyinfra runs, it keeps, and prints with -v."""
+    data = host.data.dict()
+    file = _file(data, host)
+    try:
+        keys = kept_host_keys.read_archive(_read(data, host))
+        kept_host_keys.keep(file, keys, recipient=recipient)
+    except (DeeprigError, OSError) as error:
+        operations.say(host, f"The host keys could not be kept in {file}: {error}", wrong=True)
+        return False
+    return True
+
+
+def _read(data: dict[str, Any], host: Host) -> bytes:
+    door = int(host.connector.data.get("ssh_port") or 22)  # it may have moved in this very run
+    sudo = "" if data.get("ssh_user") == "root" else "sudo -n "
+    with connection.connect(data, port=door) as client:
+        _, output, errors = client.exec_command(f"{sudo}sh -c '{READ}'", timeout=SECONDS)
+        archive = bytes(output.read())
+        if output.channel.recv_exit_status():
+            raise DeeprigError(errors.read().decode(errors="replace").strip() or "sudo refused")
+    return archive

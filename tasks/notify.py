@@ -1,0 +1,50 @@
+"""Word to a person when the box needs one: a timer looks, and what it finds is sent."""
+
+from pyinfra.api.deploy import deploy
+
+from tasks import config_files, operations
+
+SCRIPTS = "/usr/local/lib/deeprig"
+WATCH = f"{SCRIPTS}/watch"
+CONF = "/etc/deeprig/notify.conf"
+STATE = "/var/lib/deeprig/watch.json"
+SERVICE, TIMER = "deeprig-watch.service", "deeprig-watch.timer"
+UNITS = [f"/etc/systemd/system/{unit}" for unit in (SERVICE, TIMER)]
+MODULES = [f"{SCRIPTS}/watch_{name}.py" for name in ("delivery", "findings", "hardware", "record")]
+
+
+@deploy("Notifications")
+def provide(to: str | None, relay: str | None) -> None:
+    """A test message when this is new, and from then on word of what needs a person."""
+    if to is None:
+        _take_out()
+        return
+    for module in MODULES:
+        config_files.copy(module)
+    config_files.copy(WATCH, mode="755")
+    config_files.write(CONF, mode="600", to=to, relay=relay)
+    for unit in UNITS:
+        config_files.copy(unit)
+    operations.bring_about(
+        name="Have systemd read the units",
+        holds=f"systemctl show -P NeedDaemonReload {SERVICE} {TIMER} | grep -x yes || echo read",
+        commands=["systemctl daemon-reload"],
+    )
+    operations.bring_about(
+        name="Send a test message",
+        holds=f"{WATCH} --check",
+        commands=[f"{WATCH} --test"],
+    )
+    operations.enable(name="Look every quarter of an hour", unit=TIMER)
+
+
+def _take_out() -> None:
+    ours = " ".join([*UNITS, CONF, WATCH, *MODULES, STATE, STATE.replace(".json", ".lock")])
+    operations.bring_about(
+        name="Send no word",
+        holds=f"ls -d {ours} 2>/dev/null | grep -q . || echo gone",
+        commands=[
+            f"systemctl disable --now {TIMER}; systemctl stop {SERVICE}; rm -f {ours}; "
+            "systemctl daemon-reload"
+        ],
+    )

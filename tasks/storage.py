@@ -1,0 +1,82 @@
+"""Disks by UUID, swap, trim, SMART and the root volume; the folder on them is data_folder's."""
+
+import shlex
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from deeprig import data, disks
+from deeprig.disks import Disks
+from deeprig.settings import Disk, Storage
+from deeprig.survey import Survey
+from tasks import config_files, operations, packages
+
+SCRIPTS = "/usr/local/lib/deeprig"
+SWAP_UNIT = "swap.deeprig.swap"
+SWAPPINESS = "/etc/sysctl.d/50-deeprig-swap.conf"
+
+
+@deploy("Storage")
+def provide(settings: Storage, survey: Survey) -> None:
+    """Data disks where the settings want them, and what keeps the box's own disks well."""
+    if survey.container:
+        if settings.disks or settings.swap_gib or settings.grow_root:
+            operations.say(host, "A container has no disks, swap or root volume of its own.")
+        return
+    names = data.load("packages")
+    raid = any(disk.raid for disk in settings.disks)
+    packages.install(
+        name="Install what disks need",
+        packages=[*names["disks"], *(names["arrays"] if raid else [])],
+    )
+    operations.enable(name="Tell SSDs every week what is free", unit="fstrim.timer")
+    if survey.disks.can_say_how_they_are:
+        operations.enable(name="Watch the disks' health", unit="smartmontools.service")
+    if settings.disks:
+        config_files.copy(f"{SCRIPTS}/disk_making.py")
+        config_files.copy(f"{SCRIPTS}/data-disk", mode="755")
+    for disk in settings.disks:
+        _mount(disk, survey.disks)
+    if settings.swap_gib:
+        _swap(settings.swap_gib)
+    if settings.grow_root:
+        _grow(survey.disks.root_volume)
+
+
+def _mount(disk: Disk, there: Disks) -> None:
+    words = ["--at", disk.at, "--uuid", disks.uuid_of(disk, there)]
+    words += [word for serial in disk.serials for word in ("--serial", serial)]
+    words += ["--raid", str(disk.raid)] if disk.raid else []
+    script = f"{SCRIPTS}/data-disk"
+    operations.bring_about(
+        name=f"Have the data disk at {disk.at}",
+        holds=f"{script} --check {shlex.join(words)}",
+        commands=[f"{script} {shlex.join(words)}"],
+    )
+
+
+def _swap(gib: int) -> None:
+    config_files.copy(f"{SCRIPTS}/swap-file", mode="755")
+    config_files.copy(f"/etc/systemd/system/{SWAP_UNIT}")
+    operations.bring_about(
+        name=f"Have a swap file of {gib} GiB",
+        holds=f"{SCRIPTS}/swap-file --check {gib}",
+        commands=[f"{SCRIPTS}/swap-file {gib}"],
+    )
+    operations.enable(name="Swap at boot", unit=SWAP_UNIT)
+    config_files.copy(SWAPPINESS)
+    operations.bring_about(
+        name="Swap only when it must be",
+        holds="[ $(cat /proc/sys/vm/swappiness) = 10 ] && echo 10",
+        commands=[f"sysctl -q -p {SWAPPINESS}"],
+    )
+
+
+def _grow(volume: str) -> None:
+    """In two steps, each asked of the volume itself: a power cut may fall between them."""
+    config_files.copy(f"{SCRIPTS}/grow-root", mode="755")
+    operations.bring_about(
+        name="Give the root volume what is free",
+        holds=f"{SCRIPTS}/grow-root --check {volume}",
+        commands=[f"{SCRIPTS}/grow-root {volume}"],
+    )

@@ -1,0 +1,84 @@
+"""Wake-on-LAN: the network card powers the box on when a magic packet arrives."""
+
+from typing import Any
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from deeprig import network_cards
+from deeprig.network_cards import Card, Network
+from deeprig.settings import WakeOnLan
+from tasks import config_files, operations, packages
+from tasks.facts import Shell
+from tasks.operations import Commands, Watched
+
+SCRIPT = "/usr/local/lib/deeprig/wake-on-lan"
+UNIT = "deeprig-wake-on-lan.service"
+NETWORK_MANAGER = {
+    "/etc/NetworkManager/conf.d/50-deeprig-wake-on-lan.conf": "644",
+    "/etc/NetworkManager/dispatcher.d/50-deeprig-wake-on-lan": "755",
+}
+TLP = "/etc/tlp.d/50-deeprig-wake-on-lan.conf"
+
+
+@deploy("Wake-on-LAN")
+def enable(settings: WakeOnLan, network: Network) -> None:
+    """Arm the card now, at every boot, and before the power goes off; its name stays."""
+    card = network_cards.chosen(network, settings)
+    if card is None:
+        return
+    if why := network_cards.left_out(card, settings):
+        _tell(name="Leave a card alone that cannot wake the box", line=why)
+        return
+
+    packages.install(name="Install ethtool", packages=["ethtool"])
+    config_files.copy(SCRIPT, mode="755")
+    ours = network_cards.drop_in(card)
+    if ours:
+        config_files.write(ours, template="/etc/systemd/network/wake-on-lan.conf", card=card)
+    for old in network.armed_by:
+        if old != ours:  # another file wins by now
+            operations.remove(name=f"No {old}", path=old)
+    if network.network_manager:
+        for path, mode in NETWORK_MANAGER.items():
+            config_files.write(path, mode=mode, card=card)
+    if network.tlp:
+        config_files.copy(TLP)
+    config_files.write(f"/etc/systemd/system/{UNIT}", card=card)
+    operations.bring_about(
+        name="Have systemd read the unit",
+        holds=f"systemctl show -P NeedDaemonReload {UNIT} | grep -x no",
+        commands=["systemctl daemon-reload"],
+    )
+    operations.enable(name="Arm it at every boot and before power-off", unit=UNIT)
+    _arm(name=f"Arm {card.name} now", card=card)
+
+
+def record(settings: WakeOnLan | None, network: Network) -> dict[str, Any] | None:
+    """What the manifest keeps of the card, so that the box can be woken when nobody can ask it."""
+    card = network_cards.chosen(network, settings) if settings else None
+    if settings is None or card is None or network_cards.left_out(card, settings):
+        return None
+    return {"interface": card.name, "mac": card.mac, "managed_by": card.manager}
+
+
+@operation()
+def _tell(line: str) -> Commands:
+    """Say one line, once in a run, and change nothing."""
+    if host.state.is_executing:
+        operations.say(host, line)
+    host.noop(line)
+    yield from ()
+
+
+@operation()
+def _arm(card: Card) -> Commands:
+    """Have a magic packet wake the box, unless the card has refused that in this boot."""
+    state = host.get_fact(Shell, script=f"{SCRIPT} state {card.name}")
+    if state == "refused" and host.state.is_executing:
+        operations.say(host, f"{card.name} cannot be armed for Wake-on-LAN: it refuses.")
+    if state in ("armed", "refused"):
+        host.noop(f"{card.name} is {state}")
+        return
+    yield Watched(f"{SCRIPT} arm {card.name}")

@@ -1,0 +1,48 @@
+"""Compute in a notebook's kernel, the way a browser does: Jupyter's API and a websocket."""
+
+from testinfra.host import Host
+
+from deeprig.settings import Notebook
+
+# Run by the tools' Python as the work user with PORT KERNEL CODE; prints what the code prints.
+COMPUTE = """
+import json, pathlib, sys, uuid
+import requests, websocket
+port, name, code = sys.argv[1:]
+token = (pathlib.Path.home() / ".config/deeprig/notebook-token").read_text().strip()
+kernels, login = f"127.0.0.1:{port}/api/kernels", {"Authorization": f"token {token}"}
+web = requests.Session()
+web.trust_env = False
+web.headers.update(login)
+answer = web.post(f"http://{kernels}", json={"name": name}, timeout=30)
+if not answer.ok:
+    sys.exit(answer.text)
+made = answer.json()["id"]
+try:
+    channel = websocket.create_connection(
+        f"ws://{kernels}/{made}/channels", header=login, timeout=300, http_no_proxy=["*"]
+    )
+    content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
+    header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "version": "5.3",
+              "username": "", "session": uuid.uuid4().hex, "date": ""}
+    channel.send(json.dumps({"header": header, "parent_header": {}, "metadata": {},
+                             "content": content, "channel": "shell", "buffers": []}))
+    while True:
+        message = json.loads(channel.recv())
+        kind, said = message["msg_type"], message["content"]
+        if kind == "error" or (kind == "stream" and said["name"] == "stdout"):
+            print(said.get("text") or f"{said['ename']}: {said['evalue']}")
+            break
+finally:
+    web.delete(f"http://{kernels}/{made}", timeout=30)
+"""
+
+
+def compute(host: Host, notebook: Notebook, code: str, *, kernel: str = "deeprig-base") -> str:
+    """The first thing that `code` prints in a new kernel of that name, or its error."""
+    python = "/opt/deeprig/notebook/bin/python"
+    with host.sudo(notebook.user):
+        said: str = host.check_output(
+            f"{python} -c %s {notebook.port} %s %s", COMPUTE, kernel, code
+        )
+    return said.strip()

@@ -1,0 +1,29 @@
+"""The kinds of session on a box, each with an environment of its own making."""
+
+import shlex
+from collections.abc import Callable
+
+import paramiko
+from testinfra.host import Host
+
+SESSIONS = ("login shell", "shell in a login", "command over SSH", "notebook")
+
+
+def run(
+    kind: str, command: str, *, host: Host, user: str, login: Callable[[], paramiko.SSHClient]
+) -> str:
+    """What a command prints in a session of the work user; the one over SSH is `login`'s."""
+    if kind == "command over SSH":
+        return login().exec_command(command, timeout=60)[1].read().decode()
+    quoted = shlex.quote(command)
+    started = f"/proc/$(pgrep -o -u {user} -f bin/jupyter-lab)/environ"
+    hand_on = shlex.quote("""exec env -i "$@" sh -c "$0" """)
+    inside = {
+        "login shell": f"su --login {user} --command {quoted}",
+        "shell in a login": f"su --login {user} --command {shlex.quote(f'bash -i -c {quoted}')}",
+        # What the server, which is a user unit, hands on to kernels and terminals.
+        "notebook": f"xargs -0 -a {started} sh -c {hand_on} {quoted}",
+    }
+    with host.sudo():
+        said: str = host.check_output(inside[kind])
+    return said

@@ -1,0 +1,78 @@
+"""Each framework asked for computes, in an environment and a notebook kernel of its own."""
+
+import pytest
+from packaging.requirements import Requirement
+from testinfra.host import Host
+
+from deeprig import frameworks
+from deeprig.settings import Rig
+from deeprig.stack import Plan
+from tests.host.kernels import compute
+
+NVIDIA_GPUS = (
+    "cd /sys/bus/pci/devices || exit 0; for d in *; do "
+    "grep -qs 0x10de $d/vendor && grep -qs '^0x03' $d/class && echo $d; done; true"
+)
+NEAR = "print(bool(abs(numpy.asarray(product) - numpy.asarray(a) @ numpy.asarray(b)).max() < 1e-3))"
+MULTIPLIES = {
+    "torch": "import numpy, torch; a, b = torch.randn(2, 256, 256); product = a @ b",
+    "jax": "import numpy, jax; jax.config.update('jax_default_matmul_precision', 'highest'); "
+    "a, b = jax.random.normal(jax.random.key(0), (2, 256, 256)); product = a @ b",
+    "tensorflow": "import numpy, tensorflow as tf; "
+    "tf.config.experimental.enable_tensor_float_32_execution(False); "
+    "a, b = tf.random.normal((2, 256, 256)); product = a @ b",
+}
+GPUS_SEEN = {
+    "torch": "import torch; print(torch.ones(3, device='cuda').sum().item(), "
+    "torch.cuda.device_count())",
+    "jax": "import jax; print(jax.numpy.ones(3).sum(), jax.device_count('gpu'))",
+    "tensorflow": "import tensorflow as tf; gpus = tf.config.list_physical_devices('GPU')\n"
+    "with tf.device('GPU:0'): print(tf.reduce_sum(tf.ones(3)).numpy(), len(gpus))",
+}
+
+
+@pytest.fixture
+def user(rig: Rig, framework: str) -> str:
+    assert rig.notebook
+    return rig.notebook.user
+
+
+@pytest.fixture(params=["torch", "jax", "tensorflow"])
+def framework(request: pytest.FixtureRequest, rig: Rig) -> str:
+    name: str = request.param
+    if rig.python is None or rig.notebook is None or name not in rig.python.frameworks:
+        pytest.skip(f"this box was not asked for it (Python.frameworks has no {name!r})")
+    return name
+
+
+def test_the_framework_has_the_version_asked_for(
+    host: Host, user: str, stack_plan: Plan, framework: str
+) -> None:
+    wanted = Requirement(frameworks.environment(framework, stack_plan).requirements[0])
+    with host.sudo(user):
+        installed = host.check_output(
+            f"~/envs/{framework}/bin/python -c 'import {framework}; print({framework}.__version__)'"
+        )
+    assert wanted.specifier.contains(installed.splitlines()[-1], prereleases=True)
+
+
+def test_the_frameworks_environment_has_all_it_needs(host: Host, user: str, framework: str) -> None:
+    with host.sudo(user):
+        assert "No broken requirements" in host.check_output(f"~/envs/{framework}/bin/pip check")
+
+
+def test_the_framework_multiplies_matrices_in_its_own_kernel(
+    host: Host, rig: Rig, framework: str
+) -> None:
+    assert rig.notebook
+    code = f"{MULTIPLIES[framework]}; {NEAR}"
+    assert compute(host, rig.notebook, code, kernel=f"deeprig-{framework}") == "True"
+
+
+def test_the_framework_computes_on_every_gpu(host: Host, rig: Rig, framework: str) -> None:
+    gpus = host.check_output(NVIDIA_GPUS).split()
+    if not gpus:
+        pytest.skip("no NVIDIA GPU in this box")
+    assert rig.notebook
+    said = compute(host, rig.notebook, GPUS_SEEN[framework], kernel=f"deeprig-{framework}")
+    assert said == f"3.0 {len(gpus)}"

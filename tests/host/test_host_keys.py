@@ -1,0 +1,24 @@
+"""The SSH host keys of the box are kept here, for the day it is reinstalled."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from deeprig import kept_host_keys
+from deeprig.settings import Rig
+from tasks.host_keys import HostKeyFingerprints
+
+
+@pytest.mark.remedy("run pyinfra with deploy.py again; it keeps the keys that the box has now")
+def test_the_kept_host_keys_are_those_of_the_box(
+    host: Host, data: dict[str, Any], rig: Rig
+) -> None:
+    if not rig.ssh.keep_host_keys:
+        pytest.skip("the host keys of this box are not kept (Ssh.keep_host_keys)")
+    file = kept_host_keys.file_of(Path(data["ssh_known_hosts_file"]), data["ssh_hostname"])
+    with host.sudo():
+        now = host.check_output(HostKeyFingerprints().command()).splitlines()
+    assert kept_host_keys.are_kept(file, recipient=rig.ssh.keep_host_keys, fingerprints=now)
+    assert len(now) > 0

@@ -1,0 +1,55 @@
+"""What a framework's environment is made of, by the plan for the box's GPUs."""
+
+import pytest
+
+from deeprig import data, frameworks
+from deeprig.frameworks import Environment
+from deeprig.settings import Python
+from deeprig.stack import Plan
+
+CPU = Plan()
+OLD = Plan(torch="torch==2.14.1", torch_backend="cu126", jax="jax[cuda12]")
+NEW = Plan(torch="torch", torch_backend="", jax="jax[cuda13]")
+
+
+@pytest.mark.parametrize(
+    ("framework", "plan", "requirements"),
+    [
+        ("torch", CPU, ("torch", "numpy")),
+        ("torch", OLD, ("torch==2.14.1", "numpy")),
+        ("torch", NEW, ("torch", "numpy")),
+        ("jax", CPU, ("jax",)),
+        ("jax", OLD, ("jax[cuda12]", "nvidia-cudnn-cu12==9.10.2.21")),
+        ("jax", NEW, ("jax[cuda13]",)),
+        ("tensorflow", CPU, ("tensorflow",)),
+        ("tensorflow", OLD, ("tensorflow[and-cuda]", "nvidia-cudnn-cu12==9.10.2.21")),
+        ("tensorflow", NEW, ("tensorflow[and-cuda]",)),
+    ],
+)
+def test_the_gpus_decide_what_is_installed(
+    framework: str, plan: Plan, requirements: tuple[str, ...]
+) -> None:
+    assert frameworks.environment(framework, plan).requirements == requirements
+
+
+def test_only_torch_has_an_index_of_its_own() -> None:
+    assert frameworks.environment("torch", OLD).torch_backend == "cu126"
+    assert frameworks.environment("torch", NEW).torch_backend == ""
+    assert frameworks.environment("jax", OLD, torch_index="https://pypi.lan").torch_index == ""
+    assert frameworks.environment("tensorflow", OLD).torch_backend == ""
+
+
+def test_an_index_of_ones_own_takes_the_place_of_the_backends() -> None:
+    asked = frameworks.environment("torch", OLD, torch_index="https://pypi.lan/cu126")
+    assert asked == Environment(
+        requirements=("torch==2.14.1", "numpy"),
+        gigabytes=6.0,
+        torch_index="https://pypi.lan/cu126",
+    )
+
+
+def test_every_jax_of_the_stack_has_a_row_for_every_framework() -> None:
+    plans = [CPU, *(Plan(jax=row["jax"]) for row in data.load("stack")["framework"])]
+    settings = Python(frameworks=("torch", "jax", "tensorflow"))
+    for framework in settings.frameworks:
+        assert all(frameworks.environment(framework, plan).gigabytes > 0.5 for plan in plans)

@@ -1,0 +1,274 @@
+"""What the watch finds in recorded text, when it tells, and that it never says where it sends."""
+
+import ast
+import sys
+from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deeprig.settings import Rig
+from deeprig.survey import objections, read
+from tasks import manifest
+from tests.unit.recorded import DEBIAN_13
+
+FILES = Path(__file__).parents[2] / "files/usr/local/lib/deeprig"
+TOPIC = "https://ntfy.example.org/secret-topic"
+HOUR, DAY = 3600, 24 * 3600
+NOW = 1_800_000_000.0
+
+
+def load(name: str, file: str) -> ModuleType:
+    loader = SourceFileLoader(name, str(FILES / file))
+    spec = spec_from_loader(name, loader)
+    assert spec
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def watch() -> Any:
+    sys.path.insert(0, str(FILES))
+    sys.dont_write_bytecode = True
+    yield load("watch", "watch")
+    sys.path.remove(str(FILES))
+
+
+@pytest.fixture
+def findings(watch: Any) -> Any:
+    return sys.modules["watch_findings"]
+
+
+@pytest.fixture
+def hardware(watch: Any) -> Any:
+    return sys.modules["watch_hardware"]
+
+
+@pytest.fixture
+def told(watch: Any) -> Callable[..., list[str]]:
+    """The titles that are new in the outbox after one look that found these."""
+    state = sys.modules["watch_record"].fresh()
+
+    def look(now: float, *keys: str, sent: bool = True) -> list[str]:
+        found = {
+            key: sys.modules["watch_findings"].Finding(key, f"{key} is bad", "Text.", "high")
+            for key in keys
+        }
+        before = len(state["outbox"])
+        sys.modules["watch_record"].compare(state, set(state["standing"]), found, now)
+        new = [message["title"].partition(": ")[2] for message in state["outbox"][before:]]
+        if sent:
+            state["outbox"].clear()
+        return new
+
+    return look
+
+
+def test_trouble_is_told_once_then_daily_then_that_it_is_over(
+    told: Callable[..., list[str]],
+) -> None:
+    assert told(NOW, "unit:a") == ["unit:a is bad"]
+    assert told(NOW + HOUR, "unit:a") == []
+    assert told(NOW + DAY, "unit:a") == ["unit:a is bad"]
+    assert told(NOW + DAY + HOUR, "unit:a") == []
+    assert told(NOW + DAY + 2 * HOUR) == ["over: unit:a is bad"]
+    assert told(NOW + DAY + 3 * HOUR) == []
+
+
+def test_each_trouble_is_told_by_itself(told: Callable[..., list[str]]) -> None:
+    assert told(NOW, "unit:a") == ["unit:a is bad"]
+    assert told(NOW, "unit:a", "unit:b") == ["unit:b is bad"]
+    assert told(NOW, "unit:b") == ["over: unit:a is bad"]
+
+
+def test_while_nothing_gets_through_no_reminders_pile_up(told: Callable[..., list[str]]) -> None:
+    assert told(NOW, "unit:a", sent=False) == ["unit:a is bad"]
+    assert told(NOW + DAY, "unit:a", sent=False) == []
+    assert told(NOW + 2 * DAY, sent=False) == ["over: unit:a is bad"]
+
+
+def test_a_finder_that_cannot_look_neither_stops_the_others_nor_says_it_is_over(
+    watch: Any, findings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> list[Any]:
+        raise OSError("no such thing")
+
+    state = sys.modules["watch_record"].fresh()
+    monkeypatch.setattr(
+        watch, "FINDERS", {"unit": lambda *_: [findings.Finding("unit:a", "a", "t", "high")]}
+    )
+    watch.look(state, NOW)
+    unknown = {"unit": fails, "full": lambda *_: [findings.Finding("full:/", "b", "t", "high")]}
+    monkeypatch.setattr(watch, "FINDERS", unknown)
+    watch.look(state, NOW)
+    assert [message["key"] for message in state["outbox"]] == ["unit:a", "full:/"]
+    assert set(state["standing"]) == {"unit:a", "full:/"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"standing": {}}'])
+def test_a_record_that_was_damaged_is_begun_anew(
+    watch: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    record = sys.modules["watch_record"]
+    monkeypatch.setattr(record, "STATE", tmp_path / "watch.json")
+    record.STATE.write_text(text)
+    assert record.load() == record.fresh()
+
+
+MOUNTS = """\
+/dev/nvme0n1p2 / ext4 rw,relatime 0 0
+tmpfs /run tmpfs rw,nosuid 0 0
+tmpfs /dev/shm tmpfs rw,nosuid 0 0
+tmpfs /tmp tmpfs rw,nosuid 0 0
+/dev/sda1 /data\\040disk ext4 rw 0 0
+/dev/loop3 /snap/core/1 squashfs ro 0 0
+/dev/sdb1 /mnt/usb ext4 ro,relatime 0 0
+nas:/share /nas nfs4 rw 0 0
+overlay /var/lib/docker/overlay2/x/merged overlay rw 0 0
+"""
+
+
+def test_what_can_fill_up_is_watched_and_nothing_else(findings: Any) -> None:
+    assert list(findings.mounts(MOUNTS)) == ["/", "/tmp", "/data disk"]
+
+
+def usage(percent: int, files: int = 10) -> Any:
+    return SimpleNamespace(
+        f_blocks=1000, f_bfree=1000 - 10 * percent, f_bavail=1000 - 10 * percent, f_frsize=10**6,
+        f_files=100, f_ffree=100 - files,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("percent", "files", "before", "keys"),
+    [
+        (90, 10, set(), []),
+        (91, 10, set(), ["full:/data"]),
+        (10, 91, set(), ["full:files:/data"]),
+        (88, 10, {"full:/data"}, ["full:/data"]),  # it hovers: still the same trouble
+        (87, 10, {"full:/data"}, []),
+    ],
+)
+def test_a_file_system_is_full_above_ninety_percent(
+    findings: Any, percent: int, files: int, before: set[str], keys: list[str]
+) -> None:
+    found = findings.shortage("/data", usage(percent, files), before)
+    assert [finding.key for finding in found] == keys
+
+
+def test_reserved_blocks_count_as_df_counts_them(findings: Any) -> None:
+    reserved = usage(86)
+    reserved.f_bavail -= 50  # 5% for root: 860 of 860 + 90
+    [finding] = findings.shortage("/", reserved, set())
+    assert finding.text.startswith("/ has used 91% of its space, 90 MB left")
+
+
+def test_fstab_says_what_is_mounted_at_every_boot(findings: Any) -> None:
+    fstab = "# /x\nUUID=a / ext4 defaults 0 1\n/swapfile none swap sw 0 0\n"
+    fstab += "UUID=b /data ext4 nofail 0 2\n/dev/sr0 /media/cd udf user,noauto 0 0\n"
+    assert findings.places(fstab) == ["/", "/data"]
+
+
+# `smartctl -H -i -j`, shortened to what is read; the second with the status of a failing disk.
+GOOD = '{"model_name": "WDC X", "serial_number": "S1", "smart_status": {"passed": true}}'
+BAD = '{"model_name": "WDC X", "serial_number": "S1", "smart_status": {"passed": false}}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "keys"), [(GOOD, []), (BAD, ["smart:S1"]), ("{}", []), ("no JSON", [])]
+)
+def test_a_disk_that_smart_gives_up_is_failing(hardware: Any, answer: str, keys: list[str]) -> None:
+    assert [finding.key for finding in hardware.smart("sda", answer)] == keys
+
+
+# `apt-cache policy nvidia-driver`, form recorded on Debian 12, 2026-11; versions made up.
+POLICY = """\
+nvidia-driver:
+  Installed: 535.247.01-1~deb12u1
+  Candidate: 535.261.03-1~deb12u1
+  Version table:
+     535.261.03-1~deb12u1 500
+        500 http://security.debian.org/debian-security bookworm-security/non-free amd64 Packages
+ *** 535.247.01-1~deb12u1 500
+        500 http://deb.debian.org/debian bookworm/non-free amd64 Packages
+        100 /var/lib/dpkg/status
+"""
+
+
+def newer_is_greater(version: str, installed: str) -> bool:
+    return version > installed  # good enough for these two, where there is no dpkg
+
+
+@pytest.mark.parametrize(
+    ("policy", "fix"),
+    [
+        (POLICY, ("535.247.01-1~deb12u1", "535.261.03-1~deb12u1")),
+        (POLICY.replace("bookworm-security", "bookworm-backports"), None),
+        (POLICY.replace("Installed: 535.247", "Installed: 535.261.99"), None),
+        ("", None),
+    ],
+)
+def test_only_the_security_archive_makes_a_held_driver_old(
+    hardware: Any, monkeypatch: pytest.MonkeyPatch, policy: str, fix: tuple[str, str] | None
+) -> None:
+    monkeypatch.setattr(hardware, "newer", newer_is_greater)
+    assert hardware.newest_fix(policy) == fix
+
+
+def test_a_held_driver_is_told_after_thirty_days(
+    hardware: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "newer", newer_is_greater)
+    answers = {"showhold": "nvidia-driver\nlinux-image-amd64\n", "nvidia-driver": POLICY}
+    first_seen: dict[str, float] = {}
+
+    def overdue(now: float) -> list[str]:
+        found: list[str] = hardware.overdue(first_seen, now, lambda *argv: answers[argv[-1]])
+        return found
+
+    assert overdue(NOW) == []
+    assert overdue(NOW + 30 * DAY) == []
+    old, new = "535.247.01-1~deb12u1", "535.261.03-1~deb12u1"
+    assert overdue(NOW + 31 * DAY) == [f"nvidia-driver {old} ({new} for 31 days)"]
+    answers["showhold"] = ""
+    assert overdue(NOW + 32 * DAY) == []
+    assert first_seen == {}
+
+
+def test_no_error_names_the_address(watch: Any) -> None:
+    delivery = sys.modules["watch_delivery"]
+    url = "http://user:hunter2@127.0.0.1:9/secret-topic"
+    with pytest.raises(delivery.Undelivered) as refused:
+        delivery.post(delivery.Message("t", "x", "high", "warning"), url)
+    assert str(refused.value) == "cannot reach 127.0.0.1:9: Connection refused"
+    with pytest.raises(delivery.Undelivered) as refused:
+        delivery.mail(delivery.Message("t", "x", "high", "warning"), "ann@a.org", "127.0.0.1:9")
+    assert str(refused.value) == "the mail relay 127.0.0.1:9 does not take it: Connection refused"
+
+
+def test_the_manifest_does_not_keep_the_address() -> None:
+    kept = manifest.settings_without_secrets(Rig(notify=TOPIC))
+    assert kept["notify"] == "given"
+    assert "secret-topic" not in str(kept)
+    assert manifest.settings_without_secrets(Rig())["notify"] is None
+
+
+def test_a_mail_address_needs_somebody_who_takes_mail() -> None:
+    fresh = read(DEBIAN_13)
+    [said] = objections(fresh, Rig(notify="ann@example.org"))
+    assert said.startswith("Rig.notify is a mail address, and the box has no sendmail")
+    assert "ann@" not in said
+    assert objections(fresh, Rig(notify="ann@example.org", mail_relay="mail.lan:25")) == []
+    assert objections(read([*DEBIAN_13, "sendmail=yes"]), Rig(notify="ann@example.org")) == []
+    assert objections(fresh, Rig(notify=TOPIC)) == []
+
+
+def test_the_scripts_run_on_python_3_10() -> None:
+    """Ubuntu 22.04's; what only newer ones know would fail there first."""
+    for path in FILES.glob("watch*"):
+        ast.parse(path.read_text(), feature_version=(3, 10))

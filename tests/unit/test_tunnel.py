@@ -1,0 +1,136 @@
+"""Local ports, links, and what the system's ssh is told."""
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deeprig import connection, local_ports, openssh
+from deeprig.openssh import Forward
+from deeprig.settings import Notebook
+from deeprig.tunnel_page import page, to_json, urls
+
+HASH = "argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"
+FORWARDS = [Forward(8889, 8888), Forward(6006, 6006)]
+KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIA" + "A" * 42
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def data(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    usual = {
+        "hostname": "rig1.lan",
+        "user": "deeprig",
+        "port": 22,
+        "new_port": None,
+        "key": tmp_path / "id",
+        "known_hosts": tmp_path / "pins",
+    }
+    return connection.data(**(usual | changes))
+
+
+def as_ssh_reads_it(tmp_path: Path, block: str, name: str = "rig1.lan") -> list[str]:
+    """What the real ssh makes of a block."""
+    (tmp_path / "config").write_text(block)
+    done = subprocess.run(
+        ["ssh", "-G", "-F", str(tmp_path / "config"), name],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.splitlines()
+
+
+def test_a_free_port_is_taken_as_it_is(taken: int) -> None:
+    free = taken + 1
+    assert local_ports.choose([free]) == [free]
+
+
+def test_a_taken_port_gives_the_next_free_one(taken: int) -> None:
+    [chosen] = local_ports.choose([taken])
+    assert chosen > taken
+    assert local_ports.choose([chosen]) == [chosen]
+
+
+def test_no_port_is_given_twice(taken: int) -> None:
+    first, second = local_ports.choose([taken, taken])
+    assert first != second
+
+
+def test_a_port_where_nobody_listens_does_not_answer(taken: int) -> None:
+    assert not local_ports.answers(local_ports.choose([taken])[0])
+
+
+def test_the_links_are_of_this_machines_ports_and_jupyters_has_the_token() -> None:
+    links = urls(Notebook(), FORWARDS, "abc")
+    assert links == ["http://127.0.0.1:8889/lab?token=abc", "http://127.0.0.1:6006/"]
+    assert page("rig1", links, asks=False).splitlines() == [
+        "rig1 is open here until Ctrl-C:",
+        "  JupyterLab   http://127.0.0.1:8889/lab?token=abc",
+        "  TensorBoard  http://127.0.0.1:6006/",
+    ]
+
+
+def test_with_a_password_no_token_is_in_the_link_and_the_page_says_so() -> None:
+    links = urls(Notebook(password_hash=HASH), FORWARDS, "abc")
+    assert links[0] == "http://127.0.0.1:8889/lab"
+    assert "/lab  (asks for the password)" in page("rig1", links, asks=True)
+
+
+def test_the_object_for_programs_has_both_ports() -> None:
+    links = urls(Notebook(), FORWARDS, "abc")
+    assert to_json("rig1", links, FORWARDS) == {
+        "host": "rig1",
+        "jupyterlab": {"url": links[0], "port": 8889, "box_port": 8888},
+        "tensorboard": {"url": links[1], "port": 6006, "box_port": 6006},
+    }
+
+
+def test_ssh_reads_the_block_as_it_is_meant(tmp_path: Path) -> None:
+    odd = tmp_path / "with space" / "100% pins"
+    block = openssh.config_block("rig1.lan", data(tmp_path, known_hosts=odd), FORWARDS)
+    read = as_ssh_reads_it(tmp_path, block)
+    assert {
+        "hostname rig1.lan",
+        "port 22",
+        "user deeprig",
+        f"identityfile {tmp_path}/id",
+        "identitiesonly yes",
+        "stricthostkeychecking true",
+        "globalknownhostsfile /dev/null",
+        "localforward [127.0.0.1]:8889 [127.0.0.1]:8888",
+        "localforward [127.0.0.1]:6006 [127.0.0.1]:6006",
+        "exitonforwardfailure yes",
+        "serveraliveinterval 5",
+        "serveralivecountmax 2",
+    } <= set(read)
+    # With a space in its name it is printed with the percent sign that stands for itself doubled.
+    assert (
+        next(line for line in read if line.startswith("userknownhostsfile")).replace("%%", "%")
+        == f"userknownhostsfile {odd}"
+    )
+
+
+def test_without_a_key_file_the_agent_may_offer_all_it_has(tmp_path: Path) -> None:
+    block = openssh.config_block("rig1.lan", data(tmp_path, key=None), FORWARDS)
+    assert "Identit" not in block
+    assert "identitiesonly no" in as_ssh_reads_it(tmp_path, block)
+
+
+def test_the_port_that_was_proved_is_dialled(tmp_path: Path) -> None:
+    before = openssh.options(data(tmp_path, new_port=2222), FORWARDS)
+    (tmp_path / "pins").write_text(f"[rig1.lan]:2222 ssh-ed25519 {KEY}\n")
+    after = openssh.options(data(tmp_path, new_port=2222), FORWARDS)
+    assert (dict(before)["Port"], dict(after)["Port"]) == ("22", "2222")
+
+
+def test_the_child_reads_no_configuration_file_and_asks_nobody(tmp_path: Path) -> None:
+    command = openssh.command("rig1.lan", data(tmp_path), FORWARDS, "cat")
+    assert command[:3] == ["ssh", "-F", "none"]
+    assert "-oBatchMode=yes" in command
+    assert command[-2:] == ["rig1.lan", "cat"]
