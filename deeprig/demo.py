@@ -120,7 +120,7 @@ def _machine(host: str) -> Path:
         raise DeeprigError(f"no first contact with {name}; see above.")
     public = key.with_suffix(".pub").read_text().strip()
     inventory = folder / "inventory.py"
-    inventory.write_text(inventory_file.text(machine, work_users_key=public))
+    inventory.write_text(inventory_file.text(machine, work_users_key=public, folder="/data"))
     return inventory
 
 

@@ -22,8 +22,12 @@ REQUIRED = {
     "ssh": 4,
     "firewall": 2,
     "storage": 1,
+    "driver": 4,
+    "cuda": 4,
     "python_env": 2,
+    "frameworks": 1,
     "notebook": 4,
+    "notify": 3,
 }
 
 
@@ -86,8 +90,12 @@ def required(rig: Rig, tier: str) -> dict[str, int]:
     parts = {
         "firewall": rig.firewall,
         "storage": rig.storage,
+        "driver": rig.driver,
+        "cuda": rig.cuda,
         "python_env": rig.python,
+        "frameworks": rig.python and rig.notebook and rig.python.frameworks,
         "notebook": rig.notebook,
+        "notify": rig.notify,
     }
     wanted = {name: least for name, least in REQUIRED.items() if parts.get(name, True)}
     lighter = TIERS.index(tier) < TIERS.index("functional")

@@ -22,7 +22,7 @@ rigs = [
         rig=Rig(
 {users}            notebook=Notebook(user="ai"),
             python=Python(python="system"),
-            storage=Storage(folder="/mnt/data-disk"),
+            storage=Storage(folder={folder}),
             ca_certificates=({certificates}),
         ),
     )
@@ -45,7 +45,9 @@ class Machine(Protocol):
     def known_hosts(self) -> Path: ...
 
 
-def text(box: Machine, *, user: str = "deeprig", work_users_key: str = "") -> str:
+def text(
+    box: Machine, *, user: str = "deeprig", work_users_key: str = "", folder: str = "/mnt/data-disk"
+) -> str:
     """The Python source. The box trusts whom this machine trusts, so apt and pip work in it.
 
     With `work_users_key`, a public key, the work user is made by the deploy.
@@ -56,6 +58,7 @@ def text(box: Machine, *, user: str = "deeprig", work_users_key: str = "") -> st
         host=box.host,
         port=box.port,
         user=user,
+        folder=json.dumps(folder),
         user_class=", User" if work_users_key else "",
         users=f'            users=[User(name="ai", keys=[{json.dumps(work_users_key)}])],\n'
         if work_users_key

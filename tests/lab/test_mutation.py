@@ -2,16 +2,18 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
 
 from lab import boxes
 from tests.lab.conftest import DEEPRIG, ROOT, deploy
+from tests.lab.receivers import Ntfy
 
 pytestmark = pytest.mark.lab
 
+LINK = "/etc/systemd/network/*.link.d/50-deeprig-wake-on-lan.conf"
 SSHD = "/etc/ssh/sshd_config.d/01-broken.conf"
 
 
@@ -102,6 +104,31 @@ BREAKAGES = [
         "sed -i /LD_LIBRARY_PATH/d /etc/environment",
     ),
     Breakage(
+        "the users folder is closed to others",
+        "chmod 755 /mnt/data-disk/ai",
+        "chmod 750 /mnt/data-disk/ai",
+    ),
+    Breakage(
+        "a login shell knows the caches",
+        "echo 'export HF_HOME=/tmp' > /etc/profile.d/zz-broken.sh",
+        "rm /etc/profile.d/zz-broken.sh",
+    ),
+    Breakage(
+        "the address is roots alone",
+        "chmod 644 /etc/deeprig/notify.conf",
+        "chmod 600 /etc/deeprig/notify.conf",
+    ),
+    Breakage(
+        "it is armed at every boot and before power off",
+        "systemctl disable deeprig-wake-on-lan.service",
+        "systemctl enable deeprig-wake-on-lan.service",
+    ),
+    Breakage(
+        "the file that wins arms the card",
+        f"sed -i s/magic/off/ {LINK}",
+        f"sed -i s/off/magic/ {LINK}",
+    ),
+    Breakage(
         "the manifest names the installed versions",
         'sed -i \'s/"openssh-server": "/&0/\' /var/lib/deeprig/manifest.json',
         'sed -i \'s/"openssh-server": "0/"openssh-server": "/\' /var/lib/deeprig/manifest.json',
@@ -110,11 +137,21 @@ BREAKAGES = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def sound(box: boxes.Box) -> None:
-    """The control: nothing fails before anything is broken."""
+def sound(box: boxes.Box) -> Iterator[None]:
+    """The control: nothing fails before anything is broken.
+
+    The box has what is off by default too; who is told is a stand-in for an ntfy server.
+    """
+    server = Ntfy()
+    server.start()
+    more = f'wake_on_lan=WakeOnLan(interface="eth0"), notify="{server.url("boxes")}", storage='
+    text = box.inventory.read_text().replace("Storage,", "Storage, WakeOnLan,", 1)
+    box.inventory.write_text(text.replace("storage=", more, 1))
     done = deploy(box)
     assert done.returncode == 0, done.stdout + done.stderr
     assert wrong(box) == []
+    yield
+    server.stop()
 
 
 def wrong(box: boxes.Box) -> list[str]:

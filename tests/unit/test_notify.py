@@ -1,4 +1,4 @@
-"""What the watch finds in recorded text, when it tells, and that it never says where it sends."""
+"""What the watch finds, when it tells, and that it never says where it sends."""
 
 import ast
 import sys
@@ -186,7 +186,7 @@ def test_a_disk_that_smart_gives_up_is_failing(hardware: Any, answer: str, keys:
     assert [finding.key for finding in hardware.smart("sda", answer)] == keys
 
 
-# `apt-cache policy nvidia-driver`, form recorded on Debian 12, 2026-11; versions made up.
+# `apt-cache policy nvidia-driver`, written by hand in the form that apt prints; versions made up.
 POLICY = """\
 nvidia-driver:
   Installed: 535.247.01-1~deb12u1
