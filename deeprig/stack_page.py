@@ -25,10 +25,11 @@ def lines(survey: Survey | None, rig: Rig) -> list[str]:
     if isinstance(plan, Refusal):
         return [f"  {plan.sentence}"]
     chosen = plan.to_json()
+    asked = rig.python.frameworks if rig.python else ()
     return [
         f"  {label}: {chosen[key]}{_backend(plan) if key == 'torch' else ''}; {plan.reasons[key]}"
         for key, label in SHOWN.items()
-        if key in plan.reasons
+        if key in plan.reasons and (key != "torch" or "torch" in asked)
     ]
 
 

@@ -99,7 +99,7 @@ def _no_archive(state: State, host: Host) -> bool:
     operations.say(
         host,
         "apt takes nothing from Debian's archive there; put a line such as `deb "
-        "http://deb.debian.org/debian bookworm main` for its release into /etc/apt/sources.list.",
+        "http://YOUR-MIRROR/debian bookworm main` for its release into /etc/apt/sources.list.",
         wrong=True,
     )
     return False

@@ -18,8 +18,8 @@ WITH_KERNEL = [*DEBIAN_13, "kernel=6.12.117+deb13-amd64"]
 
 # `apt-get indextargets` on Debian 12 and 13 as their installers leave them, 2026-11-23.
 TARGETS = """\
-/etc/apt/sources.list:1|Debian|bookworm|http://deb.debian.org/debian/|bookworm|main|$(SIGNED_BY)
-/etc/apt/sources.list:2|Debian|bookworm-updates|http://deb.debian.org/debian/|bookworm-updates|\
+/etc/apt/sources.list:1|Debian|bookworm|http://mirror.lan/debian/|bookworm|main|$(SIGNED_BY)
+/etc/apt/sources.list:2|Debian|bookworm-updates|http://mirror.lan/debian/|bookworm-updates|\
 main|$(SIGNED_BY)
 /etc/apt/sources.list:3|Debian|bookworm-security|http://security.debian.org/debian-security/|\
 bookworm-security|main|$(SIGNED_BY)
@@ -72,7 +72,7 @@ def test_missing_components_are_added_to_the_archives_that_are_there() -> None:
     written = text(DebianSources().process(TARGETS), COMPONENTS)
     assert written.partition("\n")[2] == (
         "Types: deb\n"
-        "URIs: http://deb.debian.org/debian/\n"
+        "URIs: http://mirror.lan/debian/\n"
         "Suites: bookworm bookworm-updates\n"
         "Components: contrib non-free non-free-firmware\n"
         "\n"

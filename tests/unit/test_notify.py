@@ -195,7 +195,7 @@ nvidia-driver:
      535.261.03-1~deb12u1 500
         500 http://security.debian.org/debian-security bookworm-security/non-free amd64 Packages
  *** 535.247.01-1~deb12u1 500
-        500 http://deb.debian.org/debian bookworm/non-free amd64 Packages
+        500 http://mirror.lan/debian bookworm/non-free amd64 Packages
         100 /var/lib/dpkg/status
 """
 

@@ -1,5 +1,6 @@
 """Every card on every system gets a plan with its reasons, or a refusal with a way out."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from deeprig import data, stack_page
 from deeprig.driver_choice import Refusal, headers
 from deeprig.gpus import Graphics, identify
-from deeprig.settings import Cuda, Driver, Rig
+from deeprig.settings import Cuda, Driver, Python, Rig
 from deeprig.stack import Plan, resolve
 from deeprig.survey import read
 from tests.unit.recorded import DEBIAN_13
@@ -282,12 +283,17 @@ def test_the_json_is_flat_and_has_the_names_that_stay() -> None:
 
 def test_plan_shows_each_choice_with_its_reason_or_the_refusal() -> None:
     survey = read([*DEBIAN_13, "kernel=6.12.117+deb13-amd64"])
-    shown = stack_page.lines(survey, Rig(driver=Driver(gpus=(CARDS["ampere"],)), cuda=Cuda()))
+    rig = Rig(
+        driver=Driver(gpus=(CARDS["ampere"],)), cuda=Cuda(), python=Python(frameworks=("torch",))
+    )
+    shown = stack_page.lines(survey, rig)
     assert [line.split(":")[0].strip() for line in shown] == [
         "driver", "kernel modules", "CUDA toolkit", "NCCL", "cuDNN", "torch",
     ]  # fmt: skip
     assert shown[0].startswith("  driver: 550; 550 is what the archive has")
     assert "torch: torch==2.14.1 with cu126; newer torch" in shown[-1]
+    without = stack_page.lines(survey, replace(rig, python=Python()))
+    assert without == shown[:-1]  # no torch where nobody asked for it
     [said] = stack_page.lines(survey, Rig(driver=Driver(gpus=(CARDS["blackwell"],))))
     assert "needs driver 570 or newer" in said
     assert " Instead: " in said
