@@ -125,6 +125,7 @@ def test_a_new_notebook_computes(browser: Chrome, links: list[str]) -> None:
     browser.get(links[0])
     find(browser, NOTEBOOK_CARD).click()
     holds(browser, ".jp-KernelName", "Python (base)")
+    holds(browser, "#jp-main-statusbar", "| Idle")  # a cell that is run before is forgotten
     cell = find(browser, ".jp-Notebook .jp-CodeCell .cm-content")
     cell.send_keys("import sys; print('answer', 6 * 7, sys.prefix)")
     cell.send_keys(Keys.SHIFT, Keys.ENTER)
