@@ -63,6 +63,8 @@ QUICK = [
     "base",
     "ssh",
     "bootstrap",
+    "wake-on-lan",
+    "notify",
     "debian-13",
     "ubuntu-like",
 ]
@@ -78,9 +80,9 @@ def main(names: list[str]) -> int:
     if any("tests/lab" in word for lane in wanted for command in LANES[lane] for word in command):
         root.become()  # the boxes are containers; under sudo all of this runs once more
     results = [(name, *_run(name)) for name in wanted]
-    print("\nLane          result   seconds")
+    print("\nLane                     result   seconds")
     for name, passed, seconds in results:
-        print(f"{name:13} {'passed' if passed else 'FAILED':7} {seconds:8.0f}")
+        print(f"{name:24} {'passed' if passed else 'FAILED':7} {seconds:8.0f}")
     return 0 if all(passed for _, passed, _ in results) else 1
 
 
