@@ -49,8 +49,10 @@ class Tunnel:
 def tunnel(inventory: Path, *options: str, lines: int = 1) -> Iterator[Tunnel]:
     """Open once `lines` lines are printed, ended by force if the test has not ended it."""
     with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
+        # A lane run in the background, or by nohup, would hand its deafness on.
+        heard = ["env", "--default-signal=INT,HUP"]
         process = subprocess.Popen(
-            [DEEPRIG, "tunnel", "--inventory", str(inventory), *options],
+            [*heard, DEEPRIG, "tunnel", "--inventory", str(inventory), *options],
             cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=log,
         )  # fmt: skip
         assert process.stdout is not None
