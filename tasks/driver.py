@@ -40,13 +40,6 @@ def install(plan: Plan) -> None:
     operations.put(name=f"Write {PLAN}", dest=PLAN, content=_for_the_box(plan))
     config_files.copy(PERSISTENCED)
     _stand(name="Install the driver, with modules for every kernel")
-    unit = "nvidia-persistenced.service"
-    operations.bring_about(
-        name="Have the persistence daemon wait for a card",
-        holds=f'[ "$(systemctl show -p NeedDaemonReload --value {unit})" = no ] && '
-        f"! systemctl is-failed -q {unit} && echo fine",
-        commands=["systemctl daemon-reload", f"systemctl restart {unit} || true"],
-    )
 
     config_files.copy(NOUVEAU)
     operations.bring_about(
@@ -56,6 +49,13 @@ def install(plan: Plan) -> None:
     )
     _hold(name="Hold the driver, package by package", built_from=list(plan.built_from))
     _load(name="Load the modules, or say that a reboot is owed")
+    unit = "nvidia-persistenced.service"
+    operations.bring_about(
+        name="Have the persistence daemon wait for a card",
+        holds=f'[ "$(systemctl show -p NeedDaemonReload --value {unit})" = no ] && '
+        f"! systemctl is-failed -q {unit} && echo fine",
+        commands=["systemctl daemon-reload", f"systemctl restart {unit}"],
+    )
 
 
 def _for_the_box(plan: Plan) -> str:

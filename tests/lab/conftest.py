@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,6 +41,31 @@ def box(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
     yield made
     if not os.environ.get("KEEP"):
         boxes.down(name)
+
+
+def variant(box: boxes.Box, file: Path, *replacements: tuple[str, str]) -> Path:
+    """The box's inventory with some words replaced, in a file of its own."""
+    text = box.inventory.read_text()
+    for old, new in replacements:
+        assert old in text, f"the lab's inventory has no {old}"
+        text = text.replace(old, new)
+    file.write_text(text)
+    return file
+
+
+@pytest.fixture
+def changed(box: boxes.Box, tmp_path: Path) -> Callable[..., Path]:
+    """Make the box's inventory with some words replaced, each an (old, new)."""
+    return lambda *replacements: variant(box, tmp_path / "inventory.py", *replacements)
+
+
+def wait_for(what: Callable[[], bool], seconds: float) -> float:
+    """Seconds until it is so; an AssertionError if it does not come about in time."""
+    started = time.monotonic()
+    while not what():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s"
+        time.sleep(0.3)
+    return time.monotonic() - started
 
 
 def host_data(box: boxes.Box) -> dict[str, object]:

@@ -30,21 +30,6 @@ def pyinfra(inventory: Path, *more: str) -> tuple[int, str]:
 
 
 @pytest.fixture
-def changed(box: boxes.Box, tmp_path: Path) -> Callable[..., Path]:
-    """The box's inventory with some words replaced."""
-
-    def make(*replacements: tuple[str, str]) -> Path:
-        text = box.inventory.read_text()
-        for old, new in replacements:
-            assert old in text
-            text = text.replace(old, new)
-        (tmp_path / "inventory.py").write_text(text)
-        return tmp_path / "inventory.py"
-
-    return make
-
-
-@pytest.fixture
 def untouched(box: boxes.Box, login: Callable[..., str]) -> Callable[[], bool]:
     """Whether nothing was changed on the box since the test began."""
     look = (

@@ -64,6 +64,7 @@ END
 cat > .jupyter/jupyter_config.json <<'END'
 {"ServerApp": {"kernel_spec_manager_class": "nb_conda_kernels.CondaKernelSpecManager"}}
 END
+# Else using it would write these, and the content be another. Some of it is no Python of this one.
 python3 -m compileall -q miniforge3 || true
 """
 CONTENT = (

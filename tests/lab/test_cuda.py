@@ -12,7 +12,7 @@ from deeprig.settings import Cuda, Rig
 from deeprig.stack import Plan
 from lab import boxes
 from tasks import base, cuda
-from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, run_on
+from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, run_on, variant
 
 pytestmark = pytest.mark.lab
 
@@ -20,17 +20,13 @@ pytestmark = pytest.mark.lab
 @pytest.fixture(scope="module")
 def inventory(box: boxes.Box) -> Path:
     """The box's own inventory with CUDA, and without what other lanes look at."""
-    text = box.inventory.read_text()
-    for old, new in (
+    return variant(
+        box,
+        box.inventory.with_name("cuda.py"),
         ("import Notebook,", "import Cuda, Notebook,"),
         ('notebook=Notebook(user="ai")', "notebook=None, cuda=Cuda()"),
         ('python=Python(python="system")', "python=None"),
-    ):
-        assert old in text, f"the lab's inventory has no {old}"
-        text = text.replace(old, new)
-    file = box.inventory.with_name("cuda.py")
-    file.write_text(text)
-    return file
+    )
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

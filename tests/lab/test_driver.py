@@ -16,7 +16,7 @@ from deeprig.settings import Driver, Rig
 from deeprig.survey import Survey
 from lab import boxes
 from tasks import base, driver
-from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, run_on
+from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, run_on, variant
 
 pytestmark = pytest.mark.lab
 
@@ -28,17 +28,13 @@ INSTALL = "sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-inst
 @pytest.fixture(scope="module")
 def inventory(box: boxes.Box) -> Path:
     """The box's own inventory with a driver, and without what other lanes look at."""
-    text = box.inventory.read_text()
-    for old, new in (
+    return variant(
+        box,
+        box.inventory.with_name("driver.py"),
         ("import Notebook,", "import Driver, Notebook,"),
         ('notebook=Notebook(user="ai")', f'notebook=None, driver=Driver(gpus=("{RTX_3090}",))'),
         ('python=Python(python="system")', "python=None"),
-    ):
-        assert old in text, f"the lab's inventory has no {old}"
-        text = text.replace(old, new)
-    file = box.inventory.with_name("driver.py")
-    file.write_text(text)
-    return file
+    )
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from deeprig.errors import DeeprigError
 from lab import boxes
 from tests.host.kernels import COMPUTE
-from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT
+from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, variant
 
 pytestmark = pytest.mark.lab
 
@@ -63,12 +63,8 @@ writer.close()
 @pytest.fixture(scope="module")
 def inventory(box: boxes.Box) -> Path:
     """The box's own inventory with torch."""
-    text = box.inventory.read_text()
-    old = 'Python(python="system")'
-    assert old in text
-    file = box.inventory.with_name("frameworks.py")
-    file.write_text(text.replace(old, 'Python(python="system", frameworks=("torch",))'))
-    return file
+    torch = ('Python(python="system")', 'Python(python="system", frameworks=("torch",))')
+    return variant(box, box.inventory.with_name("frameworks.py"), torch)
 
 
 def deploy(inventory: Path) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from lab import boxes
-from tests.lab.conftest import DEEPRIG, ROOT, deploy
+from tests.lab.conftest import DEEPRIG, ROOT, deploy, variant
 from tests.lab.receivers import Ntfy
 
 pytestmark = pytest.mark.lab
@@ -145,8 +145,7 @@ def sound(box: boxes.Box) -> Iterator[None]:
     server = Ntfy()
     server.start()
     more = f'wake_on_lan=WakeOnLan(interface="eth0"), notify="{server.url("boxes")}", storage='
-    text = box.inventory.read_text().replace("Storage,", "Storage, WakeOnLan,", 1)
-    box.inventory.write_text(text.replace("storage=", more, 1))
+    variant(box, box.inventory, ("Storage,", "Storage, WakeOnLan,"), ("storage=", more))
     done = deploy(box)
     assert done.returncode == 0, done.stdout + done.stderr
     assert wrong(box) == []

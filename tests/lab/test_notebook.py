@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from deeprig.runs import Report
 from deeprig.settings import Rig
 from lab import boxes, container
 from tasks import network_access, notebook, python_env
-from tests.lab.conftest import host_data, run_on, shell
+from tests.lab.conftest import host_data, run_on, shell, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -112,15 +111,6 @@ def mended(box: boxes.Box, kernel: Callable[..., str]) -> Iterator[None]:
 
 def pid(login: Login, command: str) -> str:
     return login(f"pgrep -o -u ai -f {shlex.quote(command)}", check=False).strip()
-
-
-def wait_for(what: Callable[[], bool], seconds: float) -> float:
-    """Seconds until it is so; an AssertionError if it does not come about in time."""
-    started = time.monotonic()
-    while not what():
-        assert time.monotonic() - started < seconds, f"not within {seconds} s"
-        time.sleep(0.3)
-    return time.monotonic() - started
 
 
 def stands(login: Login) -> bool:

@@ -2,21 +2,19 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from deeprig import connection, erased
-from deeprig.errors import DeeprigError
 from deeprig.settings import Rig, User
 from deploy import build
 from lab import boxes
 from tasks import data_folder, sessions, users
 from tasks.base import survey
 from tasks.facts import WouldErase
-from tests.lab.conftest import DEEPRIG, ROOT, deploy, host_data, run_on, shell
+from tests.lab.conftest import DEEPRIG, ROOT, deploy, host_data, run_on, shell, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -155,12 +153,12 @@ def test_nothing_is_written_where_a_disk_is_not_mounted(login: Login) -> None:
 def test_notebooks_wait_for_a_disk_that_is_not_there(login: Login) -> None:
     login(f"sudo mv {OWN}/notebooks {OWN}/away; sudo pkill -f bin/jupyter-lab")
     log = "sudo tail -n 3 ~ai/.local/state/deeprig/jupyter.log"
-    wait_for(lambda: "which is not there: is the data disk mounted?" in login(log))
+    wait_for(lambda: "which is not there: is the data disk mounted?" in login(log), 60)
     assert login(f"sudo ls {OWN}").split() == ["away", "cache", "runs"]  # and none is made
     state = "sudo /usr/local/lib/deeprig/notebook-server state"
     assert "JupyterLab does not answer" in login(state)
     login(f"sudo mv {OWN}/away {OWN}/notebooks")
-    wait_for(lambda: login(state).strip() == "ok")
+    wait_for(lambda: login(state).strip() == "ok", 60)
 
 
 def test_running_services_hear_of_other_caches(box: boxes.Box, login: Login) -> None:
@@ -223,11 +221,3 @@ def test_a_reinstall_keeps_notebooks_and_runs(box: boxes.Box, login: Login) -> N
     done = deploy(box)
     assert done.returncode == 0, done.stdout + done.stderr
     assert login("sudo -u ai sh -c 'cat ~ai/notebooks/mine ~ai/runs/loss'").split() == ["42", "1"]
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
-    started = time.monotonic()
-    while not what():
-        if time.monotonic() - started > seconds:
-            raise DeeprigError(f"not within {seconds} s")
-        time.sleep(0.5)

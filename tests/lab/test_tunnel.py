@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from lab import boxes, network
-from tests.lab.conftest import DEEPRIG, ROOT, run_on
+from tests.lab.conftest import DEEPRIG, ROOT, run_on, wait_for
 from tests.lab.test_notebook import build
-from tests.lab.tunnels import Tunnel, refused, status, tunnel, wait_for
+from tests.lab.tunnels import Tunnel, refused, status, tunnel
 
 pytestmark = pytest.mark.lab
 
@@ -39,21 +39,6 @@ def opened(box: boxes.Box, served: None) -> Iterator[Tunnel]:
     """One tunnel that goes through all the cuts."""
     with tunnel(box.inventory, "--json") as there:
         yield there
-
-
-@pytest.fixture
-def changed(box: boxes.Box, tmp_path: Path) -> Changed:
-    """The box's inventory with some words replaced."""
-
-    def make(*replacements: tuple[str, str]) -> Path:
-        text = box.inventory.read_text()
-        for old, new in replacements:
-            assert old in text
-            text = text.replace(old, new)
-        (tmp_path / "inventory.py").write_text(text)
-        return tmp_path / "inventory.py"
-
-    return make
 
 
 def ssh_children(box: boxes.Box) -> set[int]:

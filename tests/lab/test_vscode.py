@@ -17,8 +17,8 @@ import websocket
 
 from deeprig import local_ports
 from lab import boxes, inventory_file
-from tests.lab.conftest import DEEPRIG, ROOT, deploy
-from tests.lab.tunnels import Tunnel, tunnel, wait_for
+from tests.lab.conftest import DEEPRIG, ROOT, deploy, wait_for
+from tests.lab.tunnels import Tunnel, tunnel
 
 pytestmark = pytest.mark.lab
 

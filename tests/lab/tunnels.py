@@ -4,10 +4,9 @@ import http.client
 import json
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,12 +88,3 @@ def status(url: str) -> int | None:
         return error.code
     except (OSError, http.client.HTTPException):
         return None
-
-
-def wait_for(what: Callable[[], bool], seconds: float) -> float:
-    """Seconds until it is so; an AssertionError if it does not come about in time."""
-    started = time.monotonic()
-    while not what():
-        assert time.monotonic() - started < seconds, f"not within {seconds} s"
-        time.sleep(0.3)
-    return time.monotonic() - started
