@@ -6,15 +6,21 @@ from deeprig.settings import Rig
 from tasks import (
     access,
     base,
+    boot_guard,
+    containers,
     cuda,
     data_folder,
+    desktop,
     driver,
+    driver_move,
+    gpu_settings,
     host_keys,
     manifest,
     network_access,
     notebook,
     notify,
     python_env,
+    reboot,
     sessions,
     storage,
     users,
@@ -49,10 +55,15 @@ def build(rig: Rig) -> None:
     if rig.ssh.keep_host_keys:
         host_keys.keep(public_key=rig.ssh.keep_host_keys)
 
+    if rig.driver and rig.driver.desktop == "off":
+        desktop.switch_off()
     if rig.driver:
-        driver.install(plan=plan)
+        driver.install(plan=plan, rig=rig, secure_boot=survey.graphics.secure_boot)
+        gpu_settings.provide(settings=rig.driver, plan=plan)
     if rig.cuda:
-        cuda.install(plan=plan)
+        cuda.install(plan=plan, rig=rig)
+    if rig.containers:
+        containers.provide(rig=rig, survey=survey)
     if rig.python:
         python_env.provide(
             settings=rig.python,
@@ -64,9 +75,14 @@ def build(rig: Rig) -> None:
         notebook.serve(settings=rig.notebook)
     if rig.wake_on_lan:
         wake_on_lan.enable(settings=rig.wake_on_lan, network=survey.network)
+    if rig.driver:
+        boot_guard.watch(plan=plan)
+        driver_move.provide(plan=plan)
     notify.provide(to=rig.notify, relay=rig.mail_relay)
 
     manifest.write(rig=rig, survey=survey, plan=plan)
+    if rig.driver:
+        reboot.when_due(rig=rig, plan=plan)
 
 
 if __name__ != "deploy":  # pyinfra's CLI executes this file; the verbs import it

@@ -1,7 +1,7 @@
 """The checks of tests/host, run by pytest and collected as values, not as text."""
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,18 @@ ROOT = Path(__file__).parent.parent
 CHECKS = ROOT / "tests" / "host"
 # From what is written on the box to what wears it out; a tier includes those before it.
 TIERS = ["config", "live", "functional", "burn-in"]
+# What a check adds to itself: something to look after, to know, and that it saw a pretended card.
+WARNING, NOTE, FAKE = "warning", "note", "fake"
 LONGEST_REASON = 300
 USUAL_REMEDY = "run the deploy again; if it stays, look at what it says on the box"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One check on one box. `outcome` is passed, failed, skipped or unasked (no answer there)."""
+    """One check on one box. `outcome` is passed, warned (it passed, and `reason` is something to
+    know), failed, skipped or unasked (no answer there). `fake` where a lab's pretended card
+    answered: that proves nothing.
+    """
 
     host: str
     component: str
@@ -29,15 +34,21 @@ class Check:
     reason: str
     seconds: float
     remedy: str = ""
+    fake: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if key != "remedy"}
 
 
 def run(
-    inventory: Path, limit: list[str], tier: str, progress: Callable[[Check], None]
+    inventory: Path,
+    limit: list[str],
+    tier: str,
+    progress: Callable[[Check], None],
+    components: Iterable[str] = (),
 ) -> list[Check]:
-    """Every check of this tier on every box of the inventory, as it went.
+    """Every check of this tier on every box of the inventory, as it went; or those of some
+    components.
 
     Raises DeeprigError where the checks themselves cannot be loaded.
     """
@@ -47,7 +58,8 @@ def run(
                "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
     # fmt: on
     chosen = ["--inventory", str(inventory), "--tier", tier, *(f"--limit={name}" for name in limit)]
-    ended = pytest.main([*options, str(CHECKS), *chosen], plugins=[collector])
+    files = [str(CHECKS / f"test_{name}.py") for name in components] or [str(CHECKS)]
+    ended = pytest.main([*options, *files, *chosen], plugins=[collector])
     if collector.broken:
         raise DeeprigError(f"the checks cannot be loaded: {collector.broken[0]}")
     if ended == pytest.ExitCode.NO_TESTS_COLLECTED:
@@ -95,15 +107,19 @@ class Collector:
         return report
 
     def _add(self, item: pytest.Item, report: pytest.TestReport, error: Any) -> None:
-        unasked = isinstance(error, DeeprigError)
+        said = dict(item.user_properties)
+        outcome = "unasked" if isinstance(error, DeeprigError) else str(report.outcome)
+        if outcome == "passed" and WARNING in said:
+            outcome = "warned"
         check = Check(
             host=_host(item),
             component=item.path.stem.removeprefix("test_"),
             check=sentence(item),
-            outcome="unasked" if unasked else report.outcome,
-            reason=reason(report, error),
+            outcome=outcome,
+            reason=reason(report, error) or str(said.get(WARNING) or said.get(NOTE) or ""),
             seconds=round(self._seconds, 3),
             remedy=_argument(item, "remedy") or USUAL_REMEDY,
+            fake=FAKE in said,
         )
         self.checks.append(check)
         self.progress(check)

@@ -18,6 +18,9 @@ VERBS = {
     "bootstrap": ("deeprig.first_contact", "bootstrap", "First contact with a box."),
     "plan": ("deeprig.plan", "plan", "What a run would decide and change; reads only."),
     "verify": ("deeprig.verify", "verify", "Prove that boxes are what the inventory says."),
+    "driver": ("deeprig.driver", "driver", "The driver: how it stands, upgrade, rollback."),
+    "wake": ("deeprig.wake", "wake", "Power a box on, and wait until it lets you in."),
+    "off": ("deeprig.off", "off", "Power a box off, unless work runs there."),
     "tunnel": ("deeprig.tunnel", "tunnel", "The notebook of a box in your browser."),
     "lab": ("lab.cli", "lab", "Throwaway machines."),
 }

@@ -17,6 +17,10 @@ CONNECT_SECONDS = 10
 SocketOption = tuple[int, int, int]
 
 
+class OtherHostKey(DeeprigError):
+    """Who answers is not who was pinned."""
+
+
 def _options() -> list[SocketOption]:
     """What this system can be told about a TCP connection; macOS lacks some of Linux's names."""
     wanted = {
@@ -137,7 +141,9 @@ def connect(host_data: dict[str, Any], *, port: int | None = None) -> paramiko.S
         )
     except (paramiko.SSHException, OSError, EOFError) as error:
         client.close()
-        raise DeeprigError(_why_not(error, hostname, dialled, user)) from None
+        other = isinstance(error, paramiko.BadHostKeyException)
+        kind = OtherHostKey if other else DeeprigError
+        raise kind(_why_not(error, hostname, dialled, user)) from None
     return client
 
 

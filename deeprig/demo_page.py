@@ -24,7 +24,8 @@ class Result:
 
     @property
     def good(self) -> bool:
-        failed = [check for check in self.checked if check.outcome not in ("passed", "skipped")]
+        fine = ("passed", "warned", "skipped")
+        failed = [check for check in self.checked if check.outcome not in fine]
         nothing_changed = self.again is not None and not self.again.error and not self.again.changes
         return bool(self.checked) and not failed and nothing_changed
 

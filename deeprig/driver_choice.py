@@ -1,167 +1,176 @@
-"""Which driver and which kernel modules a set of cards can run, or why none."""
+"""Which driver branch and which kernel modules a set of cards gets, or why none."""
 
-import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from deeprig import data
-from deeprig.gpus import Gpu, Graphics
+from deeprig import branches, driver_objections, limits, module_choice, offers, package_names
+from deeprig.question import SOURCES, Question, called, named, place
+from deeprig.refusal import Refusal
 
-NOT_YET = "from which deeprig does not install yet"
+PREFERRED = ("open", "proprietary")
+Flavour = Literal["open", "proprietary"] | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """Why not, in a sentence, and the nearest thing that would work."""
+class Choice:
+    """A driver that every card of the question runs, and that its source has."""
 
-    refusal: str
-    instead: str
+    branch: str
+    flavour: str
+    source: str
+    modules: str
+    row: dict[str, Any]
+    kernels: tuple[str, ...] = ()
+
+    def packages(self, *, desktop: bool, nvswitch: bool) -> tuple[str, ...]:
+        """The first one has the driver's version."""
+        names = list(self.row[self.flavour]["desktop" if desktop else "packages"])
+        if nvswitch:
+            names += self.row["nvswitch"]
+        return package_names.filled(names, branch=self.branch, kernels=self.kernels)
 
     @property
-    def sentence(self) -> str:
-        return f"{self.refusal} Instead: {self.instead}"
-
-    def to_json(self) -> dict[str, str]:
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flavour:
-    """`name` is open or proprietary."""
-
-    name: str
-    why: str
+    def pin(self) -> str:
+        """The package that keeps to the branch, "" where there is none."""
+        if self.branch not in self.row.get("pinned", ()):
+            return ""
+        return package_names.filled([self.row["pin"]], branch=self.branch)[0]
 
 
-def flavour(
-    row: dict[str, Any], cards: Sequence[Gpu], graphics: Graphics, asked: str | None
-) -> Flavour | Refusal:
-    """The kernel modules for all these cards from `row`, a driver that an archive has."""
-    refusal = (
-        _unknown(cards)
-        or _together(cards)
-        or _within(row, cards)
-        or _asked(cards, asked)
-        or _box(graphics)
+def choose(question: Question) -> Choice | Refusal:
+    """The driver for a question that has cards."""
+    found = _first(question)
+    if found is None:
+        return Refusal(refusal=driver_objections.why_none(question), instead=_instead(question))
+    return driver_objections.of_the_box(question, found.modules) or found
+
+
+def why_branch(question: Question, found: Choice) -> str:
+    """Why this branch and not another, in a sentence."""
+    cards = named(question.cards)
+    if question.driver and question.driver.branch:
+        return f"Driver.branch asks for it, and it drives {cards}"
+    row = branches.known()[found.branch]
+    every = branches.at(question.system, found.source)
+    passed_over = every[: every.index(found.branch)]
+    if question.unknown and passed_over:
+        return f"the archive's own packages name {named(question.unknown)} for it"
+    if passed_over:
+        unable = [name for name in passed_over if not _drives(question, name)]
+        why = f"drives {cards}, and {' and '.join(unable)} does not"
+        if not unable:
+            why = f"drives {cards}, and the index has no {' and no '.join(passed_over)}"
+        return f"the first {row['kind']} branch that {why}"
+    return f"the {row['kind']} branch of {place(question.system, found.source)} drives {cards}"
+
+
+def why_flavour(question: Question, found: Choice) -> str:
+    """Why these kernel modules, in a sentence."""
+    if question.driver and question.driver.flavour:
+        return "Driver.flavour asks for it, and every card runs it"
+    if question.unknown:
+        return "the archive's packages name the card for these modules"
+    if found.flavour == "open":
+        return "every card is a Turing or newer: the kind NVIDIA goes on with"
+    unable = [card for card in question.known if "open" not in limits.of(card).flavours]
+    if unable:
+        return f"{named(unable)} cannot run the open ones"
+    return f"{place(question.system, found.source)} has no open ones for {found.branch}"
+
+
+def _first(question: Question) -> Choice | None:
+    return next(_possible(question), None)
+
+
+def _possible(question: Question) -> Iterator[Choice]:
+    settings, source = question.driver, question.driver_source
+    if settings is None or len(question.system) == 0:
+        return
+    for branch in branches.at(question.system, source):
+        if settings.branch not in (None, branch) or not _drives(question, branch):
+            continue
+        for flavour in PREFERRED:
+            if settings.flavour not in (None, flavour) or not _runs(question, branch, flavour):
+                continue
+            found = _with_modules(question, branch, flavour)
+            if found:
+                yield found
+
+
+def _drives(question: Question, branch: str) -> bool:
+    return all(limits.of(card).drives(branch) for card in question.known)
+
+
+def _runs(question: Question, branch: str, flavour: str) -> bool:
+    if flavour not in branches.known()[branch]["flavours"]:
+        return False
+    if not all(flavour in limits.of(card).flavours for card in question.known):
+        return False
+    return all(
+        driver_objections.may_run(question, card, branch, flavour) for card in question.unknown
     )
-    if refusal:
-        return refusal
-    able = {name for name in ("open", "proprietary") if all(name in _able(card) for card in cards)}
-    there = [name for name in ("open", "proprietary") if name in able and name in row["flavours"]]
-    if (asked and asked not in there) or not there:
-        missing = asked or " or ".join(sorted(able))
-        return Refusal(
-            refusal=f"{called(row['system'])} has no {missing} modules that go with its driver "
-            f"{row['seen']}.",
-            instead=f'Driver(flavour="{there[0]}").'
-            if there
-            else f"a driver from NVIDIA's own repository, {NOT_YET}.",
-        )
-    if asked:
-        return Flavour(name=asked, why="Driver.flavour asks for it, and every card runs it")
-    if there[0] == "open":
-        return Flavour(
-            name="open", why="every card is a Turing or newer: the kind NVIDIA goes on with"
-        )
-    because = (
-        "the archive has no open ones for this driver"
-        if "open" in able
-        else (f"{named([c for c in cards if 'open' not in _able(c)])} cannot run the open ones")
-    )
-    return Flavour(name="proprietary", why=because)
 
 
-def _unknown(cards: Sequence[Gpu]) -> Refusal | None:
-    unknown = [card for card in cards if not card.architecture]
-    if not unknown:
-        return None
-    ids = " and ".join(card.id for card in unknown)
-    return Refusal(
-        refusal=f"{ids} is in no table that deeprig has, so which driver it needs is not known.",
-        instead="Rig(driver=None) and a driver that you choose; please report the id.",
-    )
-
-
-def _within(row: dict[str, Any], cards: Sequence[Gpu]) -> Refusal | None:
-    branch, system = int(row["branch"]), called(row["system"])
-    for card in cards:
-        first, last = limits(card)["first_driver"], limits(card)["last_driver"]
-        if last and branch > int(last):
-            return Refusal(
-                refusal=f"{card} ends with driver {last}, and {system} has {branch}.",
-                instead="Rig(driver=None): no supported system has a driver for it.",
-            )
-        if first and branch < int(first):
-            return Refusal(
-                refusal=f"{card} needs driver {first} or newer, and {system} has {branch}.",
-                instead=f"a driver from NVIDIA's own repository, {NOT_YET}; or Rig(driver=None) "
-                "and a driver that you install.",
-            )
+def _with_modules(question: Question, branch: str, flavour: str) -> Choice | None:
+    """The choice with the archive's own modules where it builds them for the box's kernels."""
+    settings, system, source = question.driver, question.system, question.driver_source
+    kernels = module_choice.prebuilt_for(system, question.graphics)
+    for modules in ("prebuilt", "dkms"):
+        row = package_names.driver_set(system, source, branch, modules)
+        if row is None or flavour not in row or (modules == "prebuilt" and not kernels):
+            continue
+        found = Choice(
+            branch=branch, flavour=flavour, source=source, modules=modules, row=row,
+            kernels=kernels,
+        )  # fmt: skip
+        desktop = bool(settings and settings.desktop == "keep")
+        switch = question.graphics.nvswitch
+        if switch and not row["nvswitch"]:
+            continue
+        names = found.packages(desktop=desktop, nvswitch=switch)
+        there = offers.has(question.graphics, system, source, names)
+        right = offers.has_version(question.graphics, system, source, names[0], f"{branch}.*")
+        if there and right:
+            return found
     return None
 
 
-def _together(cards: Sequence[Gpu]) -> Refusal | None:
-    old = [card for card in cards if "open" not in _able(card)]
-    new = [card for card in cards if "proprietary" not in _able(card)]
-    if not (old and new):
-        return None
-    return Refusal(
-        refusal=f"{named(old)} runs with the proprietary modules only and {named(new)} with the "
-        "open ones, and a box loads one of them.",
-        instead="take one of them out of the box.",
-    )
-
-
-def _asked(cards: Sequence[Gpu], asked: str | None) -> Refusal | None:
-    unable = [card for card in cards if asked and asked not in _able(card)]
-    if not unable:
-        return None
-    return Refusal(
-        refusal=f"Driver.flavour is {asked!r}, which {named(unable)} cannot run.",
-        instead="leave Driver.flavour out: the cards decide.",
-    )
-
-
-def _box(graphics: Graphics) -> Refusal | None:
-    if graphics.secure_boot:
-        return Refusal(
-            refusal="Secure Boot is on, and modules built on the box carry no signature that its "
-            "firmware knows: they would not load.",
-            instead="turn Secure Boot off in the firmware's setup; a key of your own, enrolled at "
-            "the console, is not there yet.",
+def _instead(question: Question) -> str:
+    """The settings nearest to those asked for with which there would be a driver."""
+    settings = question.driver
+    if settings is None:
+        return "Rig(driver=None)."
+    kept: tuple[tuple[str | None, Flavour], ...] = (
+        (settings.branch, None), (None, settings.flavour), (None, None),
+    )  # fmt: skip
+    for source in (question.driver_source, *SOURCES):
+        for branch, flavour in kept:
+            nearest = replace(settings, source=source, branch=branch, flavour=flavour)
+            found = _first(replace(question, driver=nearest))
+            if found:
+                return _settings(question, found)
+    if driver_objections.together(question):
+        return "take one of them out of the box."
+    if question.unknown:
+        there = branches.at(question.system, question.driver_source)
+        example = f'Driver(branch="{there[0]}", flavour="open")' if there else "Driver(...)"
+        return (
+            f"name both, such as {example}, if you know what it needs; or Rig(driver=None) and a "
+            "driver that you choose; please report the id."
         )
-    if graphics.kernels == ():
-        return Refusal(
-            refusal="No kernel is installed in it, so there is nothing to build modules for.",
-            instead="install one, such as linux-image-amd64, or Rig(driver=None): a container has "
-            "its host's driver.",
-        )
-    return None
+    if not branches.at(question.system, "nvidia"):
+        return "Rig(driver=None) and a driver that you install."
+    return f"Rig(driver=None): deeprig knows no driver for it on {called(question.system)}."
 
 
-def headers(kernels: Sequence[str]) -> tuple[str, ...]:
-    """The packages that bring the headers of these kernels' flavours, now and after an update."""
-    # 6.1.0-56-amd64, 6.12.117+deb13-cloud-amd64, 6.12.38+deb12-rt-amd64
-    flavours = [re.sub(r"^[\d.]+(?:\+[\w.~]+)?(?:-\d+)?-", "", kernel) for kernel in kernels]
-    return tuple(f"linux-headers-{name}" for name in dict.fromkeys(flavours))
-
-
-def limits(card: Gpu) -> dict[str, Any]:
-    """What the table says of the card's architecture; empty for an unknown one."""
-    rows: list[dict[str, Any]] = data.load("gpus")["architecture"]
-    return next((row for row in rows if row["name"] == card.architecture), {})
-
-
-def called(system: str) -> str:
-    """Debian 12 for debian-12."""
-    return system.replace("-", " ").title()
-
-
-def named(cards: Sequence[Gpu]) -> str:
-    return " and ".join(dict.fromkeys(str(card) for card in cards))
-
-
-def _able(card: Gpu) -> list[str]:
-    able: list[str] = limits(card).get("flavours", [])
-    return able
+def _settings(question: Question, found: Choice) -> str:
+    asked = question.driver
+    parts = []
+    if found.source != question.driver_source:
+        parts.append(f'source="{found.source}"')
+    if asked and asked.branch:
+        parts.append(f'branch="{found.branch}"')
+    if asked and asked.flavour:
+        parts.append(f'flavour="{found.flavour}"')
+    return f"Driver({', '.join(parts)})."

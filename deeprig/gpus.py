@@ -1,13 +1,16 @@
 """The NVIDIA cards of a box: PCI id -> architecture and compute capability, from a table."""
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeprig import data
+from deeprig import data, modules, package_names
 
 SCRIPT = (Path(__file__).parent / "data/gpus.sh").read_text()
 DISPLAY_CLASSES = ("0300", "0302")
+SWITCH_CLASS = "0680"
+SOURCES = ("distro", "nvidia")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,11 @@ class Gpu:
     architecture: str = ""
     compute_capability: str = ""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether a table says what it can run."""
+        return bool(self.architecture)
+
     def __str__(self) -> str:
         return f"{self.name or 'unknown card'} ({self.id})"
 
@@ -30,27 +38,81 @@ class Gpu:
 class Graphics:
     """What a box brings for a driver: cards, kernels that could boot (oldest first; None where
     that is not known), Secure Boot, and the version of the driver that is loaded now, or "".
+
+    `kernel_packages` are the installed metapackages of its kernels, such as linux-image-amd64;
+    `desktop` the unit of its display manager; `module_key_enrolled` whether the firmware knows the
+    key that DKMS signs with; `modaliases` the archive's packages that name a card of the box;
+    `offers` package -> versions that its apt knows, newest first, None where nobody asked it;
+    `fake` the profile of a lab's pretended cards.
     """
 
     gpus: tuple[Gpu, ...] = ()
     kernels: tuple[str, ...] | None = None
     secure_boot: bool = False
     loaded_driver: str = ""
+    kernel_packages: tuple[str, ...] = ()
+    desktop: str = ""
+    module_key_enrolled: bool = False
+    modaliases: tuple[str, ...] = ()
+    offers: Mapping[str, tuple[str, ...]] | None = None
+    nvswitch: bool = False
+    fake: str = ""
+
+
+def variables(*, expected: Iterable[str], planned: bool) -> str:
+    """What SCRIPT is told of the settings, as shell assignments: cards to prepare for, and whether
+    it shall ask the box's apt at all.
+    """
+    ids = " ".join(pci_id.removeprefix("10de:") for pci_id in expected)
+    systems = [f"{row['id']}-{row['version']}" for row in data.load("systems")["system"]]
+    names = {
+        name
+        for system in systems
+        for source in SOURCES
+        for name in package_names.of(system, source)
+    }
+    offers = " ".join(sorted(names)) if planned else ""
+    keys = " ".join(
+        f"{system}={row['file']}"
+        for row in data.load("driver_packages")["module_key"]
+        for system in row["systems"]
+    )
+    return f"EXPECTED='{ids}' MODULE_KEYS='{keys}' OFFERS='{offers}'"
 
 
 def read(found: dict[str, list[str]]) -> Graphics:
     """The graphics part of a survey: `key -> values` as SCRIPT printed them."""
-    cards = [line.split() for line in found.get("gpu", []) if len(line.split()) == 3]
+    devices = [line.split() for line in found.get("gpu", []) if len(line.split()) == 3]
     return Graphics(
         gpus=tuple(
             identify(pci_id, address)
-            for address, pci_id, pci_class in cards
+            for address, pci_id, pci_class in devices
             if pci_class[:4] in DISPLAY_CLASSES
         ),
         kernels=tuple(sorted(found.get("kernel", []), key=_numbers)),
         secure_boot="secure_boot" in found,
         loaded_driver=found.get("loaded_driver", [""])[0],
+        kernel_packages=tuple(found.get("kernel_package", [])),
+        desktop=found.get("desktop", [""])[0],
+        module_key_enrolled=any(map(modules.key_enrolled, found.get("module_key", []))),
+        modaliases=tuple(found.get("modalias", [])),
+        offers=_offers(found),
+        nvswitch=any(_is_switch(pci_id, pci_class) for _, pci_id, pci_class in devices),
+        fake=found.get("fake_gpu", [""])[0],
     )
+
+
+def _offers(found: dict[str, list[str]]) -> dict[str, tuple[str, ...]] | None:
+    """Package -> versions, from `offer=NAME VERSION VERSION`; None where apt was not asked."""
+    if "offers" not in found:
+        return None
+    lines = [line.split() for line in found.get("offer", []) if line.split()]
+    return {name: tuple(versions) for name, *versions in lines}
+
+
+def _is_switch(pci_id: str, pci_class: str) -> bool:
+    ids = data.load("gpus")["nvswitch"]["ids"]
+    return pci_class[:4] == SWITCH_CLASS and pci_id.removeprefix("10de:") in ids
 
 
 def identify(pci_id: str, address: str = "") -> Gpu:

@@ -31,6 +31,15 @@ def load(file: Path, limit: Iterable[str] = ()) -> list[Box]:
     return [box for box in boxes if not wanted or box[0] in wanted]
 
 
+def one(file: Path, limit: Iterable[str], what: str) -> Box:
+    """The only box, or the one named; `what` is what cannot be done to several."""
+    boxes = load(file, limit)
+    if len(boxes) > 1:
+        names = ", ".join(name for name, _ in boxes)
+        raise DeeprigError(f"{what}; name one of {names}.")
+    return boxes[0]
+
+
 def _rigs(file: Path) -> list[object]:
     if not file.is_file():
         raise DeeprigError(f"{file} is not there; name the inventory with --inventory FILE.")

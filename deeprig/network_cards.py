@@ -1,6 +1,7 @@
 """The network cards of a box, and which of them a magic packet is to wake it through."""
 
 from dataclasses import dataclass
+from ipaddress import ip_interface
 from pathlib import Path
 
 from deeprig.settings import WakeOnLan
@@ -34,10 +35,14 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """All cards but loopback, and what decides how one of them is armed."""
+    """All cards but loopback, and what decides how one of them is armed.
+
+    `addresses` has the IPv4 addresses, each with its card: ("br0", "192.168.1.20/24").
+    """
 
     cards: tuple[Card, ...] = ()
     routes: tuple[str, ...] = ()
+    addresses: tuple[tuple[str, str], ...] = ()
     armed_by: tuple[str, ...] = ()
     network_manager: bool = False
     tlp: bool = False
@@ -65,9 +70,11 @@ def read(found: dict[str, list[str]]) -> Network:
                 below=tuple(below.get(name, [])),
             )
         )
+    ipv4 = found.get("ipv4", [])
     return Network(
         cards=tuple(cards),
         routes=tuple(found.get("route", [])),
+        addresses=tuple((name, ip) for name, _, ip in (a.partition(" ") for a in ipv4)),
         armed_by=tuple(found.get("armed_by", [])),
         network_manager=bool(found.get("network_manager")),
         tlp=bool(found.get("tlp")),
@@ -85,6 +92,16 @@ def chosen(network: Network, settings: WakeOnLan) -> Card | None:
     # The default route of a VPN says nothing of the card that carries it.
     wired = [card for card in network.cards if card.kind == "wired"]
     return wired[0] if len(wired) == 1 else None
+
+
+def lan(network: Network, card: Card) -> str:
+    """The IPv4 network whose broadcasts reach the card, 192.168.1.0/24 for one; empty if none."""
+    for name, address in network.addresses:
+        there = ip_interface(address).network
+        holder = network.card(name=name)
+        if there.num_addresses > 2 and card in (holder, _below(network, holder)):
+            return str(there)
+    return ""
 
 
 def left_out(card: Card, settings: WakeOnLan) -> str:

@@ -6,7 +6,8 @@ import click
 
 from deeprig.checks import Check
 
-MARKS = {"passed": ("ok", "green"), "skipped": ("--", "yellow")}
+MARKS = {"passed": ("ok", "green"), "warned": ("! ", "yellow"), "skipped": ("--", "yellow")}
+ON_A_FAKE = " [fake GPU]"
 
 
 def page(checks: list[Check], missing: dict[str, list[str]]) -> str:
@@ -39,14 +40,15 @@ def _component(check: Check) -> str:
 
 def _counts(checks: list[Check]) -> str:
     outcomes = [check.outcome for check in checks]
-    words = ["failed", "unasked", "passed", "skipped"]
+    words = ["failed", "unasked", "warned", "passed", "skipped"]
     counted = [f"{outcomes.count(word)} {word}" for word in words if word in outcomes]
     return f"{', '.join(counted)} in {sum(check.seconds for check in checks):.1f} s"
 
 
 def _failure(check: Check) -> list[str]:
+    where = ON_A_FAKE if check.fake else ""
     return [
-        click.style(f"  !! {check.component.replace('_', ' ')}: {check.check}", fg="red"),
+        click.style(f"  !! {check.component.replace('_', ' ')}: {check.check}{where}", fg="red"),
         f"       it says: {check.reason}",
         f"       to do:   {check.remedy}",
     ]
@@ -54,5 +56,6 @@ def _failure(check: Check) -> list[str]:
 
 def _line(check: Check) -> str:
     mark, colour = MARKS[check.outcome]
+    where = ON_A_FAKE if check.fake else ""
     why = f" ({check.reason})" if check.reason else ""
-    return f"    {click.style(mark, fg=colour)} {check.check}{why}"
+    return f"    {click.style(mark, fg=colour)} {check.check}{where}{why}"

@@ -1,70 +1,102 @@
-"""`deeprig plan`: what a run would change; reads only."""
+"""`deeprig plan`: what a run would decide and change, and why; reads only."""
 
 import json
 import sys
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import click
 from pyinfra.context import host
 
-from deeprig import inventories, runs, stack_page
+from deeprig import data, inventories, outlook, runs, stack_page
 from deeprig.erased import Reinstall
+from deeprig.imagined_box import ImaginedBox
 from deeprig.options import inventory_option, json_option, limit_option
-from deeprig.runs import Report
+from deeprig.outlook import Outlook
+from deeprig.refusal import Refusal
 from deeprig.settings import Rig, Storage
+
+SYSTEMS = [f"{row['id']}-{row['version']}" for row in data.load("systems")["system"]]
+SOURCES = click.Choice(["distro", "nvidia"])
+DESCRIBING = (
+    click.option(
+        "--gpu", "gpus", multiple=True, metavar="NAME|ID",
+        help='For a box you only think of: its card, as "RTX 3090" or 10de:2204; once for each.',
+    ),
+    click.option("--os", "system", type=click.Choice(SYSTEMS), help="Its system."),
+    click.option("--driver-source", type=SOURCES, help="As Driver(source=)."),
+    click.option("--cuda-source", type=SOURCES, help="As Cuda(source=)."),
+    click.option("--branch", metavar="580", help="As Driver(branch=)."),
+    click.option(
+        "--flavour", type=click.Choice(["open", "proprietary"]), help="As Driver(flavour=)."
+    ),
+    click.option("--cuda", metavar="13.0", help="As Cuda(version=)."),
+    click.option("--torch", metavar="2.14", help="As Python(torch=)."),
+    click.option("--secure-boot", is_flag=True, help="Secure Boot is on there."),
+)  # fmt: skip
+
+
+def _describing(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(DESCRIBING):
+        command = option(command)
+    return command
 
 
 @click.command()
 @inventory_option
 @limit_option
 @json_option
-def plan(inventory: Path, limit: tuple[str, ...], as_json: bool) -> None:
-    """Say what a run would change on each box, or why it would refuse; reads only."""
+@_describing
+def plan(inventory: Path, limit: tuple[str, ...], as_json: bool, **described: Any) -> None:
+    """What a run would decide and change, and why; reads only.
+
+    For each box of the inventory: what stands in the way, what goes on it for its GPUs, what would
+    change. With --gpu and --os: what would go on a box that you only think of; no box and no
+    inventory is read. Exits 0, 1 where it refuses, 2 where it could not run.
+    """
+    imagined = ImaginedBox(**described)
+    sys.exit(
+        _imagined(imagined, as_json) if imagined.is_meant else _boxes(inventory, limit, as_json)
+    )
+
+
+def _imagined(box: ImaginedBox, as_json: bool) -> int:
+    decided = box.decide()
+    if as_json:
+        print(json.dumps(stack_page.to_json(decided, today=date.today()), indent=2))
+    else:
+        lines = stack_page.lines(decided, torch=True, today=date.today())
+        click.echo("\n".join([f"{box.said}:", *lines]))
+    return 1 if isinstance(decided, Refusal) else 0
+
+
+def _boxes(inventory: Path, limit: tuple[str, ...], as_json: bool) -> int:
+    outlooks = []
+    for name, box in inventories.load(inventory, limit):
+        outlooks.append(_look(name, box))
+        if not as_json:
+            click.echo(outlook.page(outlooks[-1], date.today()))
+    if as_json:
+        print(json.dumps([outlook.to_json(one, date.today()) for one in outlooks], indent=2))
+    return max((one.exit_status for one in outlooks), default=0)
+
+
+def _look(name: str, box: dict[str, Any]) -> Outlook:
+    """What a run would do to one box, and what a reinstall of it would erase."""
     from deploy import build  # loads every task, which other verbs can do without
     from tasks.facts import WouldErase
 
-    would_erase: dict[str, Reinstall] = {}
+    erased: list[Reinstall] = []
 
     def look(rig: Rig) -> None:
         build(rig)
         folder = (rig.storage or Storage()).folder
-        would_erase[host.name] = host.get_fact(WouldErase, folder=folder)
+        erased.append(host.get_fact(WouldErase, folder=folder))
 
-    reports = []
-    rigs: dict[str, Rig] = {}
-    for name, data in inventories.load(inventory, limit):
-        rigs[name] = data["rig"]
-        reports.append(runs.run(name, data, look, dry=True, progress=_progress(name)))
-        if not as_json:
-            click.echo(_page(reports[-1], would_erase.get(name), rigs[name]))
-    if as_json:
-        print(
-            json.dumps(
-                [_to_json(r, would_erase.get(r.host), rigs[r.host]) for r in reports], indent=2
-            )
-        )
-    sys.exit(2 if any(report.error for report in reports) else 0)
-
-
-def _page(report: Report, reinstall: Reinstall | None, rig: Rig) -> str:
-    decided = stack_page.lines(report.survey, rig)
-    if report.error:
-        return "\n".join([click.style(report.error, fg="red"), *decided])
-    count = len(report.changes)
-    said = f"a run would change {count} things" if count else "a run would change nothing"
-    changes = [f"  {change}" for change in report.changes]
-    more = [f"{report.host}: {reinstall}"] if reinstall and str(reinstall) else []
-    return "\n".join([f"{report.host}: {said}", *changes, *decided, *more])
-
-
-def _to_json(report: Report, reinstall: Reinstall | None, rig: Rig) -> dict[str, object]:
-    return {
-        "host": report.host,
-        "error": report.error,
-        "changes": report.changes,
-        **stack_page.to_json(report.survey, rig),
-        "reinstall_erases": reinstall.to_json() if reinstall else [],
-    }
+    report = runs.run(name, box, look, dry=True, progress=_progress(name))
+    return Outlook(report=report, rig=box["rig"], reinstall=erased[0] if erased else None)
 
 
 def _progress(name: str) -> runs.Progress:

@@ -21,6 +21,7 @@ from deeprig.survey import Survey
 
 Progress = Callable[[str], None]
 _SURVEYS: WeakKeyDictionary[State, Survey] = WeakKeyDictionary()
+_REFUSALS: WeakKeyDictionary[State, list[str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +40,13 @@ class Step:
 class Report:
     """What a run did, or would do, on one host; `error` is one sentence where it failed.
 
-    `survey` is what the box was before it; None where it did not come that far.
+    `survey` is what the box was before it; None where it did not come that far. `refusals` are the
+    reasons, a sentence each, for which it was left alone.
     """
 
     host: str
     error: str | None = None
+    refusals: list[str] = field(default_factory=list)
     survey: Survey | None = None
     seconds: float = 0.0
     steps: list[Step] = field(default_factory=list)
@@ -60,14 +63,20 @@ class Report:
 
 
 class _Clock(BaseStateCallback):
-    """How long each operation takes, and a line for whoever watches."""
+    """How long each operation takes, a line for whoever watches, and why there is no connection."""
 
     def __init__(self, progress: Progress) -> None:
         self.started: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         self.progress = progress
+        self.unreached = ""
 
     # pyinfra declares these static and calls them on the instance.
+    def host_connect_error(  # type: ignore[override]
+        self, state: State, host: Host, error: Exception
+    ) -> None:
+        self.unreached = str(error)
+
     def operation_host_start(  # type: ignore[override]
         self, state: State, host: Host, op_hash: str
     ) -> None:
@@ -115,10 +124,11 @@ def run(
             state.set_stage(StateStage.Execute)
             run_ops(state)
     except PyinfraError as error:
-        report.error = _why(state, name, error)
+        report.error = f"{name}: {clock.unreached}" if clock.unreached else _why(state, name, error)
     finally:
         report.steps = _steps(state, name, clock)
         report.survey = _SURVEYS.get(state)
+        report.refusals = _REFUSALS.get(state, [])
         disconnect_all(state)
     report.seconds = time.monotonic() - started
     return report
@@ -129,6 +139,11 @@ def keep_survey(state: State, survey: Survey) -> None:
     _SURVEYS[state] = survey
 
 
+def keep_refusals(state: State, reasons: list[str]) -> None:
+    """Have the report of this run say why the box was left alone."""
+    _REFUSALS[state] = reasons
+
+
 def _name(state: State, op_hash: str) -> str:
     return next(iter(state.get_op_meta(op_hash).names))
 
@@ -137,6 +152,8 @@ def _why(state: State, name: str, error: PyinfraError) -> str:
     host = state.inventory.get_host(name)
     if connection.is_dead(getattr(host.connector, "client", None)):
         return dead_link.sentence(name)
+    if state in _REFUSALS:
+        return f"{name}: {' '.join(_REFUSALS[state])}"
     failed = [
         _name(state, op_hash)
         for op_hash in host.op_hash_order

@@ -1,5 +1,6 @@
 """The types of settings: what makes a value impossible, and what would be right."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +61,21 @@ def _password_hash(value: str) -> str:
     return value
 
 
+def _fingerprint(value: str) -> str:
+    """A key's whole fingerprint, in the form that gpg compares: 40 digits without spaces."""
+    text = "".join(value.split()).upper()
+    if not re.fullmatch(r"[0-9A-F]{40}", text):
+        raise ValueError("give all 40 hex digits, as `gpg --show-keys` prints them")
+    return text
+
+
+def _ip_address(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise ValueError("write it like 127.0.0.1, or 0.0.0.0 for every interface") from None
+
+
 UserName = Annotated[str, _matching(r"[a-z_][a-z0-9_-]{0,31}", "ai: lowercase, digits, - and _")]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
 Recipient = Annotated[str, AfterValidator(_recipient)]
@@ -85,6 +101,24 @@ AbsolutePath = Annotated[str, _matching(r"(/[A-Za-z0-9_][\w.-]*)+", "/data")]
 Uuid = Annotated[str, _matching(r"[0-9A-Fa-f-]{4,36}", "the UUID that `lsblk -f` shows")]
 Serial = Annotated[str, _matching(r"[\w.:+-]+", "the SERIAL that `lsblk -d -o NAME,SERIAL` shows")]
 PciId = Annotated[str, _matching(r"10de:[0-9a-f]{4}", "10de:2204, as `lspci -nn` shows it")]
+Branch = Annotated[str, _matching(r"[4-9]\d\d", "580: the number before the first dot")]
+TorchVersion = Annotated[str, _matching(r"\d+\.\d+(\.\d+)?", "2.14")]
+CudaVersion = Annotated[str, _matching(r"[1-9]\d\.\d", "13.0")]
+MirrorUrl = Annotated[
+    str, _matching(r"https?://[^\s'\"]+", "https://mirror.lan/compute/cuda/repos")
+]
+Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
+GpuUuid = Annotated[
+    str,
+    _matching(
+        r"GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        "GPU-8a56a4bc-0f6e-4c7d-9b1a-2c3d4e5f6a7b, as `nvidia-smi -L` shows it",
+    ),
+]
+ModuleOption = Annotated[
+    str, _matching(r"NVreg_\w+=[\w.:;,/-]+", "NVreg_RestrictProfilingToAdminUsers=0")
+]
+IpAddress = Annotated[str, AfterValidator(_ip_address)]
 Mac = Annotated[str, _matching(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", "3c:7c:3f:00:11:22, lowercase")]
 Notify = Annotated[
     str,

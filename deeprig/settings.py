@@ -10,10 +10,17 @@ from deeprig import connection, source_lines
 from deeprig.checked import SettingsError, settings
 from deeprig.setting_types import (
     AbsolutePath,
+    Branch,
     CertificateFile,
+    CudaVersion,
+    Fingerprint,
+    GpuUuid,
     HttpsUrl,
     Interface,
+    IpAddress,
     Mac,
+    MirrorUrl,
+    ModuleOption,
     Notify,
     PasswordHash,
     PciId,
@@ -25,6 +32,7 @@ from deeprig.setting_types import (
     Requirement,
     Rule,
     Serial,
+    TorchVersion,
     Url,
     UserName,
     UserPort,
@@ -32,8 +40,8 @@ from deeprig.setting_types import (
 )
 
 __all__ = [
-    "Cuda", "Disk", "Driver", "Firewall", "Notebook", "Python", "Rig", "SettingsError", "Ssh",
-    "Storage", "User", "WakeOnLan", "box",
+    "Containers", "Cuda", "Disk", "Driver", "Firewall", "Notebook", "PowerLimit", "Python", "Rig",
+    "SettingsError", "Ssh", "Storage", "User", "WakeOnLan", "box",
 ]  # fmt: skip
 
 DEPLOY_USER = "deeprig"
@@ -119,19 +127,55 @@ class Storage:
 
 
 @settings
-class Driver:
-    """NVIDIA's kernel modules and libraries, without a desktop."""
+class PowerLimit:
+    """At most this many watts for one card, at every boot."""
 
-    source: Literal["distro"] = "distro"
+    gpu: GpuUuid
+    watts: PositiveInt
+
+
+@settings
+class Driver:
+    """NVIDIA's kernel modules and libraries, for computing; `source` is by the system if None."""
+
+    source: Literal["distro", "nvidia"] | None = None
+    branch: Branch | None = None
     flavour: Literal["open", "proprietary"] | None = None
     gpus: tuple[PciId, ...] = ()
+    mirror: MirrorUrl | None = None
+    repo_key: Fingerprint | None = None
+    desktop: Literal["keep", "off"] | None = None
+    power_limits: tuple[PowerLimit, ...] = ()
+    module_options: tuple[ModuleOption, ...] = ()
+
+    @model_validator(mode="after")
+    def _once_each(self) -> "Driver":
+        uuids = [limit.gpu for limit in self.power_limits]
+        for uuid in uuids:
+            if uuids.count(uuid) > 1:
+                raise ValueError(f"Driver.power_limits names {uuid} twice; once is enough")
+        return self
 
 
 @settings
 class Cuda:
     """The CUDA toolkit, for those who compile; frameworks bring their own CUDA."""
 
-    source: Literal["distro"] = "distro"
+    source: Literal["nvidia", "distro"] = "nvidia"
+    version: CudaVersion | None = None
+    parts: Literal["build", "full", "none"] = "build"
+    mirror: MirrorUrl | None = None
+    repo_key: Fingerprint | None = None
+
+
+@settings
+class Containers:
+    """Docker with NVIDIA's toolkit. Who may use it is as good as root, and ports go past ufw."""
+
+    user: UserName | None = None
+    mirror: MirrorUrl | None = None
+    repo_key: Fingerprint | None = None
+    publish: IpAddress = "127.0.0.1"
 
 
 @settings
@@ -141,6 +185,7 @@ class Python:
     python: PythonVersion = "3.12"
     packages: tuple[Requirement, ...] = ("numpy",)
     frameworks: tuple[Literal["torch", "jax", "tensorflow"], ...] = ()
+    torch: TorchVersion | None = None
     torch_index: HttpsUrl | None = None
     update: bool = False
 
@@ -180,11 +225,13 @@ class Rig:
     ssh: Ssh = Field(default_factory=Ssh)
     firewall: Firewall | None = Field(default_factory=Firewall)
     storage: Storage | None = Field(default_factory=Storage)
-    driver: Driver | None = None
-    cuda: Cuda | None = None
+    driver: Driver | None = Field(default_factory=Driver)
+    cuda: Cuda | None = Field(default_factory=Cuda)
+    containers: Containers | None = None
     python: Python | None = Field(default_factory=Python)
     notebook: Notebook | None = Field(default_factory=Notebook)
     wake_on_lan: WakeOnLan | None = Field(default_factory=WakeOnLan)
+    reboot: Literal["when-idle", "ask", "never"] = "when-idle"
     notify: Notify | None = None
     mail_relay: Relay | None = None
     ca_certificates: tuple[CertificateFile, ...] = ()
@@ -208,6 +255,11 @@ class Rig:
             )
         if any(u.name == self.notebook.user and not u.present for u in self.users):
             raise ValueError(f"Notebook.user is {self.notebook.user!r}, whom Rig.users takes away")
+        if self.containers and self.containers.user == self.notebook.user:
+            raise ValueError(
+                f"Containers.user is {self.notebook.user!r}, who runs the notebook: group docker "
+                "is as good as root, and one bad package would own the box; name another user"
+            )
         if self.ssh.port in (self.notebook.port, self.notebook.tensorboard_port):
             raise ValueError(f"Ssh.port is {self.ssh.port}, which the notebook has; pick another")
         return self

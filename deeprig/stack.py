@@ -4,14 +4,19 @@ Pure: tables in deeprig/data and what is handed in, nothing else. `resolve` neve
 values of the right types.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from typing import Any
 
-from deeprig import data, driver_choice, toolkit_choice
-from deeprig.driver_choice import Refusal
-from deeprig.gpus import Gpu, Graphics, identify
+from deeprig import branches, data, driver_choice, module_choice, toolkit_choice, torch_choice
+from deeprig.gpus import Graphics, identify
+from deeprig.question import Question, named, place
+from deeprig.refusal import Refusal
 from deeprig.settings import Cuda, Driver, Rig
 from deeprig.survey import Survey
+
+__all__ = ["Plan", "Refusal", "decide", "ended", "resolve"]
 
 NONE = "none"
 
@@ -21,7 +26,13 @@ class Plan:
     """What goes on a box, "none" for what does not, and why: a sentence for each choice.
 
     `torch` and `jax` are requirements; `torch_backend` is the index of torch's builds, such as
-    cu126, and empty for the package index's own.
+    cu126, and empty for the package index's own; `torch_cuda` is what it is built with. An entry of
+    `cuda_packages` may carry a version as apt takes it, such as "libnccl2=2.*+cuda13.0". `modules`
+    is dkms, prebuilt or none; the
+    first of `driver_packages` has the driver's version. `pin` names the package that pins the
+    branch, `pins` are (package glob, version pattern) for a preferences file of ours, `shut_out`
+    are package globs that NVIDIA's repository must not give. `repository` is a row of
+    data/repositories.toml. `kernel_metapackages` are held together with prebuilt modules.
     """
 
     driver_branch: str = NONE
@@ -33,143 +44,195 @@ class Plan:
     nccl: str = NONE
     torch: str = "torch"
     torch_backend: str = ""
+    torch_cuda: str = NONE
     jax: str = "jax"
+    modules: str = NONE
+    module: str = NONE
+    dkms_name: str = NONE
     headers: tuple[str, ...] = ()
     driver_packages: tuple[str, ...] = ()
     cuda_packages: tuple[str, ...] = ()
-    module: str = NONE
-    built_from: tuple[str, ...] = ()
+    pin: str = ""
+    pins: tuple[tuple[str, str], ...] = ()
+    shut_out: tuple[str, ...] = ()
+    repository: str = ""
+    kernel_metapackages: tuple[str, ...] = ()
     reasons: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def packages(self) -> tuple[str, ...]:
         return (*self.headers, *self.driver_packages, *self.cuda_packages)
+
+    def names(self, packages: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Names alone, without versions: of these packages, or of all of the plan's."""
+        wanted = self.packages if packages is None else packages
+        return tuple(package.partition("=")[0] for package in wanted)
 
     def because(self, reasons: dict[str, str], **choices: Any) -> "Plan":
         """The plan with these choices too."""
         return replace(self, reasons={**self.reasons, **reasons}, **choices)
 
     def to_json(self) -> dict[str, Any]:
-        parts = ("headers", "driver_packages", "cuda_packages", "module", "built_from")
+        parts = ("headers", "driver_packages", "cuda_packages")
         flat = {key: value for key, value in asdict(self).items() if key not in parts}
         return {**flat, "packages": list(self.packages)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """`system` is such as debian-12; `cards` are those in the box and those to prepare for."""
-
-    system: str
-    cards: tuple[Gpu, ...]
-    graphics: Graphics
-    driver: Driver | None
-    cuda: Cuda | None
 
 
 def decide(survey: Survey, rig: Rig) -> Plan | Refusal:
     """The plan for a surveyed box."""
     system = f"{survey.system}-{survey.version}"
-    return resolve(system, survey.graphics, driver=rig.driver, cuda=rig.cuda)
+    torch = rig.python.torch if rig.python else None
+    return resolve(system, survey.graphics, driver=rig.driver, cuda=rig.cuda, torch=torch)
 
 
 def resolve(
-    system: str, graphics: Graphics, *, driver: Driver | None, cuda: Cuda | None
+    system: str,
+    graphics: Graphics,
+    *,
+    driver: Driver | None,
+    cuda: Cuda | None,
+    torch: str | None = None,
 ) -> Plan | Refusal:
     """What goes on a box of this system with these cards, or why nothing does."""
     expected = [identify(pci_id) for pci_id in driver.gpus] if driver else []
-    cards = (*graphics.gpus, *expected)
-    question = Question(system=system, cards=cards, graphics=graphics, driver=driver, cuda=cuda)
+    question = Question(
+        system=system,
+        cards=(*graphics.gpus, *expected),
+        graphics=graphics,
+        driver=driver,
+        cuda=cuda,
+        torch=torch,
+    )
     plan: Plan | Refusal = Plan()
-    for step in (_driver, _toolkit, _frameworks):
+    for step in (_driver, _frameworks, _toolkit):
         if isinstance(plan, Plan):
             plan = step(plan, question)
     return plan
 
 
+def ended(plan: Plan, today: date) -> list[str]:
+    """What of the plan gets no fixes any more on that day, a sentence each."""
+    end = branches.end(plan.driver_branch)
+    if end is None or end >= today:
+        return []
+    return [f"NVIDIA's fixes for driver {plan.driver_branch} ended on {end}; take a newer branch"]
+
+
 def _driver(plan: Plan, question: Question) -> Plan | Refusal:
-    settings, cards = question.driver, question.cards
+    settings = question.driver
     if settings is None:
         return plan.because({"driver_branch": "Rig.driver is None: what is there is left alone"})
-    if not cards:
+    if not question.cards:
         why = "there is no NVIDIA card in the box; Driver(gpus=...) prepares for one"
         return plan.because({"driver_branch": why})
-    row = _row("driver", question.system, settings.source)
-    if row is None:
-        return Refusal(
-            refusal=f"deeprig installs no driver on {driver_choice.called(question.system)} yet.",
-            instead="Rig(driver=None) and the distribution's own way, such as `ubuntu-drivers "
-            "install --gpgpu`.",
-        )
-    flavour = driver_choice.flavour(row, cards, question.graphics, settings.flavour)
-    if isinstance(flavour, Refusal):
-        return flavour
-    modules = row["flavours"][flavour.name]
+    found = driver_choice.choose(question)
+    if isinstance(found, Refusal):
+        return found
+    modules, graphics = found.row[found.flavour], question.graphics
+    prebuilt, nvidia = found.modules == "prebuilt", found.source == "nvidia"
+    repository = branches.repository(question.system) if nvidia else None
     return plan.because(
         {
-            "driver_branch": f"{row['branch']} is what the archive has, and it drives "
-            f"{driver_choice.named(cards)}",
-            "module_flavour": flavour.why,
-            "driver_source": "the distribution's archive, by Driver.source",
+            "driver_branch": driver_choice.why_branch(question, found),
+            "module_flavour": driver_choice.why_flavour(question, found),
+            "driver_source": _why_source(question, found.modules),
         },
-        driver_branch=row["branch"],
-        module_flavour=flavour.name,
-        driver_source=settings.source,
-        headers=driver_choice.headers(question.graphics.kernels or ()),
-        driver_packages=(modules["package"], *row["packages"]),
+        driver_branch=found.branch,
+        module_flavour=found.flavour,
+        driver_source=found.source,
+        modules=found.modules,
         module=modules["module"],
-        built_from=tuple(row["built_from"]),
+        dkms_name=modules["dkms_name"],
+        headers=() if prebuilt else module_choice.headers(graphics),
+        driver_packages=found.packages(
+            desktop=settings.desktop == "keep", nvswitch=graphics.nvswitch
+        ),
+        pin=found.pin,
+        pins=_own_pins(found) if nvidia and not found.pin else (),
+        repository=repository["name"] if repository else "",
+        kernel_metapackages=module_choice.metapackages(graphics, found.kernels) if prebuilt else (),
+        warnings=_warnings(question),
+    )
+
+
+def _why_source(question: Question, modules: str) -> str:
+    settings, where = question.driver, place(question.system, question.driver_source)
+    ready = {
+        "prebuilt": "its modules are built and signed for this kernel",
+        "dkms": "its modules are built on the box, by DKMS",
+    }[modules]
+    if settings and settings.source:
+        return f"{where}, by Driver.source; {ready}"
+    return f"{where}, as is usual there; {ready}"
+
+
+def _own_pins(found: driver_choice.Choice) -> tuple[tuple[str, str], ...]:
+    """Where NVIDIA has no package that keeps to the branch: apt does it by the version."""
+    names = " ".join(data.load("driver_packages")["shut_out"]["packages"])
+    return ((names, f"{found.branch}.*"),)
+
+
+def _warnings(question: Question) -> tuple[str, ...]:
+    if not question.unknown:
+        return ()
+    ids = ", ".join(card.id for card in question.unknown)
+    return (f"{ids}: in no table that deeprig has; the driver is what the settings or apt say",)
+
+
+def _running(plan: Plan, question: Question) -> str:
+    """The branch that will run: the planned one, else the one that is loaded, or ""."""
+    if plan.driver_packages:
+        return plan.driver_branch
+    return branches.of_version(question.graphics.loaded_driver)
+
+
+def _frameworks(plan: Plan, question: Question) -> Plan | Refusal:
+    cards, driver = question.cards, _running(plan, question)
+    if not cards:
+        return plan.because({"torch": "there is no card: the newest one, on the CPU"})
+    toolkits = toolkit_choice.fitting(question, driver)
+    found = torch_choice.choose(question.known, driver, question.torch, toolkits)
+    if isinstance(found, Refusal):
+        return found
+    if found is None:
+        why = f"no torch has kernels for {named(cards)}: it runs on the CPU"
+        return plan.because({"torch": why})
+    return plan.because(
+        {"torch": torch_choice.why(found, question.known, driver)},
+        torch=torch_choice.requirement(found),
+        torch_backend=found["backend"],
+        torch_cuda=found["cuda"],
+        jax=torch_choice.jax(question.known, driver),
     )
 
 
 def _toolkit(plan: Plan, question: Question) -> Plan | Refusal:
-    settings, cards = question.cuda, question.cards
+    settings = question.cuda
     if settings is None:
         return plan.because({"cuda": "Rig.cuda is None: no toolkit"})
-    row = _row("cuda", question.system, settings.source)
-    if row is None:
-        return Refusal(
-            refusal=f"deeprig installs no CUDA on {driver_choice.called(question.system)} yet.",
-            instead="Rig(cuda=None); frameworks such as torch bring their own CUDA.",
-        )
-    driver = _row("driver", question.system, plan.driver_source) or {}
-    refusal = toolkit_choice.refusal(row, cards, driver)
-    if refusal:
-        return refusal
+    if not question.cards and question.driver:
+        return plan.because({"cuda": "there is no NVIDIA card in the box"})
+    found = toolkit_choice.choose(question, _running(plan, question), plan.torch_cuda)
+    if isinstance(found, Refusal):
+        if settings != Cuda(mirror=settings.mirror, repo_key=settings.repo_key):
+            return found
+        # Nobody asked for a toolkit in particular, and most can do without.
+        warned = (*plan.warnings, f"no CUDA toolkit: {found.sentence}")
+        return plan.because({"cuda": found.sentence}, warnings=warned)
+    nvidia = settings.source == "nvidia"
+    row = branches.repository(question.system) if nvidia else None
+    guarded = nvidia and plan.driver_source == "distro"
+    shut_out = data.load("driver_packages")["shut_out"]["packages"] if guarded else ()
+    where = place(question.system, settings.source)
     return plan.because(
-        {
-            "cuda": toolkit_choice.reason(row, cards, driver),
-            "cuda_source": "the distribution's archive, by Cuda.source",
-            "nccl": f"the archive has {'none' if row['nccl'] == NONE else 'it'}",
-            "cudnn": "the archive has none for this CUDA; frameworks bring their own",
-        },
-        cuda=row["cuda"],
+        {**found.reasons, "cuda_source": f"{where}, by Cuda.source"},
+        cuda=found.cuda,
         cuda_source=settings.source,
-        nccl=row["nccl"],
-        cuda_packages=tuple(row["packages"]),
+        cudnn=found.cudnn,
+        nccl=found.nccl,
+        cuda_packages=found.packages,
+        pins=(*plan.pins, *found.pins),
+        shut_out=tuple(shut_out),
+        repository=row["name"] if row else plan.repository,
     )
-
-
-def _frameworks(plan: Plan, question: Question) -> Plan | Refusal:
-    if not question.cards:
-        return plan.because({"torch": "there is no card: the newest one, on the CPU"})
-    running = plan.driver_branch if plan.driver_packages else question.graphics.loaded_driver
-    major = running.partition(".")[0]
-    driver = int(major) if major.isdigit() else None
-    for row in data.load("stack")["framework"]:
-        cards = [c for c in question.cards if c.architecture in row["architectures"]]
-        below = row["below_driver"]
-        if cards and (not below or (driver is not None and driver < below)):
-            why = row["why"].format(cards=driver_choice.named(cards), driver=f"driver {driver}")
-            return plan.because(
-                {"torch": why},
-                torch=row["torch"],
-                torch_backend=row["torch_backend"],
-                jax=row["jax"],
-            )
-    why = f"no torch has kernels for {driver_choice.named(question.cards)}: it runs on the CPU"
-    return plan.because({"torch": why})
-
-
-def _row(table: str, system: str, source: str) -> dict[str, Any] | None:
-    rows: list[dict[str, Any]] = data.load("stack")[table]
-    return next((r for r in rows if (r["system"], r["source"]) == (system, source)), None)

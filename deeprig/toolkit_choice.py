@@ -1,43 +1,251 @@
-"""Whether a CUDA toolkit goes with a set of cards and with a driver."""
+"""Which CUDA toolkit, cuDNN and NCCL go with a set of cards, their driver and their torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from deeprig.driver_choice import NOT_YET, Refusal, limits, named
+from deeprig import branches, data, limits, offers, package_names
+from deeprig.branches import number
 from deeprig.gpus import Gpu
+from deeprig.question import Question, called, listed, named, place
+from deeprig.refusal import Refusal
+
+Row = dict[str, Any]
 
 
-def refusal(row: dict[str, Any], cards: Sequence[Gpu], driver: dict[str, Any]) -> Refusal | None:
-    """Why the toolkit of `row` is not for these cards, or not for `driver`, empty for none."""
-    cuda = row["cuda"]
-    for card in cards:
-        first, last = limits(card).get("first_cuda", ""), limits(card).get("last_cuda", "")
-        if first and _number(cuda) < _number(first):
-            return _not_for(card, cuda, f"begins with {first}")
-        if last and _number(cuda) > _number(last):
-            return _not_for(card, cuda, f"ends with {last}")
-    if driver and _number(cuda) > _number(driver["cuda"]):
+@dataclass(frozen=True, kw_only=True)
+class Toolkit:
+    """A toolkit and its libraries; `packages` and `pins` are as in the plan."""
+
+    cuda: str
+    cudnn: str
+    nccl: str
+    packages: tuple[str, ...]
+    pins: tuple[tuple[str, str], ...] = ()
+    reasons: dict[str, str]
+
+
+def choose(question: Question, driver: str, torch_cuda: str) -> Toolkit | Refusal:
+    """What `Cuda` asks for; `driver` is the branch that will run, "" for none or an unknown one,
+    `torch_cuda` the CUDA that torch was built with.
+    """
+    if question.cuda and question.cuda.source == "distro":
+        return _of_the_archive(question, driver)
+    return _of_nvidia(question, driver, torch_cuda)
+
+
+def fitting(question: Question, driver: str) -> list[str]:
+    """The CUDA versions that NVIDIA's repository has for this box, and that fit it."""
+    repository = branches.repository(question.system)
+    if question.cuda is None or question.cuda.source != "nvidia" or repository is None:
+        return []
+    versions: list[str] = repository["toolkits"]
+    return [version for version in versions if not _objection(question, version, driver)]
+
+
+def _of_the_archive(question: Question, driver: str) -> Toolkit | Refusal:
+    rows: list[Row] = data.load("cuda")["archive"]
+    row = next((r for r in rows if r["system"] == question.system), None)
+    asked = question.cuda and question.cuda.version
+    if row is None:
         return Refusal(
-            refusal=f"CUDA {cuda} is more than driver {driver['branch']} runs, which is "
-            f"{driver['cuda']}.",
-            instead="Rig(cuda=None).",
+            refusal=f"deeprig knows no CUDA in {place(question.system, 'distro')}.",
+            instead="Cuda(), from NVIDIA's repository, or Rig(cuda=None).",
         )
-    return None
-
-
-def reason(row: dict[str, Any], cards: Sequence[Gpu], driver: dict[str, Any]) -> str:
-    for_whom = f"for {named(cards)}" if cards else "without a card in the box"
-    limit = f", and driver {driver['branch']} runs up to {driver['cuda']}" if driver else ""
-    return f"{row['cuda']} is what the archive has; it compiles {for_whom}{limit}"
-
-
-def _not_for(card: Gpu, cuda: str, border: str) -> Refusal:
-    return Refusal(
-        refusal=f"CUDA {cuda}, which the archive has, does not compile for {card}, whose CUDA "
-        f"{border}.",
-        instead=f"Rig(cuda=None), or NVIDIA's own repository, {NOT_YET}.",
+    if asked and asked != row["cuda"]:
+        return Refusal(
+            refusal=f"Cuda.version is {asked!r}, and {place(question.system, 'distro')} has "
+            f"{row['cuda']}.",
+            instead='Cuda(version=None), or Cuda(source="nvidia").',
+        )
+    why_not = _objection(question, row["cuda"], driver)
+    if why_not:
+        return Refusal(refusal=why_not, instead="Cuda(), from NVIDIA's repository.")
+    return Toolkit(
+        cuda=row["cuda"],
+        cudnn="none",
+        nccl=row["nccl"],
+        packages=tuple(row["packages"]),
+        reasons={
+            "cuda": f"{row['cuda']} is what {place(question.system, 'distro')} has"
+            f"{_and_it_fits(question, driver)}",
+            "nccl": f"the archive has {'none' if row['nccl'] == 'none' else 'it'}",
+            "cudnn": "the archive has none for this CUDA; frameworks bring their own",
+        },
     )
 
 
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+def _of_nvidia(question: Question, driver: str, torch_cuda: str) -> Toolkit | Refusal:
+    repository = branches.repository(question.system)
+    asked = question.cuda.version if question.cuda else None
+    if repository is None:
+        return Refusal(
+            refusal=f"NVIDIA has no repository that deeprig knows for {called(question.system)}.",
+            instead="Rig(cuda=None); frameworks such as torch bring their own CUDA.",
+        )
+    there = [row for row in _toolkits() if row["version"] in repository["toolkits"]]
+    fitting = [row for row in there if not _objection(question, row["version"], driver)]
+    wanted = [row for row in fitting if asked in (None, row["version"])]
+    for row in _best_first(wanted, torch_cuda):
+        if found := _with_libraries(question, row, driver, torch_cuda):
+            return found
+    return _none(question, driver, there, fitting, asked)
+
+
+def _best_first(rows: list[Row], torch_cuda: str) -> list[Row]:
+    """torch's own CUDA, then the newest of the same major number, then the newest."""
+    major = torch_cuda.partition(".")[0]
+
+    def key(row: Row) -> tuple[bool, bool, tuple[int, ...]]:
+        version: str = row["version"]
+        same = version.partition(".")[0] == major
+        return version == torch_cuda, same, number(version)
+
+    return sorted(rows, key=key, reverse=True)
+
+
+def _with_libraries(question: Question, row: Row, driver: str, torch_cuda: str) -> Toolkit | None:
+    """The toolkit, if the source has it, with the cuDNN and NCCL that the source has for it."""
+    cuda, system, graphics = row["version"], question.system, question.graphics
+    parts = question.cuda.parts if question.cuda else "build"
+    table = data.load("cuda")
+    names = package_names.filled(table["packages"][parts], cuda=cuda) if parts != "none" else ()
+    if not offers.has(graphics, system, "nvidia", names):
+        return None
+    cudnn = _cudnn(question, cuda)
+    nccl = _nccl(question, row)
+    why = f"{cuda} is torch's own" if cuda == torch_cuda else f"{cuda} is the newest that fits"
+    return Toolkit(
+        cuda=cuda if parts != "none" else "none",
+        cudnn=cudnn.version,
+        nccl=nccl.version,
+        packages=(*names, *cudnn.packages, *nccl.packages),
+        pins=(*cudnn.pins, *nccl.pins),
+        reasons={
+            "cuda": f"{why}{_and_it_fits(question, driver)}"
+            if parts != "none"
+            else f'Cuda.parts is "none": only the libraries that go with CUDA {cuda}',
+            "cudnn": cudnn.why,
+            "nccl": nccl.why,
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    version: str
+    packages: tuple[str, ...]
+    pins: tuple[tuple[str, str], ...]
+    why: str
+
+
+def _cudnn(question: Question, cuda: str) -> Library:
+    table = data.load("cuda")
+    names = package_names.filled(table["packages"]["cudnn"], cuda=cuda)
+    old = [card for card in question.known if card.architecture in table["cudnn"]["architectures"]]
+    wanted = table["cudnn"]["package_version"] if old else ""
+    packages = tuple(f"{name}={wanted}" for name in names) if old else names
+    if not _has(question, packages):
+        return Library(version="none", packages=(), pins=(), why="the index has none for this CUDA")
+    if old:
+        return Library(
+            version=table["cudnn"]["version"],
+            packages=packages,
+            pins=((" ".join(names), wanted),),
+            why=f"{table['cudnn']['version']} is the last with kernels for {named(old)}",
+        )
+    major = cuda.partition(".")[0]
+    return Library(version="9", packages=packages, pins=(), why=f"the newest 9 for CUDA {major}")
+
+
+def _nccl(question: Question, row: Row) -> Library:
+    names = data.load("cuda")["packages"]["nccl"]
+    for pattern in row["nccl"]:
+        packages = tuple(f"{name}={pattern}" for name in names)
+        if _has(question, packages):
+            return Library(
+                version=pattern,
+                packages=packages,
+                pins=((" ".join(names), pattern),),
+                why=f"a build for CUDA {pattern.rpartition('cuda')[2]}; the newest of all is not",
+            )
+    return Library(version="none", packages=(), pins=(), why="the index has none for this CUDA")
+
+
+def _has(question: Question, packages: tuple[str, ...]) -> bool:
+    pairs = (package.partition("=") for package in packages)
+    return all(
+        offers.has_version(question.graphics, question.system, "nvidia", name, pattern or "*")
+        for name, _, pattern in pairs
+    )
+
+
+def _objection(question: Question, cuda: str, driver: str) -> str:
+    """Why this toolkit is not for these cards or this driver; empty where it is."""
+    return next(_objections(question, cuda, driver), "")
+
+
+def _objections(question: Question, cuda: str, driver: str) -> Iterator[str]:
+    for card in question.known:
+        border = _border(card, cuda)
+        if border:
+            yield f"CUDA {cuda} does not compile for {card}, whose CUDA {border}."
+    if driver and number(cuda) > number(branches.cuda(driver)):
+        yield f"CUDA {cuda} is more than driver {driver} runs, which is {branches.cuda(driver)}."
+
+
+def _border(card: Gpu, cuda: str) -> str:
+    able = limits.of(card)
+    if able.compiles(cuda):
+        return ""
+    if able.last_cuda and number(cuda) > number(able.last_cuda):
+        return f"ends with {able.last_cuda}"
+    return f"begins with {able.first_cuda}"
+
+
+def _and_it_fits(question: Question, driver: str) -> str:
+    cards = f"compiles for {named(question.cards)}" if question.cards else "no card is in the box"
+    limit = f", and driver {driver} runs up to {branches.cuda(driver)}" if driver else ""
+    return f"; {'it ' if question.cards else ''}{cards}{limit}"
+
+
+def _none(
+    question: Question, driver: str, there: list[Row], fitting: list[Row], asked: str | None
+) -> Refusal:
+    """Why the repository has no toolkit for this box, and what comes nearest."""
+    where = place(question.system, "nvidia")
+    versions = listed([row["version"] for row in there])
+    nearest = max((row["version"] for row in fitting), key=number, default="")
+    instead = f'Cuda(version="{nearest}").' if asked and nearest else _without(question, driver)
+    if asked and asked not in [row["version"] for row in there]:
+        what = f"Cuda.version is {asked!r}, and {where} has {versions}."
+    elif asked and (why := _objection(question, asked, driver)):
+        what = why
+    elif fitting:
+        what = f"The index of {where} has no CUDA toolkit that fits."
+    else:
+        first = _objection(question, there[0]["version"], driver) if there else ""
+        what = f"{where} has CUDA {versions}, and none of them fits: {first}"
+    return Refusal(refusal=what, instead=instead)
+
+
+def _without(question: Question, driver: str) -> str:
+    """A newer driver where one would do, else none; frameworks do not need the toolkit."""
+    source = question.driver_source
+    for branch in branches.at(question.system, source) if driver else ():
+        if not all(limits.of(card).drives(branch) for card in question.known):
+            continue
+        repository = branches.repository(question.system)
+        if repository and any(
+            not _objection(question, version, branch) for version in repository["toolkits"]
+        ):
+            return (
+                f'Driver(branch="{branch}"), whose CUDA is {branches.cuda(branch)}; or '
+                "Rig(cuda=None): frameworks such as torch bring their own CUDA."
+            )
+    return "Rig(cuda=None); frameworks such as torch bring their own CUDA."
+
+
+def _toolkits() -> list[Row]:
+    rows: list[Row] = data.load("cuda")["toolkit"]
+    return rows

@@ -8,7 +8,6 @@ import click
 
 from deeprig import inventories, openssh
 from deeprig.errors import DeeprigError
-from deeprig.inventories import Box
 from deeprig.kept_link import KeptLink
 from deeprig.openssh import Forward
 from deeprig.options import inventory_option, json_option, limit_option
@@ -29,7 +28,8 @@ def tunnel(
     print_ssh_config: bool,
 ) -> None:
     """Open the notebook of HOST on this machine; it comes back after a cut. Ctrl-C ends it."""
-    name, data = _one_box(inventory, (*limit, host) if host else limit)
+    wanted = (*limit, host) if host else limit
+    name, data = inventories.one(inventory, wanted, "a tunnel leads to one box")
     notebook: Notebook | None = data["rig"].notebook
     if notebook is None:
         raise DeeprigError(f"{name} has notebook=None, so there is nothing to open.")
@@ -48,11 +48,3 @@ def tunnel(
         click.echo("closed", err=True)
     finally:
         opened.close()
-
-
-def _one_box(inventory: Path, wanted: tuple[str, ...]) -> Box:
-    boxes = inventories.load(inventory, wanted)
-    if len(boxes) > 1:
-        names = ", ".join(name for name, _ in boxes)
-        raise DeeprigError(f"a tunnel leads to one box; name one of {names}.")
-    return boxes[0]

@@ -1,6 +1,7 @@
 """`deeprig verify`: the proof, on the live boxes, that they are what the inventory says."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -23,12 +24,18 @@ REQUIRED = {
     "firewall": 2,
     "storage": 1,
     "driver": 4,
+    "gpu_settings": 3,
+    "gpu_live": 6,
     "cuda": 4,
+    "containers": 5,
     "python_env": 2,
     "frameworks": 1,
     "notebook": 4,
     "notify": 3,
 }
+# A check that was skipped for this has nothing on that box to look at, and counts as one that ran.
+NOTHING_THERE = re.compile("no NVIDIA card (is )?in the box|there is no CUDA in the plan")
+RAN = ("passed", "warned", "failed")
 
 
 @click.command()
@@ -57,7 +64,10 @@ def verify(inventory: Path, limit: tuple[str, ...], tier: str, as_json: bool) ->
 
 
 def verdict(checks: list[Check], lacking: dict[str, list[str]]) -> int:
-    """0 where nothing failed and enough ran, 1 where a check failed, 2 where too little ran."""
+    """0 where nothing failed and enough ran, 1 where a check failed, 2 where too little ran.
+
+    A warning is for a person to read; it changes no exit code.
+    """
     outcomes = {check.outcome for check in checks}
     if "failed" in outcomes:
         return 1
@@ -68,18 +78,29 @@ def missing(checks: list[Check], boxes: list[Box], tier: str) -> dict[str, list[
     """For each box that answered, the components of which fewer checks ran than must."""
     found: dict[str, list[str]] = {}
     for host, data in boxes:
-        asked = [c for c in checks if c.host == host and c.outcome in ("passed", "failed")]
+        here = [c for c in checks if c.host == host]
+        asked = [c for c in here if c.outcome in RAN and not c.fake]
         # A check that is repeated over files or ports counts once.
         ran = [
             component for component, _ in {(c.component, c.check.partition(": ")[0]) for c in asked}
         ]
         if any(c.host == host and c.outcome == "unasked" for c in checks):
             continue  # it did not answer: that is said already
+        pretended = sum(c.fake and c.outcome in RAN for c in here)
+        if pretended:
+            said = f"{pretended} ran on a fake GPU, which proves nothing of a real one"
+            found.setdefault(host, []).append(said)
         for component, least in required(data["rig"], tier).items():
-            if ran.count(component) < least:
+            if ran.count(component) + _nothing_to_look_at(component, here) < least:
                 said = f"{component}: {ran.count(component)} ran, at least {least} must"
                 found.setdefault(host, []).append(said)
     return found
+
+
+def _nothing_to_look_at(component: str, checks: list[Check]) -> int:
+    """How many different checks of it have no card, or no toolkit, on that box."""
+    own = [c for c in checks if c.component == component and c.outcome == "skipped"]
+    return len({c.check.partition(": ")[0] for c in own if NOTHING_THERE.search(c.reason)})
 
 
 def required(rig: Rig, tier: str) -> dict[str, int]:
@@ -91,7 +112,10 @@ def required(rig: Rig, tier: str) -> dict[str, int]:
         "firewall": rig.firewall,
         "storage": rig.storage,
         "driver": rig.driver,
+        "gpu_settings": rig.driver,
+        "gpu_live": rig.driver,
         "cuda": rig.cuda,
+        "containers": rig.containers,
         "python_env": rig.python,
         "frameworks": rig.python and rig.notebook and rig.python.frameworks,
         "notebook": rig.notebook,

@@ -2,12 +2,13 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lab import container, paths
 from lab.errors import fail
+from lab.hardware import Hardware
 
 INSTALLERS_USER = "ai"
 DEPLOY_USER = "deeprig"
@@ -26,6 +27,8 @@ class Box:
     image: str
     installed: bool = False
     port: int = 22
+    packages: tuple[str, ...] = ()
+    hardware: Hardware = field(default_factory=Hardware)
 
     @property
     def folder(self) -> Path:
@@ -49,7 +52,10 @@ class Box:
 
     @property
     def upper(self) -> Path:
-        """What differs from the base system, as files; written by the box while it runs."""
+        """What differs from the base system, as files.
+
+        A container writes there while it runs; for a VM these are the files it was installed with.
+        """
         return self.folder / "upper"
 
     @property
@@ -58,8 +64,15 @@ class Box:
 
     @property
     def bootstrapped(self) -> bool:
-        """Whether `deeprig bootstrap` has been here: this rule is the last thing it writes."""
-        return (self.upper / "etc/sudoers.d/50-deeprig").exists()
+        """Whether `deeprig bootstrap` has been here: this rule is the last thing it writes.
+
+        What is on a VM's disk is not seen from here: the lab notes its own bootstrap in that place.
+        """
+        return self.bootstrap_rule.exists()
+
+    @property
+    def bootstrap_rule(self) -> Path:
+        return self.upper / "etc/sudoers.d/50-deeprig"
 
     def public(self) -> dict[str, Any]:
         """What `deeprig lab up --json` prints."""
@@ -75,6 +88,13 @@ class Box:
             "inventory": str(self.inventory),
         }
         return shown if ready else shown | {"password": self.password}
+
+    @classmethod
+    def load(cls, saved: dict[str, Any]) -> "Box":
+        """As `save` left it, or an older lab."""
+        packages = tuple(saved.pop("packages", ()))
+        hardware = Hardware.load(saved.pop("hardware", {}))
+        return cls(**saved, packages=packages, hardware=hardware)
 
     def save(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +117,7 @@ def check_name(name: str) -> str:
 def every() -> list[Box]:
     """All boxes, by name."""
     files = sorted(paths.state().glob("[!.]*/state.json"))
-    return [Box(**json.loads(file.read_text())) for file in files]
+    return [Box.load(json.loads(file.read_text())) for file in files]
 
 
 def get(name: str) -> Box:

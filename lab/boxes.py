@@ -6,11 +6,20 @@ import string
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from lab import container, guest, images, inventory_file, network, paths, shell
+from lab import (
+    container,
+    guest,
+    images,
+    installation,
+    network,
+    paths,
+    vm,
+)
 from lab.box import DEPLOY_USER, INSTALLERS_USER, Box, check_name, every, get
 from lab.errors import fail
-from lab.recipes import RECIPES
+from lab.hardware import Hardware
 
 __all__ = [
     "Box", "check_name", "cut", "down", "every", "get", "reboot", "reinstall", "silent",
@@ -25,20 +34,46 @@ def silent(step: str) -> None:
     """For callers who want no progress."""
 
 
-def up(name: str, *, os: str | None = None, bare: bool = False, say: Say = silent) -> Box:
+def up(
+    name: str,
+    *,
+    os: str | None = None,
+    kind: str | None = None,
+    bare: bool = False,
+    packages: tuple[str, ...] = (),
+    hardware: Hardware | None = None,
+    say: Say = silent,
+) -> Box:
     """The box, running, with SSH answering: made, started or just as it is.
 
-    Where `bare` it is as an installer leaves it; else `deeprig bootstrap` has been there. A box
-    that is there stays as it is. Raises DeeprigError where it cannot be, or has another system.
+    Where `bare` it is as an installer leaves it; else `deeprig bootstrap` has been there. A base
+    system with more `packages` is built and cached for those who ask for just these. A box that is
+    there stays as it is. Raises DeeprigError where it cannot be, or is another than asked for.
     """
     check_name(name)
+    if hardware and kind != "vm":
+        fail("a container has this machine's hardware; only --kind vm can choose its own.")
+    new = Box(
+        name=name,
+        kind=kind or "container",
+        os=os or DEFAULT_OS,
+        host="",
+        bare=bare,
+        password="".join(secrets.choice(string.ascii_letters) for _ in range(16)),
+        image="",
+        packages=packages,
+        hardware=hardware or Hardware(),
+    )
     with paths.one_box(name):
-        box = _reserve(name, os=os, bare=bare, say=say)
+        old = {box.name: box for box in every()}.get(name)
+        if old:
+            _check_same(old, os=os, kind=kind, hardware=hardware, packages=packages)
+        box = _reserve(old or new, say)
         if not box.installed:
-            box = _install(box, say)
+            box = installation.install(box, say)
         _power_on(box, say)
         if not (box.bare or box.bootstrapped):
-            _bootstrap(box, say)
+            installation.bootstrap(box, say)
     return box
 
 
@@ -47,8 +82,12 @@ def reboot(name: str, *, say: Say = silent) -> Box:
     box = get(name)
     if not box.running:
         fail(f"{name} is off; `deeprig lab up {name}` starts it.")
-    before = container.boot_id(name)
     say("reboot; waiting for SSH")
+    if box.kind == "vm":
+        vm.reboot(box)
+        vm.wait_for_login(box)
+        return box
+    before = container.boot_id(name)
     container.ask_to_reboot(name)
     container.wait_for_login(name, box.host, console=box.console, not_boot=before)
     return box
@@ -59,7 +98,7 @@ def cut(name: str, *, off: bool = False, say: Say = silent) -> Box:
     with paths.one_box(name):
         box = get(name)
         say("power cut")
-        container.cut(name)
+        _power_off(box)
         if not off:
             _power_on(box, say)
     return box
@@ -73,11 +112,11 @@ def reinstall(name: str, *, bootstrap: bool = False, say: Say = silent) -> Box:
     with paths.one_box(name):
         box = get(name)
         say("power off")
-        container.cut(name)
-        box = _install(box, say)
+        _power_off(box)
+        box = installation.install(box, say)
         _power_on(box, say)
         if bootstrap:
-            _bootstrap(box, say)
+            installation.bootstrap(box, say)
     return box
 
 
@@ -86,7 +125,7 @@ def down(name: str, *, say: Say = silent) -> None:
     with paths.one_box(name):
         box = get(name)
         say("power off")
-        container.cut(name)
+        _power_off(box)
         with paths.shared():
             shutil.rmtree(box.folder)
             left = every()
@@ -101,77 +140,55 @@ def ssh_command(box: Box) -> tuple[list[str], dict[str, str]]:
     seen.write_text("".join(f"{box.host} {key}\n" for key in guest.host_keys(box.upper)))
     askpass.write_text(f"#!/bin/sh\necho {box.password}\n")
     askpass.chmod(0o700)
-    port = container.ssh_port(box.name, box.host) or box.port
+    found = vm.ssh_port(box) if box.kind == "vm" else container.ssh_port(box.name, box.host)
+    port = found or box.port
     command = ["ssh", "-F", "none", "-p", str(port), "-i", str(box.key), "-o", "IdentitiesOnly=yes"]
-    command += ["-o", f"UserKnownHostsFile={seen}", "-o", "StrictHostKeyChecking=yes"]
+    # On a VM's disk they may be others by now; then those that a deploy proved hold.
+    known = f'UserKnownHostsFile="{seen}" "{box.known_hosts}"'
+    command += ["-o", known, "-o", "StrictHostKeyChecking=yes"]
     user = DEPLOY_USER if box.bootstrapped else INSTALLERS_USER
     environment = {"SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force"}
     return [*command, f"{user}@{box.host}"], environment
 
 
-def _reserve(name: str, *, os: str | None, bare: bool, say: Say) -> Box:
+def _check_same(there: Box, **asked: Any) -> None:
+    """Raise DeeprigError where more was asked of the box than it is; what was left open is fine."""
+    for what, value in asked.items():
+        if value and (has := getattr(there, what)) != value:
+            fail(
+                f"{there.name} is there with {what} {has}; `deeprig lab down {there.name}` first, "
+                "or another name."
+            )
+
+
+def _reserve(box: Box, say: Say) -> Box:
     """The box's entry, with an address of its own, and the network it will be in."""
-    there = {box.name: box for box in every()}.get(name)
-    os = os or (there.os if there else DEFAULT_OS)
-    if there and there.os != os:
-        fail(f"{name} is there with {there.os}; `deeprig lab down {name}` first, or another name.")
-    image = there.image if there else str(images.ensure(os, say))
+    if not box.image:
+        box = replace(box, image=str(installation.image(box, say)))
     with paths.shared():
-        box = there or Box(
-            name=name,
-            kind="container",
-            os=os,
-            host=network.free_address({box.host for box in every()}),
-            bare=bare,
-            password="".join(secrets.choice(string.ascii_letters) for _ in range(16)),
-            image=image,
-        )
+        if not box.host:
+            box = replace(box, host=network.free_address({other.host for other in every()}))
         network.ensure()
         box.save()
     return box
 
 
-def _install(box: Box, say: Say) -> Box:
-    """A fresh system disk, as an installer leaves it."""
-    say("installing: name, keys, address, password")
-    image = images.ensure(box.os, say)
-    replace(box, installed=False).save()
-    for part in ("upper", "work"):
-        shutil.rmtree(box.folder / part, ignore_errors=True)
-    guest.personalise(
-        box.upper,
-        image,
-        name=box.name,
-        address=box.host,
-        password=box.password,
-        netplan=RECIPES[box.os].netplan,
-    )
-    if not box.key.exists():
-        shell.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(box.key))
-    box.inventory.write_text(inventory_file.text(box))
-    box = replace(box, image=str(image), installed=True)
-    box.save()
-    return box
-
-
-def _bootstrap(box: Box, say: Say) -> None:
-    """First contact, with nothing taken on trust: the lab knows which host keys it made."""
-    from deeprig import bootstrap  # paramiko takes its time; most verbs do without
-
-    say("bootstrap: the deploy user and its key")
-    bootstrap.bootstrap(
-        bootstrap.Target(hostname=box.host, port=box.port, user=INSTALLERS_USER),
-        key=box.key,
-        known_hosts=box.known_hosts,
-        password=box.password,
-        accept=lambda shown: shown in guest.fingerprints(box.upper),
-        reinstalled=True,
-    )
+def _power_off(box: Box) -> None:
+    """At once, unwarned."""
+    if box.kind == "vm":
+        vm.cut(box)
+    else:
+        container.cut(box.name)
 
 
 def _power_on(box: Box, say: Say) -> None:
     """Running, with SSH answering; fine if it is."""
-    if not box.running:
-        say("power on; waiting for SSH")
+    if not box.running and box.kind == "vm":
+        vm.power_on(box, say)
+    elif not box.running:
         container.power_on(box.name, image=Path(box.image), folder=box.folder, address=box.host)
-    container.wait_for_login(box.name, box.host, console=box.console)
+    say("waiting for SSH")
+    if box.kind == "vm":
+        vm.wait_for_login(box)
+    else:
+        container.wait_for_login(box.name, box.host, console=box.console)

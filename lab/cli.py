@@ -5,11 +5,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
+from typing import Any
 
 import click
 
-from lab import boxes, requirements, root
-from lab.errors import fail
+from lab import boxes, console, requirements, root
+from lab.hardware import CARDS, STAND_INS, Hardware
 from lab.recipes import RECIPES
 
 
@@ -40,20 +43,56 @@ def lab() -> None:
     """Throwaway machines, real enough to believe."""
 
 
+def hardware_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """What a VM may be built of; the verb gets it as `hardware`, None where nothing was chosen."""
+
+    @click.option("--memory", type=click.IntRange(min=512), metavar="MIB", help="VM: its memory.")
+    @click.option("--cpus", "processors", type=click.IntRange(min=1), help="VM: its processors.")
+    @click.option("--disk", "disks", multiple=True, metavar="SIZE", help="VM: a blank disk more.")
+    @click.option("--nic", type=click.Choice(list(CARDS)), help="VM: its network card.")
+    @click.option("--iommu", is_flag=True, help="VM: with a virtual IOMMU.")
+    @click.option(
+        "--pci",
+        multiple=True,
+        metavar="DEVICE",
+        help=f"VM: a stand-in device behind a PCIe port: {', '.join(STAND_INS)}; gpu:8x4 says "
+        "8 GT/s on 4 lanes.",
+    )
+    @click.option("--secure-boot", is_flag=True, help="VM: with Microsoft's keys, as boards have.")
+    @wraps(verb)
+    def with_hardware(**values: Any) -> None:
+        chosen = {field.name: values.pop(field.name) for field in fields(Hardware)}
+        chosen = {name: value for name, value in chosen.items() if value}
+        verb(hardware=Hardware(**chosen) if chosen else None, **values)
+
+    return with_hardware
+
+
 @lab.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(["container", "vm"]), default="container")
+@click.option("--kind", type=click.Choice(["container", "vm"]))
 @click.option("--os", "system", type=click.Choice(list(RECIPES)), default=None)
 @click.option("--bare", is_flag=True, help="As an installer leaves it: a password, no key.")
+@click.option("--package", "packages", multiple=True, help="In the base system as well.")
+@hardware_options
 @json_option
 @root.needed
-def up(name: str, kind: str, system: str | None, bare: bool, as_json: bool) -> None:
+def up(
+    name: str,
+    kind: str | None,
+    system: str | None,
+    bare: bool,
+    packages: tuple[str, ...],
+    hardware: Hardware | None,
+    as_json: bool,
+) -> None:
     """Make the box NAME, or start it if it is off, and show it."""
-    if kind == "vm":
-        fail("there are no VMs yet; use --kind container.")
     say = stopwatch()
-    requirements.install(say)
-    show(boxes.up(name, os=system, bare=bare, say=say), as_json=as_json)
+    requirements.install(say, requirements.of(kind or "container"))
+    box = boxes.up(
+        name, os=system, kind=kind, bare=bare, packages=packages, hardware=hardware, say=say
+    )
+    show(box, as_json=as_json)
 
 
 @lab.command()
@@ -75,7 +114,8 @@ def list_(as_json: bool) -> None:
         return
     for row in rows:
         power = "running" if row["running"] else "off"
-        print(f"{row['name']:16} {row['os']:12} {row['host']:15} {row['user']:8} {power}")
+        what = f"{row['kind']:9} {row['os']:12} {row['host']:15}"
+        print(f"{row['name']:16} {what} {row['user']:8} {power}")
     if not rows:
         print("no boxes; `deeprig lab up NAME` makes one", file=sys.stderr)
 
@@ -88,6 +128,18 @@ def ssh(name: str, command: tuple[str, ...]) -> None:
     """A shell on the box NAME, or one COMMAND there."""
     login, environment = boxes.ssh_command(boxes.get(name))
     os.execvpe("ssh", [*login, *command], os.environ | environment)
+
+
+@lab.command("console")
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+@root.needed
+def console_(name: str, follow: bool) -> None:
+    """What the box NAME has written on its console."""
+    log = boxes.get(name).console
+    if follow:
+        os.execvp("tail", ["tail", "-n", "+1", "-F", str(log)])
+    print(console.text(log), end="")
 
 
 @lab.command()

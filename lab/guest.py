@@ -12,8 +12,8 @@ INTERFACES = """\
 auto lo
 iface lo inet loopback
 
-auto eth0
-iface eth0 inet static
+{when} {card}
+iface {card} inet static
     address {address}/24
     gateway {gateway}
 """
@@ -23,7 +23,7 @@ network:
   version: 2
   renderer: networkd
   ethernets:
-    eth0:
+    {card}:
       addresses: [{address}/24]
       routes: [{{to: default, via: {gateway}}}]
       nameservers: {{addresses: [{nameserver}]}}
@@ -39,11 +39,21 @@ ff02::2 ip6-allrouters
 
 
 def personalise(
-    upper: Path, image: Path, *, name: str, address: str, password: str, netplan: bool
+    upper: Path,
+    image: Path,
+    *,
+    name: str,
+    address: str,
+    password: str,
+    netplan: bool,
+    card: str = "eth0",
 ) -> None:
     """Write one machine's files into `upper`, the layer above `image`; its box must be off."""
     values = {
         "name": name,
+        "card": card,
+        # A VM's card may be there only after the network has started; so does Debian's installer.
+        "when": "auto" if card == "eth0" else "allow-hotplug",
         "address": address,
         "gateway": network.GATEWAY,
         "nameserver": network.NAMESERVER,

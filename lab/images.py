@@ -4,25 +4,28 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import utime
 from pathlib import Path
 
-from lab import paths
+from lab import disk_image, paths
 from lab.errors import fail
-from lab.recipes import DRESSINGS, KEYS, RECIPES, Recipe
+from lab.recipes import DRESSINGS, KEYS, Recipe, recipe
 
 
-def ensure(os: str, say: Callable[[str], None]) -> Path:
+def ensure(
+    os: str, say: Callable[[str], None], *, kind: str = "container", packages: Iterable[str] = ()
+) -> Path:
     """The folder of the base system of `os`, built if it is not there: a minute or two.
 
+    For a VM it holds a disk. More packages make another base system, beside the usual one.
     Raises DeeprigError where the distribution's archive cannot be reached.
     """
-    recipe = RECIPES[os]
-    image = paths.images() / f"{os}-{recipe.key}"
+    wanted = recipe(os, kind, packages)
+    image = paths.images() / "-".join([os, *(["vm"] if kind == "vm" else []), wanted.key])
     with paths.locked(paths.images() / f".{image.name}.lock"):
         if not image.is_dir():
-            _build(os, recipe, image, say)
+            _build(os, wanted, image, say, vm=kind == "vm")
         utime(image)
     return image
 
@@ -48,17 +51,23 @@ def explain(os: str, output: list[str]) -> str:
     return f"the base system of {os} cannot be built: mmdebstrap says {errors[0]!r}."
 
 
-def _build(os: str, recipe: Recipe, image: Path, say: Callable[[str], None]) -> None:
+def _build(os: str, recipe: Recipe, image: Path, say: Callable[[str], None], *, vm: bool) -> None:
     """Build beside the place and rename, so that `image` is whole or not there."""
     unfinished = image.with_name(f".{image.name}.building")
     if unfinished.exists():
         shutil.rmtree(unfinished)
     say(f"building the base system of {os}, once; a minute or two")
+    root = unfinished.with_suffix(".root") if vm else unfinished
     try:
-        _mmdebstrap(os, recipe, unfinished, say)
+        _mmdebstrap(os, recipe, root, say)
+        if vm:
+            say(f"{os}: making a disk of it, and booting that once for its boot loader")
+            unfinished.mkdir()
+            disk_image.build(root, unfinished)
         unfinished.rename(image)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        for folder in (unfinished, root):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _mmdebstrap(os: str, recipe: Recipe, target: Path, say: Callable[[str], None]) -> None:

@@ -9,7 +9,7 @@ CERTIFICATES = Path("/usr/local/share/ca-certificates")
 TEMPLATE = '''\
 """{name}, as `pyinfra THIS_FILE deploy.py` takes it."""
 
-from deeprig.settings import Notebook, Python, Rig, Storage{user_class}, box
+from deeprig.settings import Notebook, Python, Rig, Storage{classes}, box
 
 rigs = [
     box(
@@ -22,7 +22,7 @@ rigs = [
         rig=Rig(
 {users}            notebook=Notebook(user="ai"),
             python=Python(python="system"),
-            storage=Storage(folder={folder}),
+            storage=Storage({storage}),
             ca_certificates=({certificates}),
         ),
     )
@@ -46,20 +46,28 @@ class Machine(Protocol):
 
 
 def text(
-    box: Machine, *, user: str = "deeprig", work_users_key: str = "", folder: str = "/mnt/data-disk"
+    box: Machine,
+    *,
+    user: str = "deeprig",
+    work_users_key: str = "",
+    folder: str = "/mnt/data-disk",
+    data_disk: str = "",
 ) -> str:
     """The Python source. The box trusts whom this machine trusts, so apt and pip work in it.
 
-    With `work_users_key`, a public key, the work user is made by the deploy.
+    With `work_users_key`, a public key, the work user is made by the deploy. `data_disk` is the
+    UUID of the file system that goes to `folder`.
     """
+    disk = f'disks=[Disk(at={json.dumps(folder)}, uuid="{data_disk}")]'
+    classes = [*(["Disk"] if data_disk else []), *(["User"] if work_users_key else [])]
     files = sorted(CERTIFICATES.glob("*.crt"))
     return TEMPLATE.format(
         name=box.name,
         host=box.host,
         port=box.port,
         user=user,
-        folder=json.dumps(folder),
-        user_class=", User" if work_users_key else "",
+        storage=f"folder={json.dumps(folder)}" + (f", {disk}" if data_disk else ""),
+        classes="".join(f", {name}" for name in classes),
         users=f'            users=[User(name="ai", keys=[{json.dumps(work_users_key)}])],\n'
         if work_users_key
         else "",

@@ -50,6 +50,11 @@ def port(address: str) -> str:
     return f"box{address.rpartition('.')[2]}"
 
 
+def mac(address: str) -> str:
+    """The hardware address of the card of the box with this address."""
+    return f"02:00:c6:12:56:{int(address.rpartition('.')[2]):02x}"
+
+
 def ensure() -> None:
     """Make of the router what is missing; call it with `paths.shared()` held.
 
@@ -83,12 +88,25 @@ def remove() -> None:
 def attach(address: str, pid: int) -> None:
     """Put a card named eth0 into the network of process `pid`, its cable into the bridge."""
     cable = port(address)
-    if shell.succeeds("ip", "-n", ROUTER, "link", "show", cable):
-        shell.run("ip", "-n", ROUTER, "link", "delete", cable)
-    mac = f"02:00:c6:12:56:{int(address.rpartition('.')[2]):02x}"
-    card = ("type", "veth", "peer", "name", "eth0", "address", mac, "netns", str(pid))
+    take_cable(address)
+    card = ("type", "veth", "peer", "name", "eth0", "address", mac(address), "netns", str(pid))
     shell.run("ip", "-n", ROUTER, "link", "add", cable, *card)
     shell.run("ip", "-n", ROUTER, "link", "set", cable, "master", BRIDGE, "up")
+
+
+def lay_cable(address: str) -> str:
+    """A cable from the bridge for QEMU, which runs in the router's namespace; its name there."""
+    cable = port(address)
+    take_cable(address)
+    shell.run("ip", "-n", ROUTER, "tuntap", "add", cable, "mode", "tap")
+    shell.run("ip", "-n", ROUTER, "link", "set", cable, "master", BRIDGE, "up")
+    return cable
+
+
+def take_cable(address: str) -> None:
+    """Remove the cable to the box with this address; fine if there is none."""
+    # The kernel may take it along with the box's last network at this moment.
+    shell.succeeds("ip", "-n", ROUTER, "link", "delete", port(address))
 
 
 def unplug(address: str) -> None:

@@ -1,7 +1,8 @@
 """What the base system of each operating system is made of."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 DRESSINGS = Path(__file__).parent / "dressings"
@@ -19,6 +20,9 @@ SERVER = (
     "systemd systemd-sysv tzdata udev whiptail"
 )
 
+# What a VM has besides: a kernel, a boot loader for any firmware, and a clock of its own.
+BOOT = "grub-efi-amd64 grub-efi-amd64-signed initramfs-tools shim-signed systemd-timesyncd zstd"
+
 # What Ubuntu's server image has on top, and what bites there.
 CLOUD = "cloud-init needrestart netplan.io unattended-upgrades"
 
@@ -28,6 +32,7 @@ class Recipe:
     """A base system: `mmdebstrap` makes it, then the dressings' scripts run, in this order.
 
     `signed_by` names a file in lab/keys, for an archive whose key this machine may not have.
+    `kernel` is for VMs: a container's base system does not depend on it.
     """
 
     suite: str
@@ -35,6 +40,7 @@ class Recipe:
     dressings: tuple[str, ...]
     components: str = "main"
     signed_by: str = ""
+    kernel: str = field(default="linux-image-amd64", repr=False)
 
     @property
     def netplan(self) -> bool:
@@ -67,6 +73,7 @@ def _ubuntu(suite: str, *more: str) -> Recipe:
         dressings=("cloud", "installed"),
         components="main,restricted,universe,multiverse",
         signed_by=UBUNTUS_KEY,
+        kernel="linux-image-generic",
     )
 
 
@@ -82,3 +89,13 @@ RECIPES = {
     "ubuntu-24.04": _ubuntu("noble"),
     "ubuntu-26.04": _ubuntu("resolute", "sudo-rs"),
 }
+
+
+def recipe(os: str, kind: str = "container", packages: Iterable[str] = ()) -> Recipe:
+    """What a base system is made of, with more packages if asked for: another system then."""
+    found = RECIPES[os]
+    wanted = [found.packages, *packages]
+    if kind == "container":
+        return replace(found, packages=" ".join(wanted))
+    wanted += [BOOT, found.kernel]
+    return replace(found, packages=" ".join(wanted), dressings=(*found.dressings, "vm"))

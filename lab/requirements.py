@@ -38,6 +38,20 @@ PACKAGES = (
     Package("openssl", "hashes their passwords", "openssl"),
 )
 
+VM_PACKAGES = (
+    Package("qemu-system-x86", "runs VMs", "qemu-system-x86_64"),
+    Package("qemu-utils", "makes their disks", "qemu-storage-daemon"),
+    Package("ovmf", "is their firmware", "/usr/share/OVMF"),
+    Package("fdisk", "makes their disks", "sfdisk"),
+    Package("e2fsprogs", "makes their disks", "debugfs"),
+    Package("dosfstools", "makes their disks", "mkfs.vfat"),
+)
+
+
+def of(kind: str) -> tuple[Package, ...]:
+    """What boxes of this kind need."""
+    return (*PACKAGES, *VM_PACKAGES) if kind == "vm" else PACKAGES
+
 
 def missing(packages: Iterable[Package] = PACKAGES) -> list[Package]:
     """What is not here yet."""

@@ -66,6 +66,8 @@ def _nspawn(name: str, folder: Path) -> list[str]:
         f"--bind={folder}/data-disk:/mnt/data-disk",
         "--network-namespace-path=/proc/self/ns/net",
         "--capability=CAP_NET_ADMIN",
+        # Docker gives each container a keyring and a filter for devices.
+        "--system-call-filter=@keyring bpf",
         "--resolv-conf=off",
         "--timezone=off",
         "--link-journal=no",

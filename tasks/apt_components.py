@@ -1,4 +1,4 @@
-"""contrib and non-free from the archives that a box already uses, in one file of ours."""
+"""The parts for drivers of the archives that a box already uses, in one file of ours."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -17,6 +17,11 @@ from tasks.packages import APT_GET
 
 SOURCES = "/etc/apt/sources.list.d/deeprig-nonfree.sources"
 HEADER = "# Written by deeprig (tasks/apt_components.py): edit it there.\n"
+# Where drivers are, and CUDA. Ubuntu's installer lists these; Debian's does not.
+COMPONENTS = {
+    "Debian": ("contrib", "non-free", "non-free-firmware"),
+    "Ubuntu": ("restricted", "multiverse"),
+}
 
 
 class Source(NamedTuple):
@@ -26,10 +31,11 @@ class Source(NamedTuple):
     suite: str
     component: str
     signed_by: str
+    origin: str = "Debian"
 
 
-class DebianSources(FactBase[list[Source]]):
-    """What apt takes from Debian's own archives for this release, by files other than ours."""
+class ArchiveSources(FactBase[list[Source]]):
+    """What apt takes from the distribution's own archives for this release, by files not ours."""
 
     default = list
 
@@ -43,25 +49,26 @@ class DebianSources(FactBase[list[Source]]):
             ". /etc/os-release; apt-get indextargets "
             f"--format '{fields}' 'Created-By: Packages' | grep -vF '{SOURCES}:' | "
             'awk -F"|" -v c="$VERSION_CODENAME" '
-            '\'$2 == "Debian" && ($3 == c || index($3, c "-") == 1)\' || true'
+            '\'($2 == "Debian" || $2 == "Ubuntu") && ($3 == c || index($3, c "-") == 1)\' || true'
         )
 
     def process(self, output: list[str]) -> list[Source]:
         rows = [line.strip().split("|") for line in output if line.count("|") == 6]
         return [
-            Source(uri, suite, component, "" if key.startswith("$(") else key)
-            for _, _, _, uri, suite, component, key in rows
+            Source(uri, suite, component, "" if key.startswith("$(") else key, origin)
+            for _, origin, _, uri, suite, component, key in rows
             if not uri.startswith("cdrom:")  # what the installer ran from
         ]
 
 
-def text(sources: Iterable[Source], wanted: Iterable[str]) -> str:
-    """The deb822 file that adds what is missing of `wanted` to each archive; "" for nothing."""
+def text(sources: Iterable[Source]) -> str:
+    """The deb822 file that adds what is missing of COMPONENTS to each archive; "" for nothing."""
     every = list(sources)
     stanzas: dict[tuple[str, str, str], list[str]] = {}
-    for uri, suite, key in dict.fromkeys((s.uri, s.suite, s.signed_by) for s in every):
+    archives = dict.fromkeys((s.uri, s.suite, s.signed_by, s.origin) for s in every)
+    for uri, suite, key, origin in archives:
         there = {s.component for s in every if (s.uri, s.suite) == (uri, suite)}
-        missing = " ".join(name for name in wanted if name not in there)
+        missing = " ".join(name for name in COMPONENTS[origin] if name not in there)
         if missing and "main" in there:
             suites = stanzas.setdefault((uri, key, missing), [])
             if suite not in suites:
@@ -75,16 +82,16 @@ def text(sources: Iterable[Source], wanted: Iterable[str]) -> str:
 
 
 @operation()
-def enable(components: list[str], package: str) -> Commands:
-    """Have these components of Debian's archives, and know `package`, which is in one of them."""
-    sources: list[Source] = host.get_fact(DebianSources)
+def enable(package: str) -> Commands:
+    """Have all components of the distribution's archives that `package` may be in, and know it."""
+    sources: list[Source] = host.get_fact(ArchiveSources)
     if not sources:  # apt knows whose archive it is once it has read the lists
         yield StringCommand(APT_GET, "update")
-        sources = host.get_fact(DebianSources)
+        sources = host.get_fact(ArchiveSources)
     if not sources and host.state.is_executing:
         yield FunctionCommand(_no_archive, (), {})
         return
-    wanted = text(sources, components)
+    wanted = text(sources)
     there = host.get_fact(FileState, path=SOURCES) is not None
     if wanted:
         yield from operations.put._inner(dest=SOURCES, content=wanted)
@@ -98,7 +105,7 @@ def enable(components: list[str], package: str) -> Commands:
 def _no_archive(state: State, host: Host) -> bool:
     operations.say(
         host,
-        "apt takes nothing from Debian's archive there; put a line such as `deb "
+        "apt takes nothing from the distribution's own archive there; put a line such as `deb "
         "http://YOUR-MIRROR/debian bookworm main` for its release into /etc/apt/sources.list.",
         wrong=True,
     )

@@ -8,16 +8,16 @@ from deeprig import (
     data,
     dead_link,
     disk_objections,
-    disks,
+    docker,
     network_cards,
     runs,
     ssh_algorithms,
     stack,
 )
-from deeprig.driver_choice import Refusal
+from deeprig.refusal import Refusal
 from deeprig.settings import Rig
 from deeprig.stack import Plan
-from deeprig.survey import Survey, objections
+from deeprig.survey import Survey, objections, script
 from tasks import config_files, operations, packages
 from tasks.facts import HostSurvey, MayBecomeRoot
 
@@ -38,18 +38,13 @@ def survey(rig: Rig) -> Survey | None:
     if not host.get_fact(MayBecomeRoot, _sudo=False) and not host.data.get("_sudo_password"):
         _refuse([NO_SUDO.format(user=host.data.get("ssh_user"))])
         return None
-    users = [rig.notebook.user] if rig.notebook else []
-    found: Survey = host.get_fact(
-        HostSurvey,
-        users=" ".join(users),
-        clocks=" ".join(data.load("packages")["clocks"]),
-        storage=disks.variables(rig.storage),
-    )
+    found: Survey = host.get_fact(HostSurvey, script=script(rig))
     runs.keep_survey(host.state, found)
     reasons = [
         *objections(found, rig),
         *disk_objections.objections(found.disks, rig.storage),
         *network_cards.objections(found.network, rig.wake_on_lan),
+        *docker.objections(found.docker, rig, found.users),
         *connection.objections(host.data.dict()),
         *ssh_algorithms.objections(found, strict=rig.ssh.strict),
     ]
@@ -72,6 +67,7 @@ def _refuse(reasons: list[str]) -> None:
     """Fail this host alone, before anything is changed on it."""
     for reason in reasons:
         operations.say(host, reason, wrong=True)
+    runs.keep_refusals(host.state, reasons)
     host.state.fail_hosts({host})
 
 

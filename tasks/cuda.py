@@ -1,4 +1,7 @@
-"""The CUDA toolkit and NCCL from the distribution, which bring no kernel module along."""
+"""The CUDA toolkit, cuDNN and NCCL of the plan, which bring no kernel module along."""
+
+import re
+import shlex
 
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.deploy import deploy
@@ -8,28 +11,40 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
+from deeprig.settings import Rig
 from deeprig.stack import Plan
-from tasks import apt_components, operations, packages
-from tasks.driver import COMPONENTS
+from tasks import apt_components, cuda_path, nvidia_repository, operations, packages
 from tasks.operations import Commands
-from tasks.package_facts import InstalledPackages
+from tasks.package_facts import PackageVersions
 
 # Debian's toolkit needs these libraries of a driver, also to compile; they fit their driver only.
 LIBRARIES = ("libcuda1", "libnvidia-ml1")
-DRIVERS = ("nvidia-driver", "nvidia-kernel-dkms", "nvidia-open-kernel-dkms", "xserver-xorg-core")
+DRIVERS = re.compile(
+    r"^(nvidia-driver(-cuda|-\d+.*)?|nvidia-(open-)?kernel(-open)?-(dkms|source)|nvidia-dkms.*"
+    r"|nvidia-open(-\d+)?|nvidia-headless.*|libnvidia-compute.*|linux-modules-nvidia.*"
+    r"|cuda-drivers.*|cuda(-runtime)?(-\d+-\d+)?|xserver-xorg-core)$"
+)
 
 
 @deploy("CUDA")
-def install(plan: Plan) -> None:
-    """nvcc and the libraries, at the planned version, without recommends."""
-    wanted = list(plan.cuda_packages)
-    apt_components.enable(
-        name="Have the archive's non-free parts for CUDA",
-        components=COMPONENTS,
-        package=wanted[0],
-    )
+def install(plan: Plan, rig: Rig) -> None:
+    """nvcc and the libraries, at the planned version, without recommends, on everybody's PATH."""
+    if not plan.cuda_packages:
+        operations.say(host, f"No CUDA: {plan.reasons['cuda']}.")
+        return
+    if plan.cuda_source == "distro":
+        apt_components.enable(
+            name="Have the archive's parts for CUDA",
+            package=plan.cuda_packages[0],
+        )
+    elif plan.driver_source != "nvidia" or rig.driver is None:
+        nvidia_repository.provide(plan=plan, driver=None, cuda=rig.cuda)
     _brings_no_driver(name="See that no driver would come along", plan=plan)
-    packages.install(name=f"Install CUDA {plan.cuda}", packages=wanted, watched=True)
+    packages.install(
+        name=f"Install CUDA {plan.cuda}", packages=list(plan.cuda_packages), watched=True
+    )
+    if plan.cuda_source == "nvidia":
+        cuda_path.provide()
 
 
 class WouldInstall(FactBase[dict[str, str]]):
@@ -41,7 +56,7 @@ class WouldInstall(FactBase[dict[str, str]]):
 
     def command(self, packages: list[str]) -> str:
         return (
-            f"apt-get -s --no-install-recommends install {' '.join(packages)} 2>/dev/null | "
+            f"apt-get -s --no-install-recommends install {shlex.join(packages)} 2>/dev/null | "
             r"sed -nE 's/^Inst (\S+) (\[[^]]*\] )?\((\S+) .*/\1 \3/p'; "
             '! [ -r /sys/module/nvidia/version ] || echo "loaded $(cat /sys/module/nvidia/version)"'
         )
@@ -52,7 +67,7 @@ class WouldInstall(FactBase[dict[str, str]]):
 
 def unwelcome(would: dict[str, str], plan: Plan) -> str:
     """Why these packages must not come, in a sentence; empty if they may."""
-    drivers = [name for name in DRIVERS if name in would and name not in plan.driver_packages]
+    drivers = [name for name in would if DRIVERS.match(name) and name not in plan.driver_packages]
     if drivers:
         return f"CUDA {plan.cuda} would bring {' and '.join(drivers)}, which the plan does not hold"
     loaded = would.get("loaded", "")
@@ -67,7 +82,7 @@ def unwelcome(would: dict[str, str], plan: Plan) -> str:
 def _brings_no_driver(plan: Plan) -> Commands:
     """Fail before anything is installed where apt would bring a driver along."""
     wanted = list(plan.cuda_packages)
-    if set(wanted) <= host.get_fact(InstalledPackages, packages=wanted):
+    if not packages.lacking(wanted, host.get_fact(PackageVersions, packages=wanted)):
         host.noop("CUDA is installed")
         return
     sentence = unwelcome(host.get_fact(WouldInstall, packages=wanted), plan)

@@ -2,43 +2,61 @@
 
 import json
 import re
+import shlex
 
-from pyinfra.api.command import StringCommand
+from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.facts import FactBase
+from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
+from pyinfra.api.state import State
 from pyinfra.context import host
 
+from deeprig.settings import Rig
 from deeprig.stack import Plan
-from tasks import apt_components, config_files, operations, packages
+from tasks import (
+    apt_components,
+    config_files,
+    gpu_settings,
+    nvidia_repository,
+    operations,
+    packages,
+)
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
 
 SCRIPTS = "/usr/local/lib/deeprig"
 DRIVER_SET = f"{SCRIPTS}/driver-set"
-PLAN = "/etc/deeprig/driver.json"
+WAITING = f"{SCRIPTS}/driver_waiting.py"
+MODULES = [f"{SCRIPTS}/driver_{name}.py" for name in ("proof", "apt", "build", "waiting")]
+WANTED = "/etc/deeprig/driver-wanted.json"
 NOUVEAU = "/etc/modprobe.d/50-deeprig-nouveau.conf"
-PERSISTENCED = "/etc/systemd/system/nvidia-persistenced.service.d/50-deeprig.conf"
 UPDATES = "/etc/apt/apt.conf.d/deeprig-driver.conf"
-COMPONENTS = ["contrib", "non-free", "non-free-firmware"]
 
 
 @deploy("NVIDIA driver")
-def install(plan: Plan) -> None:
+def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
     """The planned driver, its modules proved, nouveau out of the way, nothing moves by itself."""
     if not plan.driver_packages:
         operations.say(host, f"No driver: {plan.reasons['driver_branch']}.")
         return
-    apt_components.enable(
-        name="Have the archive's non-free parts",
-        components=COMPONENTS,
-        package=plan.driver_packages[0],
-    )
-    packages.install(name="Install the kernels' headers", packages=list(plan.headers))
-    config_files.copy(f"{SCRIPTS}/driver_proof.py")
+    for module in MODULES:
+        config_files.copy(module)
     config_files.copy(DRIVER_SET, mode="755")
-    operations.put(name=f"Write {PLAN}", dest=PLAN, content=_for_the_box(plan))
-    config_files.copy(PERSISTENCED)
+    operations.put(
+        name=f"Write {WANTED}", dest=WANTED, content=for_the_box(plan, secure_boot=secure_boot)
+    )
+    _may_come(name="See that no other driver is in the way")
+    if plan.repository:
+        nvidia_repository.provide(plan=plan, driver=rig.driver, cuda=rig.cuda)
+    if plan.driver_source == "distro":
+        apt_components.enable(
+            name="Have the archive's parts for drivers",
+            package=plan.driver_packages[0],
+        )
+    if plan.headers:
+        packages.install(name="Install the kernels' headers", packages=list(plan.headers))
+    gpu_settings.wait_for_a_card()
     _stand(name="Install the driver, with modules for every kernel")
 
     config_files.copy(NOUVEAU)
@@ -47,36 +65,54 @@ def install(plan: Plan) -> None:
         holds=initramfs_is_fine(),
         commands=["update-initramfs -u -k all"],
     )
-    _hold(name="Hold the driver, package by package", built_from=list(plan.built_from))
+    _hold(name="Hold the driver, package by package")
     _load(name="Load the modules, or say that a reboot is owed")
-    unit = "nvidia-persistenced.service"
-    operations.bring_about(
-        name="Have the persistence daemon wait for a card",
-        holds=f'[ "$(systemctl show -p NeedDaemonReload --value {unit})" = no ] && '
-        f"! systemctl is-failed -q {unit} && echo fine",
-        commands=["systemctl daemon-reload", f"systemctl restart {unit}"],
-    )
 
 
-def _for_the_box(plan: Plan) -> str:
+def for_the_box(plan: Plan, *, secure_boot: bool) -> str:
     """The plan as driver_proof.py reads it."""
     return json.dumps(
         {
             "branch": plan.driver_branch,
+            "source": plan.driver_source,
             "flavour": plan.module_flavour,
+            "modules": plan.modules,
             "module": plan.module,
+            "dkms_name": plan.dkms_name,
             "packages": plan.driver_packages,
-            "built_from": plan.built_from,
+            "headers": plan.headers,
+            "pin": plan.pin,
+            "pins": plan.pins,
+            "shut_out": plan.shut_out,
+            "kernel_metapackages": plan.kernel_metapackages,
+            "secure_boot": secure_boot,
         },
         indent=2,
     )
 
 
 @operation()
+def _may_come() -> Commands:
+    """Fail before anything is listed or installed where another driver is there."""
+    why = host.get_fact(Shell, script=f"{DRIVER_SET} objection")
+    if why:
+        yield FunctionCommand(_refuse, (f"{why[0].upper()}{why[1:]}.",), {})
+        return
+    host.noop("nothing is in the way")
+
+
+def _refuse(state: State, host: Host, sentence: str) -> bool:
+    operations.say(host, sentence, wrong=True)
+    return False
+
+
+@operation()
 def _stand() -> Commands:
-    """Have the whole driver, proved; it is not touched where it is already."""
+    """Have the whole driver, proved; one that is there already is not moved."""
     found = host.get_fact(Shell, script=f"{DRIVER_SET} state")
-    if found.startswith("ok "):
+    if found.startswith("kept: ") and host.state.is_executing:
+        operations.say(host, f"D{found.removeprefix('kept: d')}.")
+    if found.startswith(("ok ", "kept: ")):
         host.noop(found)
         return
     yield Watched(f"{DRIVER_SET} install")
@@ -92,26 +128,23 @@ def initramfs_is_fine() -> str:
     )
 
 
-class PackagesBuiltFrom(FactBase[list[str]]):
-    """The installed packages that come from these source packages."""
+class DriverSet(FactBase[list[str]]):
+    """The installed packages that move together with the driver."""
 
     default = list
 
-    def command(self, sources: list[str]) -> str:
-        return (
-            "dpkg-query -W -f '${db:Status-Status} ${source:Package} ${Package}\\n' | "
-            f'awk \'$1 == "installed" && index(" {" ".join(sources)} ", " " $2 " ") '
-            "{print $3}' | sort -u"
-        )
+    def command(self) -> str:
+        ask = "import driver_proof as d; print('\\n'.join(d.driver_set()))"
+        return f"cd {SCRIPTS} && python3 -EsB -c {shlex.quote(ask)} 2>/dev/null || true"
 
     def process(self, output: list[str]) -> list[str]:
         return [line.strip() for line in output if line.strip()]
 
 
 @operation()
-def _hold(built_from: list[str]) -> Commands:
+def _hold() -> Commands:
     """Leave exactly the driver's packages at their version, and have updates leave them alone."""
-    names: list[str] = host.get_fact(PackagesBuiltFrom, sources=built_from)
+    names: list[str] = host.get_fact(DriverSet)
     if not names:
         host.noop("there is no driver yet")
         return
@@ -119,10 +152,14 @@ def _hold(built_from: list[str]) -> Commands:
     yield from operations.put._inner(dest=UPDATES, content=left_alone_by_updates(names))
 
 
-def left_alone_by_updates(names: list[str]) -> str:
+def exactly(name: str) -> str:
     """unattended-upgrades takes regular expressions for the beginning of a name."""
-    exact = [re.sub(r"([.+])", r"[\1]", name) for name in names]
-    entries = "".join(f'    "{name}$";\n' for name in exact)
+    return re.sub(r"([.+])", r"[\1]", name) + "$"
+
+
+def left_alone_by_updates(names: list[str]) -> str:
+    """What has unattended-upgrades leave these alone, and nothing whose name begins so."""
+    entries = "".join(f'    "{exactly(name)}";\n' for name in names)
     return (
         "// Written by deeprig (tasks/driver.py): edit it there.\n"
         "// A library that moves under a loaded module breaks every program that uses the GPU.\n"

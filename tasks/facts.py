@@ -75,8 +75,7 @@ class HostSurvey(FactBase[survey.Survey]):
 
     default = survey.Survey
 
-    def command(self, users: str, clocks: str, storage: str) -> StringCommand:
-        script = f"USERS='{users}' CLOCKS='{clocks}' {storage}\n{survey.SCRIPT}"
+    def command(self, script: str) -> StringCommand:
         return StringCommand("sh -c", QuoteString(script))
 
     def process(self, output: list[str]) -> survey.Survey:

@@ -30,6 +30,7 @@ def write(rig: Rig, survey: Survey, plan: Plan) -> None:
         decided={
             "settings": settings_without_secrets(rig),
             "system": survey.name,
+            "gpus": [gpu.id for gpu in survey.graphics.gpus],
             "stack": plan.to_json(),
             "wake_on_lan": wake_on_lan.record(rig.wake_on_lan, survey.network),
         },
@@ -52,6 +53,7 @@ def record(decided: dict[str, Any]) -> Commands:
     before: dict[str, Any] = host.get_fact(Manifest, path=PATH)
     installed: dict[str, str] = host.get_fact(InstalledVersions)
     changed = _changed_by_this_run(host.state, host)
+    decided = json.loads(json.dumps(decided))  # tuples are lists, as the file has them
     same = before.get("decided") == decided and before.get("installed") == installed
     if same and not changed and before.get("version") == __version__:
         host.noop("the manifest says what is so")

@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from tasks import config_files, operations
+from tasks import config_files, driver, operations
 
 SCRIPTS = "/usr/local/lib/deeprig"
 WATCH = f"{SCRIPTS}/watch"
@@ -19,7 +19,7 @@ def provide(to: str | None, relay: str | None) -> None:
     if to is None:
         _take_out()
         return
-    for module in MODULES:
+    for module in [*MODULES, driver.WAITING]:
         config_files.copy(module)
     config_files.copy(WATCH, mode="755")
     config_files.write(CONF, mode="600", to=to, relay=relay)

@@ -6,21 +6,21 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.facts import FactBase
 
 
-class InstalledPackages(FactBase[set[str]]):
-    """Those of the named Debian packages that are fully installed."""
+class PackageVersions(FactBase[dict[str, str]]):
+    """Name -> version of those that are fully installed; a package may carry a "=..."."""
 
-    default = set
+    default = dict
 
     def command(self, packages: list[str]) -> StringCommand:
         return StringCommand(
-            "dpkg-query -W -f '${Package} ${db:Status-Status}\\n'",
-            *(QuoteString(package) for package in packages),
+            "dpkg-query -W -f '${Package} ${db:Status-Status} ${Version}\\n'",
+            *(QuoteString(package.partition("=")[0]) for package in packages),
             "2>/dev/null || true",
         )
 
-    def process(self, output: list[str]) -> set[str]:
-        pairs = (line.split(" ", 1) for line in output if " " in line)
-        return {name for name, status in pairs if status == "installed"}
+    def process(self, output: list[str]) -> dict[str, str]:
+        rows = [line.split() for line in output]
+        return {row[0]: row[2] for row in rows if len(row) == 3 and row[1] == "installed"}
 
 
 class AptHolds(FactBase[list[str]]):

@@ -1,6 +1,7 @@
 """Debian packages without a person to answer: installed, held, repaired, their lock awaited."""
 
 import time
+from fnmatch import fnmatchcase
 
 from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
 from pyinfra.api.host import Host
@@ -14,7 +15,7 @@ from tasks.package_facts import (
     AptLockHolder,
     BrokenPackages,
     DebconfAnswers,
-    InstalledPackages,
+    PackageVersions,
 )
 
 # No dialog, and no restart of services that somebody works in, whatever needrestart is told.
@@ -29,10 +30,10 @@ LOCK_SECONDS = 900
 def install(packages: list[str], recommends: bool = False, watched: bool = False) -> Commands:
     """Install what is missing of these Debian packages, in one transaction.
 
+    A package may be a name alone, or carry a version as apt takes it: libnccl2=2.*+cuda13.0.
     `watched` shows what apt says meanwhile, for what takes minutes, and keeps no downloads.
     """
-    there = host.get_fact(InstalledPackages, packages=packages)
-    missing = [name for name in packages if name not in there]
+    missing = lacking(packages, host.get_fact(PackageVersions, packages=packages))
     if not missing:
         host.noop(f"{len(packages)} packages are installed")
         return
@@ -47,6 +48,16 @@ def install(packages: list[str], recommends: bool = False, watched: bool = False
         yield Watched(APT_GET, "install", option, no_copies, *names)
     else:
         yield StringCommand(APT_GET, "install", option, *names)
+
+
+def lacking(packages: list[str], there: dict[str, str]) -> list[str]:
+    """Those of the packages that are not there, or not at the version they carry."""
+
+    def fits(package: str) -> bool:
+        name, _, version = package.partition("=")
+        return name in there and (not version or fnmatchcase(there[name], version))
+
+    return [package for package in packages if not fits(package)]
 
 
 @operation()

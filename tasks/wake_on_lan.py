@@ -1,14 +1,21 @@
 """Wake-on-LAN: the network card powers the box on when a magic packet arrives."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from pyinfra.api.command import FunctionCommand
 from pyinfra.api.deploy import deploy
+from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
+from pyinfra.api.state import State
 from pyinfra.context import host
 
-from deeprig import network_cards
+from deeprig import network_cards, wake_memory
+from deeprig.errors import DeeprigError
 from deeprig.network_cards import Card, Network
 from deeprig.settings import WakeOnLan
+from deeprig.wake_memory import Remembered
 from tasks import config_files, operations, packages
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
@@ -53,6 +60,8 @@ def enable(settings: WakeOnLan, network: Network) -> None:
     )
     operations.enable(name="Arm it at every boot and before power-off", unit=UNIT)
     _arm(name=f"Arm {card.name} now", card=card)
+    if box := wake_memory.of(network, settings):
+        _remember(name="Remember here how to wake it", box=box)
 
 
 def record(settings: WakeOnLan | None, network: Network) -> dict[str, Any] | None:
@@ -61,6 +70,27 @@ def record(settings: WakeOnLan | None, network: Network) -> dict[str, Any] | Non
     if settings is None or card is None or network_cards.left_out(card, settings):
         return None
     return {"interface": card.name, "mac": card.mac, "managed_by": card.manager}
+
+
+@operation()
+def _remember(box: Remembered) -> Commands:
+    """Have the card's address on the machine that deploys, for `deeprig wake`."""
+    data = host.data.dict()
+    file, hostname = wake_memory.file_of(data), str(data.get("ssh_hostname") or host.name)
+    with suppress(DeeprigError):  # then it is written anew
+        if wake_memory.find(file, hostname) == box:
+            host.noop(f"{file} has it")
+            return
+    yield FunctionCommand(_keep, (file, hostname, box), {})
+
+
+def _keep(state: State, host: Host, file: Path, hostname: str, box: Remembered) -> bool:
+    try:
+        wake_memory.keep(file, hostname, box)
+    except OSError as error:
+        operations.say(host, f"{file} cannot be written: {error.strerror}.", wrong=True)
+        return False
+    return True
 
 
 @operation()

@@ -16,6 +16,7 @@ BIN = Path(sys.executable).parent
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-ra", "--durations=5"]
 
 WORKFLOW = ".github/workflows/ubuntu.yml"
+BOOT_GUARD = ("test_boot_guard", "test_reboot_gate")
 
 LANES: dict[str, list[list[str]]] = {
     "lint": [
@@ -48,12 +49,39 @@ LANES: dict[str, list[list[str]]] = {
     "frameworks": [[*PYTEST, "tests/lab/test_frameworks.py"]],
     "conda": [[*PYTEST, "tests/lab/test_conda.py"]],
     "storage": [[*PYTEST, "tests/lab/test_data_disk.py", "tests/lab/test_storage.py"]],
-    "driver-debian-12": [[*PYTEST, "tests/lab/test_driver.py", "--os", "debian-12"]],
-    "driver-debian-13": [[*PYTEST, "tests/lab/test_driver.py", "--os", "debian-13"]],
+    "nvidia-repository": [
+        [*PYTEST, "tests/lab/test_nvidia_repository.py", "--os", system]
+        for system in ("debian-13", "debian-12", "ubuntu-like")
+    ],
+    "driver-ubuntu-like": [
+        [*PYTEST, "tests/lab/test_driver_archive.py", "--os", "ubuntu-like"],
+        [*PYTEST, "tests/lab/test_driver_nvidia.py", "--os", "ubuntu-like"],
+    ],
+    "driver-debian-12": [
+        [*PYTEST, "tests/lab/test_driver.py", "--os", "debian-12"],
+        [*PYTEST, "tests/lab/test_driver_nvidia.py", "--os", "debian-12"],
+    ],
+    "driver-debian-13": [
+        [*PYTEST, "tests/lab/test_driver.py", "--os", "debian-13"],
+        [*PYTEST, "tests/lab/test_driver_nvidia.py", "--os", "debian-13"],
+    ],
+    "driver-upgrade": [[*PYTEST, "tests/lab/test_driver_upgrade.py"]],
     "cuda": [[*PYTEST, "tests/lab/test_cuda.py"]],
+    "gpu-live": [[*PYTEST, "tests/lab/test_gpu_live.py"]],
+    "containers": [[*PYTEST, "tests/lab/test_containers.py"]],
+    "containers-debian-12": [[*PYTEST, "tests/lab/test_containers.py", "--os", "debian-12"]],
     "wake-on-lan": [[*PYTEST, "tests/lab/test_wake_on_lan.py"]],
     "wake-on-lan-ubuntu-like": [[*PYTEST, "tests/lab/test_wake_on_lan.py", "--os", "ubuntu-like"]],
+    "wake": [[*PYTEST, "tests/lab/test_wake.py"]],
     "notify": [[*PYTEST, "tests/lab/test_notify.py"]],
+    "vm": [[*PYTEST, "tests/lab/test_vm.py"]],
+    "vm-debian-12": [[*PYTEST, "tests/lab/test_vm.py", "--os", "debian-12"]],
+    "vm-hardware": [[*PYTEST, "tests/lab/test_vm_hardware.py"]],
+    "boot-guard": [[*PYTEST, f"tests/lab/{name}.py"] for name in BOOT_GUARD],
+    "boot-guard-debian-12": [
+        [*PYTEST, f"tests/lab/{name}.py", "--os", "debian-12"] for name in BOOT_GUARD
+    ],
+    "boot-guard-vm": [[*PYTEST, "tests/lab/test_boot_guard_vm.py"]],
 }
 QUICK = [
     "lint",

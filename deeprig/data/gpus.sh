@@ -1,13 +1,52 @@
-# NVIDIA's cards (PCI class 0300 and 0302), kernels that could boot, Secure Boot, the loaded driver.
-# A container has none of its own: what it sees there is its host's.
-if ! systemd-detect-virt -cq; then
+# NVIDIA's devices, kernels that could boot, Secure Boot, the loaded driver, what apt could give.
+
+bus() {  # ADDRESS ID CLASS; a lab's pretended cards stand for the bus
+  if [ -n "$fake" ]; then cat /etc/deeprig-lab-gpu/cards; return; fi
+  systemd-detect-virt -cq && return  # what a container sees there is its host's
   for d in /sys/bus/pci/devices/*; do
     [ "$(cat "$d/vendor" 2>/dev/null)" = 0x10de ] || continue
-    class=$(cat "$d/class"); id=$(cat "$d/device")
-    case $class in 0x0300*|0x0302*) echo "gpu=${d##*/} 10de:${id#0x} ${class#0x}";; esac
+    id=$(cat "$d/device"); class=$(cat "$d/class"); echo "${d##*/} 10de:${id#0x} ${class#0x}"
   done
+}
+
+fake=$([ -e /etc/deeprig-lab ] && head -n 1 /etc/deeprig-lab-gpu/profile 2>/dev/null)
+[ -n "$fake" ] && echo "fake_gpu=$fake"
+devices=$(bus)
+[ -n "$devices" ] && echo "$devices" | sed 's/^/gpu=/'
+
+if ! systemd-detect-virt -cq; then
   [ "$(od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/SecureBoot-* 2>/dev/null | tr -d ' ')" = 1 ] &&
-    echo secure_boot=yes
+    echo secure_boot=yes && for key in $MODULE_KEYS; do
+      # It ends with 1 where the key is enrolled, so its words are what counts.
+      [ "${key%%=*}" = "$ID-$VERSION_ID" ] && [ -e "${key#*=}" ] && echo "module_key=$(
+        LC_ALL=C mokutil --test-key "${key#*=}" 2>&1 | tail -n 1)"; done
   [ -r /sys/module/nvidia/version ] && echo "loaded_driver=$(cat /sys/module/nvidia/version)"
 fi
 for k in /boot/vmlinuz-*; do [ -e "$k" ] && echo "kernel=${k#/boot/vmlinuz-}"; done
+# Those without a version in their name: they bring the next kernel.
+dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'linux-*' 2>/dev/null | sed -nE \
+  -e 's/^installed (linux-(image|headers)-[a-z].*)$/\1/p' \
+  -e 's/^installed (linux-(generic|virtual|lowlatency|aws|azure|gcp|oracle)(-.*)?)$/\1/p' |
+  grep -vE '^linux-image-(unsigned|uc|extra)-|-(dbg|dbgsym)$|-[0-9]+\.[0-9]+\.[0-9]+-' |
+  sed 's/^/kernel_package=/'
+manager=/etc/systemd/system/display-manager.service
+[ -e $manager ] && echo "desktop=$(basename "$(readlink $manager)")"
+
+if [ -n "$OFFERS" ]; then
+  echo offers=yes
+  apt-cache madison $OFFERS 2>/dev/null | awk '$NF != "Sources" && !seen[$1, $3]++ {
+      if (!($1 in versions)) names[++count] = $1
+      versions[$1] = versions[$1] " " $3
+    }
+    END { for (n = 1; n <= count; n++) print "offer=" names[n] versions[names[n]] }'
+  # Which drivers of the archive name a card, in the field that ubuntu-drivers reads.
+  ids=$(echo "$devices" | sed -nE 's/^.* 10de:(....) 03.*$/\1/p'; printf '%s\n' $EXPECTED)
+  [ "$ID" = ubuntu ] && [ -n "$ids" ] && drivers=$(apt-cache pkgnames nvidia-driver- |
+    grep -E '^nvidia-driver-[0-9]+-server(-open)?$') &&
+    apt-cache show $drivers 2>/dev/null | awk -v ids="$(echo $ids)" '
+      BEGIN { count = split(toupper(ids), id) }
+      $1 == "Package:" { package = $2 }
+      $1 == "Modaliases:" { for (n = 1; n <= count; n++)
+        if (index($0, "d0000" id[n] "sv*sd*bc03"))
+          print "modalias=10de:" tolower(id[n]) " " package }' | sort -u
+fi

@@ -39,6 +39,8 @@ done
 wol $names
 for v in -4 -6; do ip $v -o route show default 2>/dev/null |
   sed -n 's/.* dev \([^ ]*\).*/route=\1/p'; done
+ip -o -4 address show scope global 2>/dev/null |
+  sed -n 's|^[0-9]*: *\([^ ]*\) *inet \([0-9.]*/[0-9]*\) .*|ipv4=\1 \2|p'
 for f in /etc/systemd/network/*.link.d/50-deeprig-wake-on-lan.conf; do
   [ -e "$f" ] && echo "armed_by=$f"; done
 command -v NetworkManager >/dev/null && echo network_manager=yes

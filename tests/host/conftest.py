@@ -8,15 +8,16 @@ import paramiko
 import pytest
 from testinfra.host import Host
 
-from deeprig import connection, disks, inventories, known_hosts, live_host
-from deeprig.checks import TIERS, tier_of
+from deeprig import connection, inventories, known_hosts, live_host
+from deeprig.checks import FAKE, NOTE, TIERS, WARNING, tier_of
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
 from deeprig.settings import Rig
 from deeprig.stack import Plan, decide
-from deeprig.survey import SCRIPT, Survey, read
+from deeprig.survey import Survey, read, script
 
 BOXES = pytest.StashKey[list[Box]]()
+FAKES = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", f"tier(name): how much it asks of the box: {', '.join(TIERS)}"
     )
     config.addinivalue_line("markers", "remedy(text): what to do where this check fails")
+    config.stash[FAKES] = {}
     try:
         file = Path(config.getoption("--inventory"))
         config.stash[BOXES] = inventories.load(file, config.getoption("--limit"))
@@ -91,16 +93,45 @@ def host(box: Box) -> Iterator[Host]:
 def survey(host: Host, rig: Rig) -> Survey:
     """What the live box says of itself."""
     with host.sudo():
-        said = host.check_output("sh -c %s", f"{disks.variables(rig.storage)}\n{SCRIPT}")
+        said = host.check_output("sh -c %s", script(rig))
     return read(said.splitlines())
 
 
 @pytest.fixture(scope="session")
-def stack_plan(survey: Survey, rig: Rig) -> Plan:
+def fake(survey: Survey, request: pytest.FixtureRequest, name: str) -> str:
+    """The profile of a lab's pretended cards, or ""."""
+    request.config.stash[FAKES][name] = survey.graphics.fake
+    return survey.graphics.fake
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Whatever is decided for a pretended card is known as such in the report."""
+    if call.when != "setup" or "stack_plan" not in getattr(item, "fixturenames", ()):
+        return
+    callspec: Any = getattr(item, "callspec", None)
+    if fake := callspec and item.config.stash[FAKES].get(callspec.params["box"][0]):
+        item.user_properties.append((FAKE, fake))
+
+
+@pytest.fixture(scope="session")
+def stack_plan(survey: Survey, rig: Rig, fake: str) -> Plan:
     """What goes on this box for its GPUs."""
     plan = decide(survey, rig)
-    assert isinstance(plan, Plan), plan
+    assert isinstance(plan, Plan), f"{plan.refusal} What would work: {plan.instead}"
     return plan
+
+
+@pytest.fixture
+def warn(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Have the check pass with something that its reader should look after."""
+    return lambda sentence: request.node.user_properties.append((WARNING, sentence))
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Have the check, where it passes, say what it saw."""
+    return lambda sentence: request.node.user_properties.append((NOTE, sentence))
 
 
 Login = Callable[..., paramiko.SSHClient]

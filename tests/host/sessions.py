@@ -27,3 +27,22 @@ def run(
     with host.sudo():
         said: str = host.check_output(inside[kind])
     return said
+
+
+def environment(
+    kind: str, *, host: Host, user: str, login: Callable[[], paramiko.SSHClient]
+) -> dict[str, str]:
+    """The variables of a session, or of what `systemd` starts for the user or for the system."""
+    managers = {
+        "user unit": f"XDG_RUNTIME_DIR=/run/user/$(id -u {user}) systemctl --user show-environment",
+        "system unit": "systemctl show-environment",
+    }
+    if kind not in managers:
+        said = run(kind, "env", host=host, user=user, login=login)
+    elif kind == "system unit":
+        said = host.check_output(managers[kind])
+    else:
+        with host.sudo(user):
+            said = host.check_output("sh -c %s", managers[kind])
+    lines = (line.partition("=") for line in said.splitlines())
+    return {name: value for name, equals, value in lines if equals}

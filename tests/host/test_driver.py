@@ -1,6 +1,7 @@
 """The driver is the planned one, has a module for every kernel, and stays where it is."""
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -46,25 +47,35 @@ def version(host: Host, plan: stack.Plan) -> str:
 
 
 @pytest.fixture
-def driver_set(host: Host, plan: stack.Plan) -> set[str]:
-    """Every package that is built from the driver's sources."""
-    lines = host.check_output(
-        "dpkg-query -W -f '${db:Status-Status} ${source:Package} ${Package}\\n'"
-    ).splitlines()
-    rows = [line.split() for line in lines]
-    return {row[2] for row in rows if row[0] == "installed" and row[1] in plan.built_from}
+def driver_set(ask: Callable[[str], list[str]]) -> set[str]:
+    """Every package that moves with the driver, as the box itself sees it."""
+    return set(ask('" ".join(d.driver_set())'))
 
 
+@pytest.fixture
+def installed(host: Host, plan: stack.Plan) -> dict[str, str]:
+    """Name -> version."""
+    form = "dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\\n'"
+    rows = [line.split() for line in host.check_output(form).splitlines()]
+    return {row[1]: row[2] for row in rows if row[0] == "installed"}
+
+
+@pytest.mark.remedy("`deeprig driver upgrade` moves it; a deploy never does")
 def test_the_driver_is_of_the_planned_branch(plan: stack.Plan, version: str) -> None:
     assert version.startswith(f"{plan.driver_branch}.")
 
 
 def test_every_planned_package_is_there(host: Host, plan: stack.Plan) -> None:
-    missing = [name for name in plan.driver_packages if not host.package(name).is_installed]
+    names = plan.names(plan.driver_packages)
+    missing = [name for name in names if not host.package(name).is_installed]
     assert missing == []
 
 
-def test_the_kernel_that_boots_next_has_its_headers(host: Host, kernels: list[str]) -> None:
+def test_the_kernel_that_boots_next_has_its_headers(
+    host: Host, plan: stack.Plan, kernels: list[str]
+) -> None:
+    if plan.modules == "prebuilt":
+        pytest.skip("the modules come ready made")
     assert host.file(f"/lib/modules/{kernels[-1]}/build").exists
 
 
@@ -89,8 +100,10 @@ def test_the_module_is_of_the_planned_flavour(
 def test_dkms_says_installed_for_every_kernel(
     host: Host, plan: stack.Plan, kernels: list[str], version: str
 ) -> None:
+    if plan.modules == "prebuilt":
+        pytest.skip("the modules come ready made")
     with host.sudo():
-        status = host.check_output("dkms status -m %s -v %s", plan.module, version)
+        status = host.check_output("dkms status -m %s -v %s", plan.dkms_name, version)
     for kernel in kernels:
         [line] = [line for line in status.splitlines() if f", {kernel}, " in line]
         assert ": installed" in line
@@ -103,18 +116,55 @@ def test_libraries_and_modules_have_one_version(
     assert library.endswith(f".so.{version}")
 
 
-def test_exactly_the_drivers_packages_are_held(host: Host, driver_set: set[str], rig: Rig) -> None:
+def test_exactly_the_drivers_packages_are_held(host: Host, driver_set: set[str]) -> None:
     held = set(host.check_output("apt-mark showhold").split())
     assert driver_set
     assert driver_set <= held
     assert [name for name in held - driver_set if "nvidia" in name or "cuda" in name] == []
 
 
+def test_no_part_of_the_driver_is_of_another_version(
+    driver_set: set[str], installed: dict[str, str], plan: stack.Plan, version: str
+) -> None:
+    """The audit from the other side: what apt would call a driver's, by name and version alone."""
+    looks = re.compile(r"^(lib)?nvidia-(compute|dkms|kernel|utils|headless)|^libcuda1$")
+    found = {name for name in installed if looks.search(name)} - {"nvidia-kernel-support"}
+    own = {name for name in found if re.match(r"\d{3}\.\d", installed[name])}
+    assert own <= driver_set
+    assert {installed[name].partition("-")[0] for name in own} <= {version}
+
+
+def test_kernels_are_held_together_with_modules_that_were_made_for_them(
+    driver_set: set[str], plan: stack.Plan
+) -> None:
+    if plan.modules != "prebuilt":
+        pytest.skip("DKMS builds for whatever kernel comes")
+    assert plan.kernel_metapackages
+    assert set(plan.kernel_metapackages) <= driver_set
+
+
+@pytest.mark.remedy("`deeprig driver upgrade`; or unhold them, `sudo apt upgrade`, and deploy")
+def test_no_fix_of_the_driver_has_waited_for_a_month(host: Host, plan: stack.Plan) -> None:
+    ask = "import driver_waiting as w; print(chr(10).join(w.overdue()))"
+    with host.sudo():
+        said = host.check_output("sh -c %s", f"cd /usr/local/lib/deeprig; python3 -EsB -c '{ask}'")
+    assert said == ""
+
+
+def test_the_packages_are_kept_for_a_day_without_a_network(
+    host: Host, driver_set: set[str], plan: stack.Plan, version: str
+) -> None:
+    kept = host.check_output("ls /var/lib/deeprig/driver-debs/%s", version).split()
+    names = {file.partition("_")[0] for file in kept}
+    kernels = {name for name in driver_set if name.startswith("linux-")}
+    assert driver_set - kernels <= names
+
+
 def test_automatic_updates_leave_exactly_the_driver_alone(host: Host, driver_set: set[str]) -> None:
     said = host.check_output(
         "apt-config dump --format '%v%n' Unattended-Upgrade::Package-Blacklist"
     )
-    assert {f"{name}$" for name in driver_set} <= set(said.split())
+    assert {driver.exactly(name) for name in driver_set} <= set(said.split())
     assert host.file(driver.UPDATES).content_string.count('$";') == len(driver_set)
 
 
@@ -133,15 +183,18 @@ def test_the_initramfs_does_not_load_nouveau_first(host: Host, plan: stack.Plan)
         )
 
 
-def test_no_desktop_came_with_the_driver(host: Host, plan: stack.Plan) -> None:
+def test_no_desktop_came_with_the_driver(host: Host, plan: stack.Plan, survey: Survey) -> None:
+    if survey.graphics.desktop:
+        pytest.skip(f"the box has a desktop of its own, {survey.graphics.desktop}")
     said = host.check_output("dpkg-query -W -f '${db:Status-Status} ${Package}\\n'")
     names = [line.split()[1] for line in said.splitlines() if line.startswith("installed ")]
-    assert [n for n in names if n.startswith(("xserver-xorg", "nvidia-driver"))] == []
+    desktop = [n for n in names if n.startswith("xserver-xorg-core") or n == "nvidia-driver"]
+    assert [n for n in desktop if n not in plan.names()] == []
 
 
 def test_no_metapackage_is_there_that_replaces_drivers(host: Host, plan: stack.Plan) -> None:
-    assert not host.package("cuda").is_installed
-    assert not host.package("cuda-drivers").is_installed
+    for name in ("cuda", "cuda-drivers", "nvidia-open"):
+        assert name in plan.names() or not host.package(name).is_installed, name
 
 
 def test_the_archives_are_listed_once(host: Host, plan: stack.Plan) -> None:
@@ -153,22 +206,3 @@ def test_the_archives_are_listed_once(host: Host, plan: stack.Plan) -> None:
 def test_the_record_says_what_was_planned(host: Host, plan: stack.Plan) -> None:
     decided = json.loads(host.file(manifest.PATH).content_string)["decided"]
     assert decided["stack"] == json.loads(json.dumps(plan.to_json()))
-
-
-@pytest.mark.tier("live")
-@pytest.mark.remedy("reboot the box; `sudo /usr/local/lib/deeprig/driver-set in-use` says why")
-def test_the_loaded_module_is_the_installed_one(
-    host: Host, plan: stack.Plan, survey: Survey, version: str
-) -> None:
-    if not survey.graphics.gpus:
-        pytest.skip("no NVIDIA card is in the box yet: it is only prepared for one")
-    assert host.file("/sys/module/nvidia/version").content_string.strip() == version
-
-
-@pytest.mark.tier("live")
-def test_every_card_is_held_by_the_driver(host: Host, plan: stack.Plan, survey: Survey) -> None:
-    if not survey.graphics.gpus:
-        pytest.skip("no NVIDIA card is in the box yet: it is only prepared for one")
-    for card in survey.graphics.gpus:
-        holder = host.check_output("readlink -f /sys/bus/pci/devices/%s/driver", card.address)
-        assert holder.endswith("/nvidia"), card

@@ -1,5 +1,7 @@
 """Each framework asked for computes, in an environment and a notebook kernel of its own."""
 
+import shlex
+
 import pytest
 from packaging.requirements import Requirement
 from testinfra.host import Host
@@ -7,12 +9,9 @@ from testinfra.host import Host
 from deeprig import frameworks
 from deeprig.settings import Rig
 from deeprig.stack import Plan
+from deeprig.survey import Survey
 from tests.host.kernels import compute
 
-NVIDIA_GPUS = (
-    "cd /sys/bus/pci/devices || exit 0; for d in *; do "
-    "grep -qs 0x10de $d/vendor && grep -qs '^0x03' $d/class && echo $d; done; true"
-)
 NEAR = "print(bool(abs(numpy.asarray(product) - numpy.asarray(a) @ numpy.asarray(b)).max() < 1e-3))"
 MULTIPLIES = {
     "torch": "import numpy, torch; a, b = torch.randn(2, 256, 256); product = a @ b",
@@ -29,6 +28,15 @@ GPUS_SEEN = {
     "tensorflow": "import tensorflow as tf; gpus = tf.config.list_physical_devices('GPU')\n"
     "with tf.device('GPU:0'): print(tf.reduce_sum(tf.ones(3)).numpy(), len(gpus))",
 }
+
+# Its number, and where the libraries lie that are really loaded.
+CUDNN_IN_USE = """
+import pathlib, torch
+number = torch.backends.cudnn.version() if torch.version.cuda else None
+lines = pathlib.Path('/proc/self/maps').read_text().splitlines()
+paths = sorted({line.split()[-1] for line in lines if 'libcudnn' in line})
+print(number, *paths) if torch.version.cuda else print('no CUDA')
+"""
 
 
 @pytest.fixture
@@ -69,10 +77,31 @@ def test_the_framework_multiplies_matrices_in_its_own_kernel(
     assert compute(host, rig.notebook, code, kernel=f"deeprig-{framework}") == "True"
 
 
-def test_the_framework_computes_on_every_gpu(host: Host, rig: Rig, framework: str) -> None:
-    gpus = host.check_output(NVIDIA_GPUS).split()
-    if not gpus:
-        pytest.skip("no NVIDIA GPU in this box")
+def test_the_framework_computes_on_every_gpu(
+    host: Host, rig: Rig, survey: Survey, framework: str
+) -> None:
+    gpus = survey.graphics.gpus
+    if not gpus or survey.graphics.fake:
+        pytest.skip("a fake GPU computes nothing" if gpus else "no NVIDIA GPU in this box")
     assert rig.notebook
     said = compute(host, rig.notebook, GPUS_SEEN[framework], kernel=f"deeprig-{framework}")
     assert said == f"3.0 {len(gpus)}"
+
+
+@pytest.mark.remedy("take LD_LIBRARY_PATH out of the session, or the system's cuDNN off the box")
+@pytest.mark.parametrize("where", ["notebook", "login shell"])
+def test_torch_finds_its_own_cudnn(host: Host, rig: Rig, where: str) -> None:
+    if rig.python is None or rig.notebook is None or "torch" not in rig.python.frameworks:
+        pytest.skip("this box was not asked for torch (Python.frameworks)")
+    if where == "notebook":
+        said = compute(host, rig.notebook, CUDNN_IN_USE, kernel="deeprig-torch")
+    else:
+        with host.sudo():
+            program = f"~/envs/torch/bin/python -c {shlex.quote(CUDNN_IN_USE)}"
+            said = host.check_output("su --login %s --command %s", rig.notebook.user, program)
+    if said == "no CUDA":
+        pytest.skip("this torch is built without CUDA")
+    version, *paths = said.split()
+    assert version.isdigit() and paths, f"torch loads no cuDNN: {said}"
+    outside = [path for path in paths if "/site-packages/" not in path]
+    assert not outside, f"torch takes the system's cuDNN: {', '.join(outside)}"

@@ -1,12 +1,14 @@
 """The record on the box is true."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
 from deeprig.settings import Rig
+from deeprig.survey import Survey
 from tasks import manifest
 
 
@@ -31,3 +33,10 @@ def test_the_manifest_names_the_installed_versions(host: Host, record: dict[str,
 def test_the_manifest_says_which_deeprig_wrote_it_and_when(record: dict[str, Any]) -> None:
     assert record["version"]
     assert record["when"].endswith("+00:00")
+
+
+@pytest.mark.remedy("power off and on; if it stays gone, look at its seat, riser and power cables")
+def test_no_card_is_gone_since_the_last_deploy(record: dict[str, Any], survey: Survey) -> None:
+    present = Counter(gpu.id for gpu in survey.graphics.gpus)
+    gone = Counter(record["decided"].get("gpus", [])) - present
+    assert not gone, f"gone since the last deploy: {', '.join(gone.elements())}"

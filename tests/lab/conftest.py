@@ -21,12 +21,13 @@ DEEPRIG = str(Path(sys.executable).with_name("deeprig"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--os", default="debian-13", help="the system of the boxes")
+    parser.addoption("--kind", default="container", help="what the boxes are: container or vm")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def what_the_lab_needs() -> None:
+def what_the_lab_needs(request: pytest.FixtureRequest) -> None:
     """mmdebstrap and the like, on a machine that has never had a box."""
-    requirements.install(print)
+    requirements.install(print, requirements.of(str(request.config.getoption("--kind"))))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def box(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
     name = f"t-{name}-{system.split('-')[0][0]}{system.split('-')[1][:2]}"
     if name in [old.name for old in boxes.every()]:
         boxes.down(name)  # what a test run that was cut off left behind
-    made = boxes.up(name, os=system)
+    made = boxes.up(name, os=system, kind=str(request.config.getoption("--kind")))
     yield made
     if not os.environ.get("KEEP"):
         boxes.down(name)

@@ -24,7 +24,7 @@ def inventory(box: boxes.Box) -> Path:
         box,
         box.inventory.with_name("cuda.py"),
         ("import Notebook,", "import Cuda, Notebook,"),
-        ('notebook=Notebook(user="ai")', "notebook=None, cuda=Cuda()"),
+        ('notebook=Notebook(user="ai")', 'notebook=None, driver=None, cuda=Cuda(source="distro")'),
         ('python=Python(python="system")', "python=None"),
     )
 
@@ -37,11 +37,12 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 def with_another_package(rig: Rig) -> None:
     """CUDA alone, with a plan that asks for a package which pulls the driver in."""
-    asked = replace(rig, cuda=Cuda(), notebook=None, python=None)
+    asked = replace(rig, driver=None, cuda=Cuda(source="distro"), notebook=None, python=None)
     survey = base.survey(rig=asked)
     plan: Plan | None = base.decide(rig=asked, survey=survey) if survey else None
     assert plan is not None
-    cuda.install(plan=replace(plan, cuda_packages=("nvidia-cuda-toolkit", "nvidia-kernel-dkms")))
+    wanted = ("nvidia-cuda-toolkit", "nvidia-kernel-dkms")
+    cuda.install(plan=replace(plan, cuda_packages=wanted), rig=asked)
 
 
 def test_a_toolkit_that_would_bring_a_driver_is_refused(box: boxes.Box) -> None:

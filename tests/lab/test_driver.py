@@ -1,4 +1,4 @@
-"""NVIDIA's driver for a card that is not there yet: real packages, real modules, a real kernel.
+"""The distribution's own driver, for a card that is not there: real packages, modules and kernels.
 
 The box is a container with a kernel package installed, so what a boot would find is all there and
 nothing is loaded. On Debian 13 the archive's driver may build or not; both must end well.
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import data
 from deeprig.settings import Driver, Rig
 from deeprig.survey import Survey
 from lab import boxes
@@ -22,6 +21,8 @@ pytestmark = pytest.mark.lab
 
 Login = Callable[..., str]
 RTX_3090 = "10de:2204"
+DRIVER = f'Driver(gpus=("{RTX_3090}",), source="distro")'
+BRANCHES = {"debian-12": "535", "debian-13": "550"}
 INSTALL = "sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends"
 
 
@@ -32,7 +33,7 @@ def inventory(box: boxes.Box) -> Path:
         box,
         box.inventory.with_name("driver.py"),
         ("import Notebook,", "import Driver, Notebook,"),
-        ('notebook=Notebook(user="ai")', f'notebook=None, driver=Driver(gpus=("{RTX_3090}",))'),
+        ('notebook=Notebook(user="ai")', f"notebook=None, cuda=None, driver={DRIVER}"),
         ('python=Python(python="system")', "python=None"),
     )
 
@@ -40,9 +41,7 @@ def inventory(box: boxes.Box) -> Path:
 @pytest.fixture(scope="module")
 def deployed(box: boxes.Box, inventory: Path) -> subprocess.CompletedProcess[str]:
     """The first deploy, to a box with a kernel as a real one has; and what it said."""
-    command = [DEEPRIG, "lab", "ssh", box.name]
-    kernel = f"sudo apt-get -q update && {INSTALL} linux-image-amd64 initramfs-tools"
-    subprocess.run([*command, kernel], cwd=ROOT, check=True, capture_output=True, timeout=600)
+    run_long(box, f"sudo apt-get -q update && {INSTALL} linux-image-amd64 initramfs-tools")
     return deploy(inventory)
 
 
@@ -71,13 +70,12 @@ def failed(deployed: subprocess.CompletedProcess[str]) -> str:
 def test_it_is_there_whole_or_not_at_all(
     box: boxes.Box, deployed: subprocess.CompletedProcess[str], login: Login
 ) -> None:
-    row = next(r for r in data.load("stack")["driver"] if r["system"] == box.os)
     state = login("sudo /usr/local/lib/deeprig/driver-set state").strip()
     held = login("apt-mark showhold").split()
     assert login("sudo dpkg --audit") == ""
     assert login("systemctl list-units --failed --plain --no-legend") == ""
     if deployed.returncode == 0:
-        assert state.startswith(f"ok {row['branch']}.")
+        assert state.startswith(f"ok {BRANCHES[box.os]}.")
         assert "libcuda1" in held
     else:
         assert state.startswith("not installed: ")
@@ -164,6 +162,30 @@ def test_the_kernel_that_would_boot_next_is_the_one_that_counts(
     assert run_on(box, only_the_driver()).changes == []  # the control
 
 
+def test_a_second_kernel_counts_for_the_gate_before_a_reboot(
+    built: None, box: boxes.Box, login: Login
+) -> None:
+    """The cloud flavour of the same kernel, first without headers, then with: a real build."""
+    gate = "sudo /usr/local/lib/deeprig/reboot-gate check 2>&1"
+    first = login("ls /lib/modules | tail -n 1").strip()
+    second = first.replace("-amd64", "-cloud-amd64")
+    assert login(gate).strip() == f"ok {first}"
+    run_long(box, f"{INSTALL} linux-image-cloud-amd64")
+    said = login(gate, check=False)
+    assert said.startswith(f"No reboot: kernel {second} boots next, and ")
+    assert f"for kernel {second}" in said
+    run_long(box, f"{INSTALL} linux-headers-cloud-amd64")
+    assert login(gate).strip() == f"ok {second}"
+    assert f"for {first} {second}" in login("sudo /usr/local/lib/deeprig/driver-set state")
+
+
+def run_long(box: boxes.Box, command: str) -> None:
+    subprocess.run(
+        [DEEPRIG, "lab", "ssh", box.name, command],
+        cwd=ROOT, check=True, capture_output=True, timeout=1800,
+    )  # fmt: skip
+
+
 def test_a_failed_build_is_told_in_one_sentence_with_the_end_of_its_log(failed: str) -> None:
     lines = [line for line in failed.splitlines() if "the driver's modules do not build (" in line]
     assert len(set(lines)) == 1
@@ -180,7 +202,7 @@ def test_after_a_failed_build_all_else_goes_on(failed: str, inventory: Path, log
     )  # nouveau may still drive a screen
     login("test -s /var/log/deeprig/driver-make.log")
     without = inventory.with_name("without.py")
-    without.write_text(inventory.read_text().replace(f'Driver(gpus=("{RTX_3090}",))', "None"))
+    without.write_text(inventory.read_text().replace(DRIVER, "None"))
     done = deploy(without)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -207,11 +229,17 @@ def surveyed(rig: Rig) -> Survey:
 
 def only_the_driver() -> Callable[[Rig], None]:
     def changed(rig: Rig) -> None:
-        asked = replace(rig, driver=Driver(gpus=(RTX_3090,)), notebook=None, python=None)
+        asked = replace(
+            rig,
+            driver=Driver(gpus=(RTX_3090,), source="distro"),
+            cuda=None,
+            notebook=None,
+            python=None,
+        )
         survey = base.survey(rig=asked)
         plan = base.decide(rig=asked, survey=survey) if survey else None
         assert plan is not None
-        driver.install(plan=plan)
+        driver.install(plan=plan, rig=asked)
 
     return changed
 

@@ -24,17 +24,19 @@ LOOK = f"sudo systemctl start {notify.SERVICE}"
 TROUBLE = f'sudo python3 -c \'import json; print(json.load(open("{notify.STATE}"))["trouble"])\''
 # Moves what the watch remembers into the past, by a number of days.
 AGE = f"""sudo python3 -c '
-import json, sys
+import json, pathlib, sys
 days = 86400 * int(sys.argv[1])
 state = json.load(open("{notify.STATE}"))
 for standing in state["standing"].values():
     standing["since"] -= days
     standing["told"] -= days
-for fix in state["memory"].get("fixes", {{}}):
-    state["memory"]["fixes"][fix] -= days
 if "reboot" in state["memory"]:
     state["memory"]["reboot"]["since"] -= days
 json.dump(state, open("{notify.STATE}", "w"))
+seen = pathlib.Path("/var/lib/deeprig/driver-waiting.json")
+if seen.exists():
+    held = json.loads(seen.read_text())
+    seen.write_text(json.dumps({{fix: since - days for fix, since in held.items()}}))
 ' """
 
 

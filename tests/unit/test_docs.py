@@ -8,11 +8,13 @@ import pytest
 
 from deeprig import data
 from deeprig.settings import (
+    Containers,
     Cuda,
     Disk,
     Driver,
     Firewall,
     Notebook,
+    PowerLimit,
     Python,
     Rig,
     Ssh,
@@ -26,7 +28,21 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 @pytest.mark.parametrize(
     "part",
-    [Rig, User, Ssh, Firewall, Disk, Storage, Driver, Cuda, Python, Notebook, WakeOnLan],
+    [
+        Rig,
+        User,
+        Ssh,
+        Firewall,
+        Disk,
+        Storage,
+        Driver,
+        PowerLimit,
+        Cuda,
+        Containers,
+        Python,
+        Notebook,
+        WakeOnLan,
+    ],
 )
 def test_every_setting_is_in_the_documents_and_no_other(part: type) -> None:
     text = (DOCS / "settings.md").read_text()
@@ -44,8 +60,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 COMPONENTS = [
-    "base", "users", "ssh", "storage", "driver", "cuda", "python_env", "notebook", "wake_on_lan",
-    "notify",
+    "base", "users", "ssh", "storage", "driver", "boot_guard", "cuda", "containers", "python_env", "notebook",
+    "wake_on_lan", "notify",
 ]  # fmt: skip
 
 

@@ -80,6 +80,24 @@ def test_a_module_of_another_version_is_said(proof: Answers) -> None:
     assert "is 535.261.03, and the packages are 535.309.01" in proof(old).state()
 
 
+def test_a_kernel_that_did_not_build_needs_no_module_while_the_guard_keeps_the_box_off_it(
+    proof: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer, module = "6.1.0-57-amd64", proof()
+    monkeypatch.setattr(module, "kernels", lambda: [KERNEL, newer])
+    monkeypatch.setattr(module, "has_headers", lambda kernel: True)
+    monkeypatch.setattr(module, "GUARD", tmp_path / "boot-guard.json")
+    assert module.state() == f"there is no nvidia-current for kernel {newer}"
+    for next_boot, version, state in (
+        (KERNEL, "535.309.01", f"ok 535.309.01 for {KERNEL}"),
+        (newer, "535.309.01", f"there is no nvidia-current for kernel {newer}"),
+        (KERNEL, "535.1", f"there is no nvidia-current for kernel {newer}"),
+    ):
+        said = {"unbuilt": {newer: version}, "next": next_boot}
+        module.GUARD.write_text(json.dumps(said))
+        assert module.state() == state
+
+
 def test_a_missing_uvm_module_is_said(proof: Answers) -> None:
     without = {key: value for key, value in MODULES.items() if not key[2].endswith("uvm")}
     assert f"there is no nvidia-current-uvm for kernel {KERNEL}" in proof(without).state()

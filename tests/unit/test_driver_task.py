@@ -7,9 +7,9 @@ import pytest
 from deeprig.runs import Report
 from deeprig.settings import Cuda, Driver, Rig
 from deeprig.stack import Plan
-from tasks.apt_components import DebianSources, Source, text
+from tasks.apt_components import COMPONENTS, ArchiveSources, Source, text
 from tasks.cuda import WouldInstall, unwelcome
-from tasks.driver import COMPONENTS, left_alone_by_updates
+from tasks.driver import left_alone_by_updates
 from tests.unit.recorded import DEBIAN_13
 from tests.unit.test_deploy import components, plan
 
@@ -34,7 +34,7 @@ def named(report: Report, component: str) -> list[str]:
 
 
 def test_driver_and_cuda_come_after_the_way_in_and_before_python() -> None:
-    rig = Rig(driver=Driver(gpus=(RTX_3090,)), cuda=Cuda())
+    rig = Rig(driver=Driver(gpus=(RTX_3090,), branch="595"), cuda=Cuda())
     order = components(plan(rig, WITH_KERNEL))
     found = [name for name in order if name in ("NVIDIA driver", "CUDA")]
     assert found == ["NVIDIA driver", "CUDA"]
@@ -57,7 +57,7 @@ def test_without_a_card_a_driver_is_no_work() -> None:
 @pytest.mark.parametrize(
     ("rig", "survey"),
     [
-        (Rig(driver=Driver(gpus=("10de:2b85",))), WITH_KERNEL),
+        (Rig(driver=Driver(gpus=("10de:2b85",), source="distro")), WITH_KERNEL),
         (Rig(driver=Driver(gpus=(RTX_3090,))), DEBIAN_13),
         (Rig(driver=Driver(gpus=(RTX_3090,))), [*WITH_KERNEL, "secure_boot=yes"]),
     ],
@@ -69,7 +69,7 @@ def test_what_cannot_work_gets_no_operations(rig: Rig, survey: list[str]) -> Non
 
 
 def test_missing_components_are_added_to_the_archives_that_are_there() -> None:
-    written = text(DebianSources().process(TARGETS), COMPONENTS)
+    written = text(ArchiveSources().process(TARGETS))
     assert written.partition("\n")[2] == (
         "Types: deb\n"
         "URIs: http://mirror.lan/debian/\n"
@@ -88,17 +88,20 @@ def test_a_component_that_is_enabled_is_not_listed_twice_and_the_key_is_kept() -
         Source("http://d/", "trixie", component, KEY) for component in ("main", "non-free-firmware")
     ]
     other = [Source("http://d/", "trixie-updates", "main", KEY)]
-    written = text([*there, *other], COMPONENTS)
+    written = text([*there, *other])
     assert "Suites: trixie\nComponents: contrib non-free\nSigned-By: " + KEY in written
     assert "Suites: trixie-updates\nComponents: contrib non-free non-free-firmware" in written
 
 
 def test_nothing_is_written_where_all_is_enabled() -> None:
-    assert (
-        text([Source("http://d/", "trixie", c, "") for c in ("main", *COMPONENTS)], COMPONENTS)
-        == ""
-    )
-    assert text([], COMPONENTS) == ""
+    every = ("main", *COMPONENTS["Debian"])
+    assert text([Source("http://d/", "trixie", c, "") for c in every]) == ""
+    assert text([]) == ""
+
+
+def test_ubuntus_archive_has_drivers_in_other_parts() -> None:
+    there = [Source("http://u/", "noble", "main", KEY, "Ubuntu")]
+    assert "Components: restricted multiverse" in text(there)
 
 
 def test_updates_leave_exact_names_alone() -> None:

@@ -6,17 +6,20 @@ import pytest
 
 from deeprig import data
 from deeprig.gpus import identify, read
+from deeprig.settings import Driver, Rig
 from deeprig.survey import read as read_survey
-from tests.unit.recorded import DEBIAN_13
+from deeprig.survey import script
+from tests.unit.recorded import DEBIAN_13, DESKTOP, UBUNTU_LIKE
 
 # Names as lspci shows them, with the architecture that NVIDIA's own pages give the product.
 KNOWN = [
+    ("10de:102d", "Tesla K80", "kepler", "3.5"),
     ("10de:13f2", "Tesla M60", "maxwell", "5.2"),
     ("10de:1b06", "GeForce GTX 1080 Ti", "pascal", "6.1"),
     ("10de:15f8", "Tesla P100 PCIe 16GB", "pascal", "6.0"),
     ("10de:1db6", "Tesla V100 PCIe 32GB", "volta", "7.0"),
     ("10de:1eb8", "Tesla T4", "turing", "7.5"),
-    ("10de:2182", "a card with TU116", "turing", "7.5"),
+    ("10de:2183", "a card with TU116", "turing", "7.5"),
     ("10de:20b5", "A100 PCIe 80GB", "ampere", "8.0"),
     ("10de:2204", "GeForce RTX 3090", "ampere", "8.6"),
     ("10de:2684", "GeForce RTX 4090", "ada", "8.9"),
@@ -24,7 +27,7 @@ KNOWN = [
     ("10de:2b85", "GeForce RTX 5090", "blackwell", "12.0"),
     ("10de:3182", "B300 SXM6 AC", "blackwell", "10.3"),
     ("10de:3000", "a card with GR100, GR102", "rubin", "10.7"),
-    ("10de:102d", "a card with GK110/180/210", "kepler", "3.5"),
+    ("10de:1029", "a card with GK110/180/210", "kepler", "3.5"),
 ]
 
 
@@ -90,3 +93,70 @@ def test_a_box_without_cards_has_none() -> None:
     graphics = read_survey(DEBIAN_13).graphics
     assert (graphics.gpus, graphics.kernels, graphics.secure_boot) == ((), (), False)
     assert read({"gpu": ["rubbish"]}).gpus == ()
+
+
+def test_what_apt_could_give_is_part_of_the_survey() -> None:
+    graphics = read_survey([*DEBIAN_13, *UBUNTU_LIKE]).graphics
+    assert graphics.offers == {
+        "linux-modules-nvidia-580-server-open-generic": ("6.8.0-142.142+1",),
+        "nvidia-headless-no-dkms-580-server-open": (
+            "580.178.04-0ubuntu0.24.04.1",
+            "580.173.02-0ubuntu0.24.04.1",
+        ),
+    }
+    assert graphics.kernel_packages == ("linux-headers-generic", "linux-image-generic")
+    assert graphics.modaliases[-1] == "10de:5950 nvidia-driver-595-server-open"
+    assert graphics.fake == "test"
+    assert [card.is_known for card in graphics.gpus] == [False, True]
+
+
+def test_an_apt_that_nobody_asked_and_one_that_has_nothing_are_told_apart() -> None:
+    assert read_survey(DEBIAN_13).graphics.offers is None
+    assert read_survey([*DEBIAN_13, "offers=yes"]).graphics.offers == {}
+
+
+def test_a_desktop_and_an_enrolled_key_are_seen() -> None:
+    graphics = read_survey([*DEBIAN_13, *UBUNTU_LIKE, *DESKTOP]).graphics
+    assert (graphics.secure_boot, graphics.module_key_enrolled) == (True, True)
+    assert graphics.desktop == "gdm3.service"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "/var/lib/dkms/mok.pub is not enrolled",
+        "EFI variables are not supported on this system",
+        "sh: 1: mokutil: not found",
+        "",
+    ],
+)
+def test_a_key_that_is_not_enrolled_is_not_taken_for_one(said: str) -> None:
+    lines = [*DEBIAN_13, "secure_boot=yes", f"module_key={said}"]
+    assert not read_survey(lines).graphics.module_key_enrolled
+
+
+@pytest.mark.parametrize(
+    ("device", "there"),
+    [
+        ("0000:85:00.0 10de:22a3 068000", True),
+        ("0000:85:00.0 10de:22a3 030000", False),  # its number alone says nothing
+        ("0000:85:00.0 10de:2204 068000", False),
+    ],
+)
+def test_an_nvswitch_is_known_by_class_and_id(device: str, there: bool) -> None:
+    assert read_survey([*DEBIAN_13, f"gpu={device}"]).graphics.nvswitch is there
+
+
+def test_the_box_is_asked_for_every_package_that_a_plan_may_take_and_only_then() -> None:
+    asked = script(Rig(driver=Driver(gpus=("10de:2b99",)), cuda=None))
+    offers = next(line for line in asked.splitlines() if "OFFERS=" in line)
+    assert "EXPECTED='2b99'" in offers
+    for name in (
+        "linux-modules-nvidia-580-server-open-generic-hwe-24.04",
+        "nvidia-kernel-open-dkms",
+        "cuda-minimal-build-13-0",
+        "libnccl2",
+    ):
+        assert f" {name} " in offers
+    assert "debian-13=/var/lib/dkms/mok.pub" in offers
+    assert "OFFERS=''" in script(Rig(driver=None, cuda=None))

@@ -1,12 +1,17 @@
 """The parts of the lab that need no machine."""
 
 import ast
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deeprig.errors import DeeprigError
-from lab import boxes, images, inventory_file, network, recipes
+from lab import boxes, console, images, inventory_file, network, qemu, recipes, vm
+from lab.firmware import Firmware
+from lab.hardware import Hardware
 
 
 @pytest.fixture
@@ -120,3 +125,86 @@ def test_another_failure_is_told_in_mmdebstraps_words() -> None:
         "debian-13", ["I: fine", "E: no space left", "E: mmdebstrap failed to run"]
     )
     assert "'E: no space left'" in said
+
+
+def test_a_box_is_read_back_as_it_was_saved(box: boxes.Box) -> None:
+    hardware = Hardware(nic="e1000", disks=("1G", "2G"), pci=("gpu:8x4",), iommu=True)
+    saved = replace(box, kind="vm", hardware=hardware, packages=("dkms",))
+    saved.save()
+    assert boxes.get("rig-1") == saved
+
+
+def test_a_box_of_an_older_lab_is_read_too(box: boxes.Box) -> None:
+    box.save()
+    file = box.folder / "state.json"
+    new = json.loads(file.read_text())
+    file.write_text(
+        json.dumps({key: new[key] for key in new if key not in ("hardware", "packages")})
+    )
+    assert boxes.get("rig-1") == box
+
+
+def test_more_packages_and_a_kernel_make_other_base_systems() -> None:
+    plain, more = recipes.recipe("debian-13", "vm"), recipes.recipe("debian-13", "vm", ["dkms"])
+    container = recipes.recipe("debian-13")
+    assert len({plain.key, more.key, container.key}) == 3
+    assert container.key == recipes.RECIPES["debian-13"].key
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"nic": "ne2000"}, "take one of virtio"),
+        ({"disks": ("2",)}, "write it as 500M or 2G"),
+        ({"pci": ("rtx",)}, "such as gpu:8x4"),
+        ({"pci": ("gpu:7x4",)}, "such as gpu:8x4"),
+    ],
+)
+def test_hardware_that_there_is_not_is_refused(chosen: dict[str, Any], said: str) -> None:
+    with pytest.raises(DeeprigError, match=said):
+        Hardware(**chosen)
+
+
+def command(hardware: Hardware, file: Path) -> list[str]:
+    disks = [f"disk-{number}.raw" for number, _ in enumerate(hardware.disks, 1)]
+    return qemu.command(
+        qemu.Machine(
+            name="rig-1",
+            hardware=hardware,
+            accelerator="tcg",
+            firmware=Firmware(file, file),
+            variables=file,
+            disks=tuple(map(Path, ["system.qcow2", "data-disk.raw", *disks])),
+            console=file,
+            monitor=file,
+            cable="box10",
+            mac="02:00:c6:12:56:0a",
+        )
+    )
+
+
+def test_what_is_added_moves_neither_card_nor_disk(tmp_path: Path) -> None:
+    plain = command(Hardware(), tmp_path)
+    more = Hardware(disks=("1G",), iommu=True, pci=("gpu", "edu:5x1"), secure_boot=True)
+    full = command(more, tmp_path)
+    devices = {plain[place + 1] for place, word in enumerate(plain) if word == "-device"}
+    assert len(devices) == 3
+    assert devices < set(full)
+    assert "pcie-root-port,id=port2,chassis=2,addr=0x11,x-speed=5,x-width=1" in full
+    assert "edu,bus=port2,addr=0.0" in full
+
+
+def test_a_boot_is_judged_by_its_own_part_of_the_console(tmp_path: Path) -> None:
+    log = tmp_path / "console.log"
+    log.write_text("grub> \n--- power on ---\nBdsDxe: loading\nrig login: ")
+    since = console.last(log, vm.BOOT_SIGNS)
+    assert console.text(log, since) == "BdsDxe: loading\nrig login: "
+    assert console.dead_end(log, since) == ""
+    assert console.dead_end(log) == "GRUB has nothing to boot"
+
+
+def test_the_port_that_a_deploy_proved_is_read_from_its_known_hosts(tmp_path: Path) -> None:
+    file = tmp_path / "known_hosts"
+    assert vm.known_ports(file) == []
+    file.write_text("198.18.86.10 ssh-ed25519 AAAA\n[198.18.86.10]:2222 ssh-ed25519 AAAA\n")
+    assert vm.known_ports(file) == [2222]

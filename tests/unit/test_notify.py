@@ -1,6 +1,7 @@
 """What the watch finds, when it tells, and that it never says where it sends."""
 
 import ast
+import json
 import sys
 from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
@@ -13,6 +14,7 @@ import pytest
 
 from deeprig.settings import Rig
 from deeprig.survey import objections, read
+from lab import fake_gpu_files
 from tasks import manifest
 from tests.unit.recorded import DEBIAN_13
 
@@ -50,6 +52,11 @@ def hardware(watch: Any) -> Any:
 
 
 @pytest.fixture
+def waiting(watch: Any) -> Any:
+    return sys.modules["driver_waiting"]
+
+
+@pytest.fixture
 def told(watch: Any) -> Callable[..., list[str]]:
     """The titles that are new in the outbox after one look that found these."""
     state = sys.modules["watch_record"].fresh()
@@ -67,6 +74,18 @@ def told(watch: Any) -> Callable[..., list[str]]:
         return new
 
     return look
+
+
+def test_what_the_boot_guard_says_is_told(findings: Any, tmp_path: Path) -> None:
+    findings.BOOT_GUARD = tmp_path / "boot-guard.json"
+    assert findings.kept_kernels(set(), {}, NOW) == []
+    findings.BOOT_GUARD.write_text(
+        json.dumps({"said": ["kernel 6.12 is not fit", "/boot is full"]})
+    )
+    [found] = findings.kept_kernels(set(), {}, NOW)
+    assert found.text == "Kernel 6.12 is not fit. /boot is full."
+    findings.BOOT_GUARD.write_text(json.dumps({"said": []}))
+    assert findings.kept_kernels(set(), {}, NOW) == []
 
 
 def test_trouble_is_told_once_then_daily_then_that_it_is_over(
@@ -186,6 +205,54 @@ def test_a_disk_that_smart_gives_up_is_failing(hardware: Any, answer: str, keys:
     assert [finding.key for finding in hardware.smart("sda", answer)] == keys
 
 
+GIVEN_UP = (
+    "Unable to determine the device handle for GPU0000:02:00.0: GPU is lost.  "
+    "Reboot the system to recover this GPU\n"
+)
+LISTED = "GPU 0: NVIDIA GeForce RTX 3090 (UUID: GPU-955ddd45-3e91-5ca4-86ec-14da31fba132)\n"
+MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "keys"),
+    [
+        (LISTED, []),
+        (LISTED + GIVEN_UP, ["gpu:lost"]),
+        ("nvidia-smi has not answered within 60 s.", ["gpu:hangs"]),
+        ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", []),
+    ],
+)
+def test_a_card_that_the_driver_gave_up_is_lost(hardware: Any, said: str, keys: list[str]) -> None:
+    assert [finding.key for finding in hardware.silent(said, {}, NOW)] == keys
+
+
+def test_libraries_newer_than_the_module_are_told_once_the_deploy_had_time_to_reboot(
+    hardware: Any,
+) -> None:
+    memory: dict[str, Any] = {}
+    assert hardware.silent(MISMATCH, memory, NOW) == []
+    assert hardware.silent(MISMATCH, memory, NOW + 300) == []
+    [finding] = hardware.silent(MISMATCH, memory, NOW + 900)
+    assert finding.text.endswith("reboot.")
+    assert hardware.silent(LISTED, memory, NOW + 1800) == []
+    assert hardware.silent(MISMATCH, memory, NOW + 2700) == []
+
+
+def test_cards_are_counted_on_the_bus_with_who_holds_them(hardware: Any, tmp_path: Path) -> None:
+    made = fake_gpu_files.files("eight-h100", driver="580.178.04", values={})
+    for path, text in made.items():
+        place = tmp_path / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if text.startswith("->"):
+            place.symlink_to(text[2:])
+        else:
+            place.write_text(text)
+    found, holders = hardware.cards(tmp_path / fake_gpu_files.FOLDER.lstrip("/") / "root")
+    assert found == {"10de:2330": 8}  # and not the switches
+    assert holders == {"nvidia"}
+    assert hardware.cards(tmp_path) == ({}, set())
+
+
 # `apt-cache policy nvidia-driver`, written by hand in the form that apt prints; versions made up.
 POLICY = """\
 nvidia-driver:
@@ -200,6 +267,21 @@ nvidia-driver:
 """
 
 
+# The same of NVIDIA's repository, which has the next branch too.
+FROM_NVIDIA = """\
+nvidia-driver-cuda:
+  Installed: 580.178.04-1
+  Candidate: 580.199.01-1
+  Version table:
+     595.91.07-1 600
+        600 http://mirror.lan/compute/cuda/repos/debian12/x86_64  Packages
+     580.199.01-1 1000
+        600 http://mirror.lan/compute/cuda/repos/debian12/x86_64  Packages
+ *** 580.178.04-1 1000
+        100 /var/lib/dpkg/status
+"""
+
+
 def newer_is_greater(version: str, installed: str) -> bool:
     return version > installed  # good enough for these two, where there is no dpkg
 
@@ -210,25 +292,35 @@ def newer_is_greater(version: str, installed: str) -> bool:
         (POLICY, ("535.247.01-1~deb12u1", "535.261.03-1~deb12u1")),
         (POLICY.replace("bookworm-security", "bookworm-backports"), None),
         (POLICY.replace("Installed: 535.247", "Installed: 535.261.99"), None),
+        (FROM_NVIDIA, ("580.178.04-1", "580.199.01-1")),
+        (FROM_NVIDIA.replace("compute/cuda", "elsewhere"), None),
         ("", None),
     ],
 )
-def test_only_the_security_archive_makes_a_held_driver_old(
-    hardware: Any, monkeypatch: pytest.MonkeyPatch, policy: str, fix: tuple[str, str] | None
+def test_what_fixes_a_held_driver_is_of_the_security_archive_or_nvidias_of_its_branch(
+    waiting: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    policy: str,
+    fix: tuple[str, str] | None,
 ) -> None:
-    monkeypatch.setattr(hardware, "newer", newer_is_greater)
-    assert hardware.newest_fix(policy) == fix
+    monkeypatch.setattr(waiting, "newer", newer_is_greater)
+    monkeypatch.setattr(waiting, "NVIDIA", tmp_path / "nvidia.json")
+    uri = "http://mirror.lan/compute/cuda/repos/debian12/x86_64/"
+    waiting.NVIDIA.write_text(json.dumps({"uri": uri}))
+    assert waiting.newest_fix(policy) == fix
 
 
 def test_a_held_driver_is_told_after_thirty_days(
-    hardware: Any, monkeypatch: pytest.MonkeyPatch
+    waiting: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardware, "newer", newer_is_greater)
+    monkeypatch.setattr(waiting, "newer", newer_is_greater)
     answers = {"showhold": "nvidia-driver\nlinux-image-amd64\n", "nvidia-driver": POLICY}
     first_seen: dict[str, float] = {}
 
     def overdue(now: float) -> list[str]:
-        found: list[str] = hardware.overdue(first_seen, now, lambda *argv: answers[argv[-1]])
+        fixes = waiting.waiting(first_seen, now, lambda *argv: answers[argv[-1]])
+        found: list[str] = waiting.told(fixes, now)
         return found
 
     assert overdue(NOW) == []

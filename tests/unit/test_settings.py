@@ -8,8 +8,12 @@ import pytest
 from deeprig.errors import DeeprigError
 from deeprig.inventories import load
 from deeprig.settings import (
+    Containers,
+    Cuda,
+    Driver,
     Firewall,
     Notebook,
+    PowerLimit,
     Python,
     Rig,
     SettingsError,
@@ -19,6 +23,8 @@ from deeprig.settings import (
 )
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBEtRYYbJlM1KVX8OTlvBnEb0KImc8tqI6b4cU4FxKGE me@laptop"
+UUID = "GPU-8a56a4bc-0f6e-4c7d-9b1a-2c3d4e5f6a7b"
+LIMIT = PowerLimit(gpu=UUID, watts=300)
 
 
 @pytest.mark.parametrize("port", [80, 70000, "8888", 8888.5, None, True])
@@ -57,6 +63,30 @@ def make(kind: type, **values: Any) -> Any:
             {"tensorboard_port": 8888},
             r"Notebook\.tensorboard_port is 8888, which Jupyter",
         ),
+        (Python, {"torch": "two"}, r"Python\.torch is 'two'; .*2\.14"),
+        (Driver, {"source": "ubuntu"}, r"Driver\.source is 'ubuntu'; "),
+        (Driver, {"branch": "580.178"}, r"Driver\.branch is '580\.178'; .*580: the number before"),
+        (Driver, {"flavour": "closed"}, r"Driver\.flavour is 'closed'; "),
+        (Driver, {"gpus": ("RTX 3090",)}, r"Driver\.gpus\.0 is 'RTX 3090'; .*10de:2204"),
+        (Driver, {"mirror": "mirror.lan"}, r"Driver\.mirror is 'mirror\.lan'; .*https://mirror"),
+        (Driver, {"repo_key": "3BF863CC"}, r"Driver\.repo_key is '3BF863CC'; .*all 40 hex digits"),
+        (Driver, {"desktop": "yes"}, r"Driver\.desktop is 'yes'; "),
+        (Driver, {"power_limits": (LIMIT, LIMIT)}, r"Driver\.power_limits names GPU-8a.* twice"),
+        (
+            Driver,
+            {"module_options": ("x=1; rm",)},
+            r"Driver\.module_options\.0 is .*NVreg_Re",
+        ),
+        (PowerLimit, {"gpu": "0", "watts": 300}, r"PowerLimit\.gpu is '0'; .*nvidia-smi -L"),
+        (PowerLimit, {"gpu": UUID, "watts": -1}, r"PowerLimit\.watts is -1; "),
+        (Cuda, {"version": "13"}, r"Cuda\.version is '13'; .*13\.0"),
+        (Cuda, {"parts": "some"}, r"Cuda\.parts is 'some'; "),
+        (
+            Containers,
+            {"publish": "everywhere"},
+            r"Containers\.publish is 'everywhere'; .*127\.0",
+        ),
+        (Rig, {"reboot": "now"}, r"Rig\.reboot is 'now'; "),
         (User, {"name": "ann", "keys": ()}, r"User 'ann' has no keys; passwords do not log in"),
         (User, {"name": "root", "keys": (KEY,)}, r"User 'root' is how deeprig gets in; leave it"),
         (User, {"name": "deeprig", "present": False}, r"User 'deeprig' is how deeprig gets in"),
@@ -95,6 +125,7 @@ def test_a_plain_password_is_not_repeated_in_the_error() -> None:
         ({"notebook": Notebook(user="root")}, r"Notebook\.user is 'root', who may do anything"),
         ({"notebook": Notebook(user="deeprig")}, r"Notebook\.user is 'deeprig', who may do anyth"),
         ({"users": (User(name="ai", present=False),)}, r"Notebook\.user is 'ai', whom Rig\.users"),
+        ({"containers": Containers(user="ai")}, r"Containers\.user is 'ai', who runs the notebook"),
         ({"ssh": Ssh(port=8888)}, r"Ssh\.port is 8888, which the notebook has; pick another"),
     ],
 )
@@ -108,8 +139,12 @@ def test_what_is_right_is_taken() -> None:
         users=(User(name="ann", keys=(KEY,)), User(name="bob", present=False)),
         firewall=Firewall(allow=("8080/tcp", "60000:61000/udp", "9100/tcp from 192.168.1.0/24")),
         ssh=Ssh(port=2222),
-        python=Python(packages=("numpy>=2", "torch")),
+        python=Python(packages=("numpy>=2", "torch"), torch="2.14"),
+        driver=Driver(branch="580", repo_key="eb693b3035cd5710e231 e123a4b469963bf863cc"),
+        cuda=Cuda(version="13.0"),
+        containers=Containers(user="ann", publish="0.0.0.0"),
     )
+    assert rig.driver and rig.driver.repo_key == "EB693B3035CD5710E231E123A4B469963BF863CC"
     assert rig.notebook is not None
     assert rig.to_json()["ssh"]["port"] == 2222
 

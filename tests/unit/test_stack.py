@@ -1,17 +1,17 @@
 """Every card on every system gets a plan with its reasons, or a refusal with a way out."""
 
 from dataclasses import replace
-from typing import Any, Literal
+from datetime import date
+from typing import Any
 
 import pytest
 
-from deeprig import data, stack_page
-from deeprig.driver_choice import Refusal, headers
+from deeprig import branches, data, module_choice
 from deeprig.gpus import Graphics, identify
-from deeprig.settings import Cuda, Driver, Python, Rig
-from deeprig.stack import Plan, resolve
-from deeprig.survey import read
-from tests.unit.recorded import DEBIAN_13
+from deeprig.question import Question
+from deeprig.refusal import Refusal
+from deeprig.settings import Cuda, Driver
+from deeprig.stack import Plan, ended, resolve
 
 CARDS = {
     "kepler": "10de:102d",
@@ -23,240 +23,508 @@ CARDS = {
     "ada": "10de:2684",
     "hopper": "10de:2330",
     "blackwell": "10de:2b85",
+    "b300": "10de:3182",
+    "gb10": "10de:2e12",
+    "pro4500": "10de:2c3a",  # 580 withdrew it
     "rubin": "10de:3000",
+    "unknown": "10de:ffff",
 }
-OLD, NEW = ("maxwell", "pascal", "volta"), ("turing", "ampere", "ada", "hopper")
+OLD = ("maxwell", "pascal", "volta")
+NEW = ("turing", "ampere", "ada", "hopper")
+NEWEST = ("blackwell", "b300", "gb10")
+UBUNTUS = ("ubuntu-22.04", "ubuntu-24.04", "ubuntu-26.04")
+DEBIANS = ("debian-12", "debian-13")
 KERNELS = ("6.1.0-56-amd64",)
-Flavour = Literal["open", "proprietary"] | None
+ANY = Driver()
+METAPACKAGES = {"debian": ("linux-image-amd64",), "ubuntu": ("linux-image-generic",)}
 
 
 def decided(
     system: str,
-    *architectures: str,
-    flavour: Flavour = None,
+    *cards: str,
+    driver: Driver | None = ANY,
     cuda: Cuda | None = None,
+    torch: str | None = None,
     **more: Any,
 ) -> Plan | Refusal:
-    """The decision for a box with a card of each architecture in it."""
-    cards = tuple(
-        identify(CARDS.get(name, name), f"0000:0{n}:00.0") for n, name in enumerate(architectures)
-    )
-    graphics = Graphics(gpus=cards, **{"kernels": KERNELS, **more})
-    return resolve(system, graphics, driver=Driver(flavour=flavour), cuda=cuda)
+    """The decision for a box with these cards in it."""
+    there = tuple(identify(CARDS.get(c, c), f"0000:0{n}:00.0") for n, c in enumerate(cards))
+    usual = {
+        "kernels": KERNELS,
+        "kernel_packages": METAPACKAGES.get(system.partition("-")[0], ()),
+    }
+    graphics = Graphics(gpus=there, **(usual | more))
+    return resolve(system, graphics, driver=driver, cuda=cuda, torch=torch)
 
 
-def planned(system: str, *architectures: str, **more: Any) -> Plan:
-    plan = decided(system, *architectures, **more)
+def planned(system: str, *cards: str, **more: Any) -> Plan:
+    plan = decided(system, *cards, **more)
     assert isinstance(plan, Plan), plan
     return plan
 
 
-def refused(system: str, *architectures: str, **more: Any) -> Refusal:
-    refusal = decided(system, *architectures, **more)
+def refused(system: str, *cards: str, **more: Any) -> Refusal:
+    refusal = decided(system, *cards, **more)
     assert isinstance(refusal, Refusal), refusal
     return refusal
 
 
-# system, architectures, settings -> branch, flavour, torch, backend
-PLANS = [
-    *(
-        ("debian-12", (name,), "535", "proprietary", "torch==2.14.1", "cu126")
-        for name in (*OLD, *NEW)
-    ),
-    *(("debian-13", (name,), "550", "proprietary", "torch==2.14.1", "cu126") for name in OLD),
-    *(("debian-13", (name,), "550", "open", "torch==2.14.1", "cu126") for name in NEW),
-    ("debian-13", ("pascal", "ampere"), "550", "proprietary", "torch==2.14.1", "cu126"),
-    ("debian-13", ("turing", "ada"), "550", "open", "torch==2.14.1", "cu126"),
-    ("debian-12", ("maxwell", "hopper"), "535", "proprietary", "torch==2.14.1", "cu126"),
+# system, cards -> branch, flavour, modules, CUDA, torch, backend
+OF_OLD = ("580", "proprietary")
+OF_NEW = ("580", "open")
+OLD_TORCH, TORCH_130, TORCH = ("torch==2.14.1", "cu126"), ("torch", "cu130"), ("torch", "")
+PLANS: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
+    *((s, (c,), (*OF_OLD, "prebuilt", "12.6", *OLD_TORCH)) for s in UBUNTUS[:2] for c in OLD),
+    *((s, (c,), (*OF_NEW, "prebuilt", "13.0", *TORCH_130)) for s in UBUNTUS[:2] for c in NEW),
+    *((s, (c,), (*OF_NEW, "prebuilt", "13.0", *TORCH_130)) for s in UBUNTUS[:2] for c in NEWEST),
+    *((s, ("pro4500",), ("595", "open", "prebuilt", "13.2", *TORCH)) for s in UBUNTUS[:2]),
+    # NVIDIA's repository for 26.04 begins with CUDA 13.3, Debian 13's with 13.1, beyond 580's 13.0.
+    *(("ubuntu-26.04", (c,), (*OF_OLD, "prebuilt", "none", *OLD_TORCH)) for c in OLD),
+    *(("ubuntu-26.04", (c,), (*OF_NEW, "prebuilt", "none", *TORCH_130)) for c in (*NEW, *NEWEST)),
+    ("ubuntu-26.04", ("pro4500",), ("595", "open", "prebuilt", "none", *TORCH)),
+    *(("debian-12", (c,), (*OF_OLD, "dkms", "12.6", *OLD_TORCH)) for c in OLD),
+    *(("debian-12", (c,), (*OF_NEW, "dkms", "13.0", *TORCH_130)) for c in (*NEW, *NEWEST)),
+    ("debian-12", ("pro4500",), ("595", "open", "dkms", "13.0", *TORCH_130)),
+    ("debian-12", ("rubin",), ("615", "open", "dkms", "none", *TORCH)),
+    *(("debian-13", (c,), (*OF_OLD, "dkms", "none", *OLD_TORCH)) for c in OLD),
+    *(("debian-13", (c,), (*OF_NEW, "dkms", "none", *TORCH_130)) for c in (*NEW, *NEWEST)),
+    ("debian-13", ("pro4500",), ("595", "open", "dkms", "13.2", *TORCH)),
+    ("debian-13", ("rubin",), ("615", "open", "dkms", "13.4", *TORCH)),
+    # Mixed boxes: one kernel module for all.
+    *((s, ("pascal", "ampere"), (*OF_OLD, "prebuilt", "12.6", *OLD_TORCH)) for s in UBUNTUS[:2]),
+    ("debian-12", ("maxwell", "hopper"), (*OF_OLD, "dkms", "12.6", *OLD_TORCH)),
+    ("ubuntu-24.04", ("turing", "blackwell"), (*OF_NEW, "prebuilt", "13.0", *TORCH_130)),
+    ("ubuntu-24.04", ("ampere", "pro4500"), ("595", "open", "prebuilt", "13.2", *TORCH)),
+    ("debian-13", ("ada", "rubin"), ("615", "open", "dkms", "13.4", *TORCH)),
 ]
 
 
-@pytest.mark.parametrize(("system", "cards", "branch", "flavour", "torch", "backend"), PLANS)
-def test_a_card_gets_its_driver_its_modules_and_its_torch(
-    system: str, cards: tuple[str, ...], branch: str, flavour: str, torch: str, backend: str
+@pytest.mark.parametrize(("system", "cards", "expected"), PLANS)
+def test_a_card_gets_its_driver_its_modules_its_toolkit_and_its_torch(
+    system: str, cards: tuple[str, ...], expected: tuple[str, ...]
 ) -> None:
-    plan = planned(system, *cards)
+    plan = planned(system, *cards, cuda=Cuda())
+    assert (
+        plan.driver_branch, plan.module_flavour, plan.modules, plan.cuda, plan.torch,
+        plan.torch_backend,
+    ) == expected  # fmt: skip
+    assert plan.driver_source == ("distro" if system.startswith("ubuntu") else "nvidia")
+    assert not any(name.startswith(("nvidia-driver-5", "xserver")) for name in plan.names())
+    assert bool(plan.warnings) is (plan.cuda == "none")
+
+
+def test_the_table_has_every_architecture_on_every_system() -> None:
+    architectures = {row["name"] for row in data.load("gpus")["architecture"]}
+    covered = {(system, card) for system, cards, _ in PLANS for card in cards}
+    refused_here = {(s, "kepler") for s in (*UBUNTUS, *DEBIANS)} | {(s, "rubin") for s in UBUNTUS}
+    assert {(s, a) for s in (*UBUNTUS, *DEBIANS) for a in architectures} == {
+        (s, c) for s, c in covered | refused_here if c in architectures
+    }
+
+
+@pytest.mark.parametrize("system", [*UBUNTUS, *DEBIANS])
+def test_a_kepler_ends_with_470_everywhere(system: str) -> None:
+    refusal = refused(system, "kepler")
+    assert "ends with driver 470" in refusal.refusal
+    assert "Rig(driver=None)" in refusal.instead
+
+
+@pytest.mark.parametrize("system", UBUNTUS)
+def test_ubuntus_archive_has_no_driver_for_a_rubin_and_nvidia_has(system: str) -> None:
+    refusal = refused(system, "rubin")
+    assert "needs driver 615 or newer" in refusal.refusal
+    assert refusal.instead == 'Driver(source="nvidia").'
+    plan = planned(system, "rubin", driver=Driver(source="nvidia"))
+    assert (plan.driver_branch, plan.modules) == ("615", "dkms")
+
+
+# The archives of Debian itself.
+@pytest.mark.parametrize(
+    ("system", "cards", "branch", "flavour"),
+    [
+        *(("debian-12", (c,), "535", "proprietary") for c in (*OLD, *NEW)),
+        *(("debian-13", (c,), "550", "proprietary") for c in OLD),
+        *(("debian-13", (c,), "550", "open") for c in NEW),
+        ("debian-13", ("pascal", "ampere"), "550", "proprietary"),
+    ],
+)
+def test_debians_own_driver_is_an_explicit_choice(
+    system: str, cards: tuple[str, ...], branch: str, flavour: str
+) -> None:
+    plan = planned(system, *cards, driver=Driver(source="distro"))
     assert (plan.driver_branch, plan.module_flavour) == (branch, flavour)
-    assert (plan.torch, plan.torch_backend) == (torch, backend)
-    assert plan.driver_source == "distro"
-    assert "linux-headers-amd64" in plan.packages
-    assert not any(name.startswith(("nvidia-driver", "xserver")) for name in plan.packages)
+    assert (plan.torch, plan.torch_backend) == OLD_TORCH
+    assert plan.headers == ("linux-headers-amd64",)
+    assert "Driver.source" in plan.reasons["driver_source"]
+    assert (plan.pin, plan.repository) == ("", "")
 
 
-@pytest.mark.parametrize("system", ["debian-12", "debian-13"])
-@pytest.mark.parametrize(
-    ("cards", "sentence"),
-    [
-        (("kepler",), "ends with driver 470"),
-        (("blackwell",), "GeForce RTX 5090 (10de:2b85) needs driver 570 or newer"),
-        (("rubin",), "needs driver 615 or newer"),
-        (("ampere", "blackwell"), "GeForce RTX 5090 (10de:2b85) needs driver 570 or newer"),
-        (("pascal", "blackwell"), "a box loads one of them"),
-        (("kepler", "rubin"), "a box loads one of them"),
-        (("10de:ffff",), "10de:ffff is in no table that deeprig has"),
-        (("ampere", "10de:ffff"), "10de:ffff is in no table that deeprig has"),
-    ],
-)
-def test_cards_that_the_archives_driver_cannot_run_are_refused(
-    system: str, cards: tuple[str, ...], sentence: str
-) -> None:
-    refusal = refused(system, *cards)
+DISTRO, NVIDIA = Driver(source="distro"), Driver(source="nvidia")
+# name, system, cards, settings, what is so, what would work
+REFUSALS: dict[str, tuple[str, tuple[str, ...], dict[str, Any], str, str]] = {
+    "Blackwell and Debian's 550": (
+        "debian-13", ("blackwell",), {"driver": DISTRO},
+        "GeForce RTX 5090 (10de:2b85) needs driver 570 or newer", 'Driver(source="nvidia")',
+    ),
+    "Blackwell and Debian's 535": (
+        "debian-12", ("ampere", "blackwell"), {"driver": DISTRO},
+        "GeForce RTX 5090 (10de:2b85) needs driver 570 or newer", 'Driver(source="nvidia")',
+    ),
+    "Pascal together with Blackwell": (
+        "ubuntu-24.04", ("pascal", "blackwell"), {},
+        "a box loads one of them", "take one of them out",
+    ),
+    "Kepler together with Rubin": (
+        "debian-13", ("kepler", "rubin"), {}, "a box loads one of them", "take one of them out",
+    ),
+    "Pascal and 590": (
+        "ubuntu-24.04", ("pascal",), {"driver": Driver(source="nvidia", branch="590")},
+        "ends with driver 580, and Driver.branch is '590'", 'Driver(branch="580")',
+    ),
+    "Pascal and 595 of the archive": (
+        "ubuntu-24.04", ("pascal",), {"driver": Driver(branch="595")},
+        "ends with driver 580, and Driver.branch is '595'", 'Driver(branch="580")',
+    ),
+    "a newer card and 580": (
+        "debian-13", ("pro4500",), {"driver": Driver(branch="580")},
+        "needs driver 595 or newer, and Driver.branch is '580'", 'Driver(branch="595")',
+    ),
+    "Volta and open": (
+        "debian-13", ("volta",), {"driver": Driver(flavour="open")},
+        "Driver.flavour is 'open', which Tesla V100", 'Driver(flavour="proprietary")',
+    ),
+    "Blackwell and proprietary": (
+        "ubuntu-24.04", ("blackwell",), {"driver": Driver(flavour="proprietary")},
+        "Driver.flavour is 'proprietary', which GeForce RTX 5090", 'Driver(flavour="open")',
+    ),
+    "615 and proprietary": (
+        "debian-13", ("ampere",), {"driver": Driver(branch="615", flavour="proprietary")},
+        "has no proprietary modules of driver 615", 'Driver(branch="615", flavour="open")',
+    ),
+    "open of Debian 12": (
+        "debian-12", ("ampere",), {"driver": Driver(source="distro", flavour="open")},
+        "Debian 12's archive has no open modules", 'Driver(flavour="proprietary")',
+    ),
+    "a branch that nobody has": (
+        "ubuntu-26.04", ("ampere",), {"driver": Driver(branch="570")},
+        "Driver.branch is '570', and Ubuntu 26.04's archive has 580 and 595",
+        'Driver(branch="580")',
+    ),
+    "580 of NVIDIA on 26.04": (
+        "ubuntu-26.04", ("pascal",), {"driver": NVIDIA},
+        "ends with driver 580, and NVIDIA's repository for Ubuntu 26.04 has 595, 610 and 615",
+        'Driver(source="distro")',
+    ),
+    "an unknown card on Debian": (
+        "debian-13", ("unknown",), {}, "10de:ffff is in no table", "name both",
+    ),
+    "an unknown card that the archive does not name": (
+        "ubuntu-24.04", ("ampere", "unknown"), {},
+        "no package of the archive names it", "name both",
+    ),
+    "an unknown card with only a branch": (
+        "debian-13", ("unknown",), {"driver": Driver(branch="580")},
+        "10de:ffff is in no table", "name both",
+    ),
+    "Secure Boot and DKMS without a key": (
+        "debian-13", ("ampere",), {"secure_boot": True},
+        "Secure Boot is on", "turn Secure Boot off",
+    ),
+    "Secure Boot and NVIDIA's modules on Ubuntu": (
+        "ubuntu-24.04", ("ampere",), {"driver": NVIDIA, "secure_boot": True},
+        "Secure Boot is on", 'Driver(source="distro")',
+    ),
+    "Secure Boot and a kernel without signed modules": (
+        "ubuntu-24.04", ("ampere",),
+        {"secure_boot": True, "kernel_packages": ("linux-image-lowlatency",)},
+        "Secure Boot is on", "linux-image-generic",
+    ),
+    "no kernel of its own": (
+        "debian-12", ("ampere",), {"kernels": ()}, "No kernel is installed", "linux-image-amd64",
+    ),
+    "a desktop": (
+        "ubuntu-24.04", ("ampere",), {"desktop": "gdm.service"},
+        "The box has a desktop (gdm.service)", 'Driver(desktop="keep")',
+    ),
+    "NVSwitch and Debian's archive": (
+        "debian-13", ("hopper",), {"driver": DISTRO, "nvswitch": True},
+        "has no fabric manager", 'Driver(source="nvidia")',
+    ),
+    "CUDA 13 on Pascal": (
+        "ubuntu-24.04", ("pascal",), {"cuda": Cuda(version="13.0")},
+        "CUDA 13.0 does not compile for GeForce GTX 1080 Ti (10de:1b06), whose CUDA ends with 12.9",
+        'Cuda(version="12.9")',
+    ),
+    "a toolkit above the driver's CUDA": (
+        "ubuntu-24.04", ("ampere",), {"cuda": Cuda(version="13.2")},
+        "CUDA 13.2 is more than driver 580 runs, which is 13.0", 'Cuda(version="13.0")',
+    ),
+    "a toolkit below the card's first": (
+        "ubuntu-24.04", ("blackwell",), {"cuda": Cuda(version="12.6")},
+        "begins with 12.8", 'Cuda(version="13.0")',
+    ),
+    "a toolkit that the repository has not": (
+        "debian-13", ("rubin",), {"cuda": Cuda(version="13.0")},
+        "Cuda.version is '13.0', and NVIDIA's repository for Debian 13 has 13.1",
+        'Cuda(version="13.4")',
+    ),
+    "Debian's toolkit on a Blackwell": (
+        "debian-13", ("blackwell",), {"driver": None, "cuda": Cuda(source="distro")},
+        "begins with 12.8", "NVIDIA's repository",
+    ),
+    "another version of Debian's toolkit": (
+        "debian-13", ("ampere",), {"cuda": Cuda(source="distro", version="12.6")},
+        "Debian 13's archive has 12.4", "Cuda(version=None)",
+    ),
+    "Ubuntu's toolkit": (
+        "ubuntu-24.04", ("ampere",), {"cuda": Cuda(source="distro")},
+        "deeprig knows no CUDA in Ubuntu 24.04's archive", "Cuda()",
+    ),
+    "a torch without kernels for the card": (
+        "ubuntu-24.04", ("pascal",), {"torch": "2.15"},
+        "torch 2.15 has no kernels for GeForce GTX 1080 Ti", 'Python(torch="2.14")',
+    ),
+    "a torch for a newer driver": (
+        "debian-13", ("ampere",), {"driver": DISTRO, "torch": "2.15"},
+        "torch 2.15 needs a driver from 580 on, and this one is 550", 'Python(torch="2.14")',
+    ),
+    "a torch that nobody knows": (
+        "ubuntu-24.04", ("ampere",), {"torch": "1.3"},
+        "Python.torch is '1.3', and deeprig knows 2.15", 'Python(torch="2.15")',
+    ),
+    "a system that nobody knows": (
+        "fedora-44", ("ampere",), {},
+        "deeprig knows no driver in NVIDIA's repository for Fedora 44", "Rig(driver=None)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_cannot_work_is_refused_with_the_nearest_thing_that_would(case: str) -> None:
+    system, cards, more, sentence, instead = REFUSALS[case]
+    refusal = refused(system, *cards, **more)
     assert sentence in refusal.refusal
-    assert refusal.instead
+    assert instead in refusal.instead
+    assert refusal.refusal.endswith(".") and refusal.instead.endswith(".")
+
+
+NEAREST = {
+    "Pascal and 590": {"driver": Driver(source="nvidia", branch="580")},
+    "Blackwell and Debian's 550": {"driver": NVIDIA},
+    "Volta and open": {"driver": Driver(flavour="proprietary")},
+    "615 and proprietary": {"driver": Driver(branch="615", flavour="open")},
+    "580 of NVIDIA on 26.04": {"driver": DISTRO},
+    "CUDA 13 on Pascal": {"cuda": Cuda(version="12.9")},
+    "a toolkit above the driver's CUDA": {"cuda": Cuda(version="13.0")},
+    "a torch without kernels for the card": {"torch": "2.14"},
+    "a desktop": {"driver": Driver(desktop="keep"), "desktop": "gdm.service"},
+}
+
+
+@pytest.mark.parametrize("case", NEAREST)
+def test_what_is_named_instead_does_work(case: str) -> None:
+    system, cards, _, _, _ = REFUSALS[case]
+    assert planned(system, *cards, **NEAREST[case]).driver_packages
+
+
+def test_an_explicit_branch_and_flavour_turn_an_unknown_card_into_a_warning() -> None:
+    plan = planned("debian-13", "unknown", driver=Driver(branch="580", flavour="open"))
+    assert (plan.driver_branch, plan.module_flavour) == ("580", "open")
+    [warning] = plan.warnings
+    assert "10de:ffff" in warning
+
+
+def test_on_ubuntu_the_archives_own_packages_say_what_an_unknown_card_needs() -> None:
+    named = ("10de:ffff nvidia-driver-595-server-open", "10de:2204 nvidia-driver-580-server")
+    plan = planned("ubuntu-24.04", "unknown", modaliases=named)
+    assert (plan.driver_branch, plan.module_flavour) == ("595", "open")
+    assert "name the card" in plan.reasons["module_flavour"]
+    assert "packages name unknown card (10de:ffff)" in plan.reasons["driver_branch"]
+    assert plan.warnings
+
+
+def test_secure_boot_is_fine_with_signed_modules_or_with_an_enrolled_key() -> None:
+    assert planned("ubuntu-24.04", "ampere", secure_boot=True).modules == "prebuilt"
+    enrolled = planned("debian-13", "ampere", secure_boot=True, module_key_enrolled=True)
+    assert enrolled.modules == "dkms"
+
+
+def test_the_archives_driver_is_kept_from_nvidias_repository() -> None:
+    plan = planned("ubuntu-24.04", "ampere", cuda=Cuda())
+    assert (plan.driver_source, plan.cuda_source, plan.repository) == (
+        "distro", "nvidia", "ubuntu2404",
+    )  # fmt: skip
+    assert {"nvidia-*", "libnvidia-*", "cuda-drivers*"} <= set(plan.shut_out)
+    assert planned("debian-13", "ampere", cuda=Cuda()).shut_out == ()  # the driver is NVIDIA's
+
+
+def test_prebuilt_modules_bind_the_kernels_metapackages() -> None:
+    there = ("linux-generic", "linux-image-generic", "linux-headers-generic", "linux-firmware")
+    plan = planned("ubuntu-24.04", "ampere", kernel_packages=there)
+    assert plan.kernel_metapackages == there[:3]
+    assert plan.headers == ()
+    assert "linux-modules-nvidia-580-server-open-generic" in plan.driver_packages
+    assert planned("debian-13", "ampere").kernel_metapackages == ()
+
+
+def test_a_kernel_without_ready_modules_gets_dkms_and_its_own_headers() -> None:
+    plan = planned("ubuntu-24.04", "ampere", kernel_packages=("linux-image-lowlatency",))
+    assert plan.modules == "dkms"
+    assert plan.headers == ("linux-headers-lowlatency",)
+    assert plan.driver_packages[0] == "nvidia-dkms-580-server-open"
 
 
 @pytest.mark.parametrize(
-    ("system", "card", "flavour", "sentence"),
+    ("system", "branch", "first", "pin"),
     [
-        ("debian-13", "volta", "open", "Driver.flavour is 'open', which Tesla V100"),
-        ("debian-12", "pascal", "open", "Driver.flavour is 'open', which GeForce GTX 1080 Ti"),
-        ("debian-13", "blackwell", "proprietary", "needs driver 570"),
-        ("debian-12", "ampere", "open", "Debian 12 has no open modules that go with its driver"),
+        ("ubuntu-24.04", "580", "nvidia-dkms-580-open", "nvidia-driver-pinning-580"),
+        ("ubuntu-24.04", "595", "nvidia-dkms-open", "nvidia-driver-pinning-595"),
+        ("ubuntu-24.04", "590", "nvidia-dkms-open", ""),
+        ("debian-13", "580", "nvidia-kernel-open-dkms", "nvidia-driver-pinning-580"),
+        ("debian-13", "590", "nvidia-kernel-open-dkms", ""),
     ],
 )
-def test_a_flavour_that_cannot_be_had_is_refused(
-    system: str, card: str, flavour: Flavour, sentence: str
+def test_nvidias_packages_are_called_and_pinned_by_system_and_branch(
+    system: str, branch: str, first: str, pin: str
 ) -> None:
-    assert sentence in refused(system, card, flavour=flavour).refusal
+    plan = planned(system, "ampere", driver=Driver(source="nvidia", branch=branch))
+    assert (plan.driver_packages[0], plan.pin) == (first, pin)
+    own = [version for names, version in plan.pins if "libnvidia-*" in names]
+    assert own == ([] if pin else [f"{branch}.*"])
 
 
-def test_a_flavour_that_can_be_had_is_taken() -> None:
-    plan = planned("debian-13", "ampere", flavour="proprietary")
-    assert plan.module_flavour == "proprietary"
-    assert plan.driver_packages[0] == "nvidia-kernel-dkms"
-    assert "Driver.flavour asks" in plan.reasons["module_flavour"]
+def test_a_desktop_keeps_the_full_driver_or_is_switched_off() -> None:
+    kept = planned("ubuntu-24.04", "ampere", desktop="gdm.service", driver=Driver(desktop="keep"))
+    assert kept.driver_packages[0] == "nvidia-driver-580-server-open"
+    off = planned("ubuntu-24.04", "ampere", desktop="gdm.service", driver=Driver(desktop="off"))
+    assert off.driver_packages[0] == "nvidia-headless-no-dkms-580-server-open"
 
 
-def test_secure_boot_is_refused_with_the_way_out() -> None:
-    refusal = refused("debian-12", "ampere", secure_boot=True)
-    assert "Secure Boot is on" in refusal.refusal
-    assert "turn Secure Boot off" in refusal.instead
+def test_a_fabric_manager_comes_only_with_an_nvswitch() -> None:
+    plan = planned("ubuntu-24.04", "hopper", nvswitch=True)
+    assert {"nvidia-fabricmanager-580", "libnvidia-nscq-580"} <= set(plan.driver_packages)
+    assert not any("fabric" in name for name in planned("ubuntu-24.04", "hopper").packages)
 
 
-def test_a_box_without_a_kernel_of_its_own_is_refused() -> None:
-    assert "No kernel is installed" in refused("debian-12", "ampere", kernels=()).refusal
-    assert planned("debian-12", "ampere", kernels=None).headers == ()  # a box one only thinks of
-
-
-@pytest.mark.parametrize("system", ["ubuntu-22.04", "ubuntu-24.04", "ubuntu-26.04", "fedora-44"])
-def test_other_systems_are_not_there_yet(system: str) -> None:
-    assert "yet" in refused(system, "ampere").refusal
-    graphics = Graphics(kernels=KERNELS)
-    toolkit = resolve(system, graphics, driver=None, cuda=Cuda())
-    assert isinstance(toolkit, Refusal)
-    assert "yet" in toolkit.refusal
-
-
-def test_without_a_card_there_is_no_driver_and_it_says_so() -> None:
-    plan = planned("debian-12")
-    assert plan.driver_branch == "none"
-    assert plan.driver_packages == plan.headers == ()
+def test_without_a_card_there_is_nothing_and_it_says_so() -> None:
+    plan = planned("debian-12", cuda=Cuda())
+    assert plan.packages == () and plan.repository == ""
     assert "no NVIDIA card" in plan.reasons["driver_branch"]
-    assert (plan.torch, plan.torch_backend) == ("torch", "")
+    assert "no NVIDIA card" in plan.reasons["cuda"]
+    assert (plan.torch, plan.torch_backend) == TORCH
 
 
 def test_a_card_that_is_to_come_is_prepared_for() -> None:
-    graphics = Graphics(kernels=KERNELS)
-    plan = resolve("debian-12", graphics, driver=Driver(gpus=("10de:2204",)), cuda=None)
-    assert isinstance(plan, Plan)
-    assert plan.driver_branch == "535"
-    mixed = Driver(gpus=("10de:1b06", "10de:2b85"))
-    assert isinstance(resolve("debian-12", graphics, driver=mixed, cuda=None), Refusal)
+    plan = planned("debian-12", driver=Driver(gpus=("10de:2204",)))
+    assert plan.driver_branch == "580"
+    assert "GeForce RTX 3090" in plan.reasons["driver_branch"]
+    assert refused("debian-12", driver=Driver(gpus=("10de:1b06", "10de:2b85")))
 
 
 @pytest.mark.parametrize(
-    ("loaded", "cards", "torch", "backend"),
+    ("loaded", "cards", "torch", "jax"),
     [
-        ("550.163.01", ("ampere",), "torch==2.14.1", "cu126"),
-        ("580.178.04", ("ampere",), "torch", ""),
-        ("580.178.04", ("pascal",), "torch==2.14.1", "cu126"),
-        ("580.178.04", ("pascal", "ampere"), "torch==2.14.1", "cu126"),
-        ("615.71.09", ("blackwell",), "torch", ""),
-        ("", ("ampere",), "torch", ""),
-        ("580.178.04", ("kepler",), "torch", ""),
-        ("strange", ("10de:ffff",), "torch", ""),
+        ("550.163.01", ("ampere",), OLD_TORCH, "jax[cuda12]"),
+        ("580.178.04", ("ampere",), TORCH_130, "jax[cuda13]"),
+        ("595.71.05", ("ampere",), TORCH, "jax[cuda13]"),
+        ("580.178.04", ("pascal",), OLD_TORCH, "jax[cuda12]"),
+        ("580.178.04", ("pascal", "ampere"), OLD_TORCH, "jax[cuda12]"),
+        ("570.172.08", ("blackwell",), ("torch==2.11.*", "cu128"), "jax[cuda12]"),
+        ("615.71.09", ("rubin",), TORCH, "jax[cuda13]"),
+        ("", ("ampere",), TORCH, "jax[cuda13]"),
+        ("580.178.04", ("kepler",), TORCH, "jax"),
+        ("strange", ("unknown",), TORCH, "jax"),
     ],
 )
-def test_torch_fits_a_driver_that_somebody_else_installed(
-    loaded: str, cards: tuple[str, ...], torch: str, backend: str
+def test_torch_and_jax_fit_a_driver_that_somebody_else_installed(
+    loaded: str, cards: tuple[str, ...], torch: tuple[str, str], jax: str
 ) -> None:
-    found = tuple(identify(CARDS.get(name, name)) for name in cards)
-    graphics = Graphics(gpus=found, kernels=KERNELS, loaded_driver=loaded)
-    plan = resolve("ubuntu-24.04", graphics, driver=None, cuda=None)
-    assert isinstance(plan, Plan)
-    assert (plan.torch, plan.torch_backend) == (torch, backend)
+    plan = planned("ubuntu-24.04", *cards, driver=None, loaded_driver=loaded)
+    assert ((plan.torch, plan.torch_backend), plan.jax) == (torch, jax)
     assert plan.reasons["torch"]
 
 
+def test_a_torch_that_is_asked_for_is_bound_to_its_release() -> None:
+    assert planned("ubuntu-24.04", "ampere", torch="2.13").torch == "torch==2.13.*"
+    assert planned("ubuntu-24.04", "ampere", torch="2.14.1").torch_backend == "cu130"
+
+
 def test_no_torch_has_kernels_for_a_kepler_and_it_says_so() -> None:
-    graphics = Graphics(gpus=(identify(CARDS["kepler"]),), kernels=KERNELS)
-    plan = resolve("debian-12", graphics, driver=None, cuda=None)
-    assert isinstance(plan, Plan)
-    assert "runs on the CPU" in plan.reasons["torch"]
+    assert "on the CPU" in planned("debian-12", "kepler", driver=None).reasons["torch"]
 
 
 @pytest.mark.parametrize(
     ("system", "cuda", "nccl"), [("debian-12", "11.8", "none"), ("debian-13", "12.4", "2.22.3")]
 )
 @pytest.mark.parametrize("cards", [(), ("ampere",), ("pascal",), ("hopper",)])
-def test_cuda_comes_from_the_archive_with_or_without_a_card(
+def test_debians_cuda_with_or_without_a_card(
     system: str, cuda: str, nccl: str, cards: tuple[str, ...]
 ) -> None:
-    plan = planned(system, *cards, cuda=Cuda())
+    asked = Cuda(source="distro")
+    driver = DISTRO if cards else None
+    plan = planned(system, *cards, cuda=asked, driver=driver)
     assert (plan.cuda, plan.nccl, plan.cudnn, plan.cuda_source) == (cuda, nccl, "none", "distro")
     assert "nvidia-cuda-toolkit" in plan.packages
-    assert ("libnccl2" in plan.packages) is (nccl != "none")
 
 
 @pytest.mark.parametrize(
-    ("system", "card", "border"),
-    [
-        ("debian-12", "blackwell", "begins with 12.8"),
-        ("debian-13", "blackwell", "begins with 12.8"),
-        ("debian-13", "kepler", "ends with 11.8"),
-        ("debian-13", "rubin", "begins with 13.4"),
-    ],
+    ("parts", "first"),
+    [("build", "cuda-minimal-build-13-0"), ("full", "cuda-toolkit-13-0"), ("none", "libcudnn9")],
 )
-def test_a_toolkit_that_does_not_compile_for_the_card_is_refused(
-    system: str, card: str, border: str
-) -> None:
-    graphics = Graphics(gpus=(identify(CARDS[card]),), kernels=KERNELS)
-    refusal = resolve(system, graphics, driver=None, cuda=Cuda())
-    assert isinstance(refusal, Refusal)
-    assert border in refusal.refusal
+def test_the_parts_of_a_toolkit(parts: Any, first: str) -> None:
+    plan = planned("ubuntu-24.04", "ampere", cuda=Cuda(parts=parts))
+    assert plan.cuda_packages[0].startswith(first)
+    assert plan.cuda == ("none" if parts == "none" else "13.0")
+    assert "libnccl2=2.*+cuda13.0" in plan.cuda_packages
+
+
+def test_old_cards_get_the_last_cudnn_with_kernels_for_them_and_keep_it() -> None:
+    plan = planned("ubuntu-24.04", "volta", cuda=Cuda())
+    assert plan.cudnn == "9.10.2.21"
+    assert "libcudnn9-cuda-12=9.10.2.21-1" in plan.cuda_packages
+    assert any("libcudnn9-cuda-12" in names for names, _ in plan.pins)
+
+
+OFFERS = {"linux-modules-nvidia-580-server-open-generic": ("6.8.0-142.142",)}
+
+
+def test_the_index_only_takes_away_from_the_tables() -> None:
+    without = planned("ubuntu-24.04", "ampere", offers=None)
+    elsewhere = planned("ubuntu-24.04", "ampere", offers={"hello": ("2.10",)})
+    assert without == elsewhere  # an index without a word of the source does not count
+    names = without.driver_packages
+    there = {name: ("580.173.02-0ubuntu0.24.04.1",) for name in names}
+    assert planned("ubuntu-24.04", "ampere", offers=there) == without
+    assert refused("ubuntu-24.04", "ampere", offers=OFFERS)
+    but_one = {name: versions for name, versions in there.items() if name != names[-1]}
+    assert refused("ubuntu-24.04", "ampere", offers=but_one)
+    newer = {name.replace("580", "595"): ("595.71.05-0ubuntu0.24.04.1",) for name in names}
+    assert planned("ubuntu-24.04", "ampere", offers=newer).driver_branch == "595"
+
+
+def test_nccl_comes_in_a_build_that_the_index_has() -> None:
+    names = planned("ubuntu-24.04", "ampere", cuda=Cuda(version="12.8")).names()
+    there = {name: ("1",) for name in names} | {"libnccl2": ("2.30.4-1+cuda12.9",)}
+    there |= {"libnccl-dev": ("2.30.4-1+cuda12.9",), "cuda-toolkit-12-8": ("12.8.1-1",)}
+    plan = planned("ubuntu-24.04", "ampere", driver=None, cuda=Cuda(version="12.8"), offers=there)
+    assert plan.nccl == "2.*+cuda12.9"
 
 
 def test_every_choice_has_its_reason() -> None:
-    plan = planned("debian-13", "ampere", cuda=Cuda())
+    plan = planned("ubuntu-24.04", "ampere", cuda=Cuda())
     chosen = {"driver_branch", "module_flavour", "driver_source", "cuda", "cuda_source", "nccl"}
     assert set(plan.reasons) == chosen | {"cudnn", "torch"}
     assert all(plan.reasons.values())
 
 
-def test_no_toolkit_is_above_its_drivers_own_cuda() -> None:
-    table = data.load("stack")
-    drivers = {row["system"]: row["cuda"] for row in table["driver"]}
-    for row in table["cuda"]:
-        own = tuple(int(part) for part in drivers[row["system"]].split("."))
-        assert tuple(int(part) for part in row["cuda"].split(".")) <= own
-
-
-def test_every_pair_of_cards_gets_an_answer_on_every_system() -> None:
-    """resolve is total: a plan whose flavour each card can run, or a refusal with a way out."""
-    able = {row["name"]: row["flavours"] for row in data.load("gpus")["architecture"]}
-    answers = []
-    for system in ("debian-12", "debian-13", "ubuntu-24.04", ""):
-        for one in CARDS:
-            for two in (*CARDS, "10de:ffff", ""):
-                for flavour in (None, "open", "proprietary"):
-                    answer = decided(system, one, two, flavour=flavour, cuda=Cuda())
-                    answers.append(answer)
-                    if isinstance(answer, Refusal):
-                        assert answer.refusal and answer.instead
-                    else:
-                        assert answer.module_flavour in able[one]
-                        assert answer.module_flavour in able[two]
-    assert {type(answer) for answer in answers} == {Plan, Refusal}
+def test_a_branch_past_its_end_is_told_by_a_given_day() -> None:
+    plan = planned("debian-13", "ampere")
+    end = branches.end(plan.driver_branch)
+    assert end is not None
+    assert ended(plan, end) == []
+    [said] = ended(plan, date.fromordinal(end.toordinal() + 1))
+    assert f"driver 580 ended on {end}" in said
+    assert ended(planned("debian-13"), date(2099, 1, 1)) == []
 
 
 @pytest.mark.parametrize(
@@ -271,30 +539,42 @@ def test_every_pair_of_cards_gets_an_answer_on_every_system() -> None:
     ],
 )
 def test_headers_follow_the_flavour_of_the_installed_kernel(kernel: str, package: str) -> None:
-    assert headers([kernel, kernel]) == (package,)
+    graphics = Graphics(kernels=(kernel, kernel))
+    assert module_choice.headers(graphics) == (package,)
+    named = replace(graphics, kernel_packages=("linux-image-rt-amd64", "linux-image-amd64"))
+    assert module_choice.headers(named) == ("linux-headers-rt-amd64", "linux-headers-amd64")
 
 
 def test_the_json_is_flat_and_has_the_names_that_stay() -> None:
     found = planned("debian-13", "ampere", cuda=Cuda()).to_json()
     stays = "driver_branch module_flavour driver_source cuda_source cuda cudnn nccl torch"
     assert {*stays.split(), "torch_backend", "packages", "reasons"} <= set(found)
-    assert set(refused("debian-13", "blackwell").to_json()) == {"refusal", "instead"}
+    assert set(refused("debian-13", "kepler").to_json()) == {"refusal", "instead"}
 
 
-def test_plan_shows_each_choice_with_its_reason_or_the_refusal() -> None:
-    survey = read([*DEBIAN_13, "kernel=6.12.117+deb13-amd64"])
-    rig = Rig(
-        driver=Driver(gpus=(CARDS["ampere"],)), cuda=Cuda(), python=Python(frameworks=("torch",))
-    )
-    shown = stack_page.lines(survey, rig)
-    assert [line.split(":")[0].strip() for line in shown] == [
-        "driver", "kernel modules", "CUDA toolkit", "NCCL", "cuDNN", "torch",
-    ]  # fmt: skip
-    assert shown[0].startswith("  driver: 550; 550 is what the archive has")
-    assert "torch: torch==2.14.1 with cu126; newer torch" in shown[-1]
-    without = stack_page.lines(survey, replace(rig, python=Python()))
-    assert without == shown[:-1]  # no torch where nobody asked for it
-    [said] = stack_page.lines(survey, Rig(driver=Driver(gpus=(CARDS["blackwell"],))))
-    assert "needs driver 570 or newer" in said
-    assert " Instead: " in said
-    assert stack_page.lines(None, Rig()) == []
+def test_every_row_has_its_source_and_every_branch_its_place() -> None:
+    tables = ["gpus", "drivers", "driver_packages", "repositories", "cuda", "torch"]
+    rows = [
+        row
+        for table in tables
+        for value in data.load(table).values()
+        if isinstance(value, list)
+        for row in value
+        if isinstance(row, dict)
+    ]
+    assert len(rows) > 60
+    assert [row for row in rows if not (row.get("source") or row.get("read"))] == []
+    names = set(branches.known())
+    for repository in data.load("repositories")["repository"]:
+        assert set(repository["branches"]) <= names
+    for archive in data.load("drivers")["archive"]:
+        assert set(archive["branches"]) <= names
+
+
+def test_where_a_question_comes_from() -> None:
+    for system, usual in (("ubuntu-24.04", "distro"), ("debian-13", "nvidia")):
+        question = Question(
+            system=system, cards=(), graphics=Graphics(), driver=Driver(), cuda=None
+        )
+        assert question.driver_source == usual
+        assert replace(question, driver=NVIDIA).driver_source == "nvidia"

@@ -1,10 +1,12 @@
 """What stands in the way is said in a sentence with the way out, before anything is touched."""
 
+from types import ModuleType
+
 import pytest
 
-from deeprig import ssh_algorithms
+from deeprig import disks, docker, gpus, network_cards, ssh_algorithms
 from deeprig.settings import Notebook, Rig, User
-from deeprig.survey import Survey, objections, read
+from deeprig.survey import Survey, objections, read, script
 from tests.unit.recorded import DEBIAN_12, DEBIAN_13
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBEtRYYbJlM1KVX8OTlvBnEb0KImc8tqI6b4cU4FxKGE me@laptop"
@@ -102,3 +104,9 @@ def test_strict_is_refused_where_it_would_lock_us_out() -> None:
     assert "Ssh.strict is True" in said
     assert "lock itself out" in said
     assert ssh_algorithms.objections(read(DEBIAN_12), strict=True) == []
+
+
+@pytest.mark.parametrize("part", [disks, docker, gpus, network_cards])
+def test_a_box_is_asked_about_each_part_in_the_one_question(part: ModuleType) -> None:
+    assert part.SCRIPT in script(RIG)
+    assert script(RIG).startswith("USERS='ai' CLOCKS='")

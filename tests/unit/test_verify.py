@@ -58,6 +58,62 @@ def test_a_skip_does_not_count_as_checked() -> None:
     assert missing(found, BOXES, "functional") == {"rig1": ["ssh: 0 ran, at least 4 must"]}
 
 
+def test_what_a_fake_card_answered_counts_for_nothing() -> None:
+    found = [replace(one, fake=one.component == "gpu_live") for one in ENOUGH]
+    lacking = missing(found, BOXES, "functional")
+    number = REQUIRED["gpu_live"]
+    assert lacking == {
+        "rig1": [
+            f"{number} ran on a fake GPU, which proves nothing of a real one",
+            f"gpu_live: 0 ran, at least {number} must",
+        ]
+    }
+    assert verdict(found, lacking) == 2
+    assert verdict(found, missing(found, BOXES, "live")) == 2  # in every tier
+
+
+def test_a_box_without_a_card_needs_no_check_of_one() -> None:
+    gpu = ("driver", "gpu_settings", "gpu_live", "cuda")
+    why = "there is no NVIDIA card in the box, and none to prepare for"
+    without = [
+        replace(one, outcome="skipped", reason=why) if one.component in gpu else one
+        for one in ENOUGH
+    ]
+    assert missing(without, BOXES, "functional") == {}
+    one_ran = [*without, check("passed", "driver")]
+    assert missing(one_ran, BOXES, "functional") == {}
+    others = [one for one in one_ran if one.component != "driver" or one.outcome == "passed"]
+    assert missing(others, BOXES, "functional") == {"rig1": ["driver: 1 ran, at least 4 must"]}
+    other = [replace(one, reason="nvidia-smi does not answer") for one in without]
+    assert len(missing(other, BOXES, "functional")["rig1"]) == len(gpu)
+
+
+def test_a_plan_without_a_toolkit_needs_no_check_of_one() -> None:
+    """As on Debian 13, where NVIDIA has none that driver 580 runs; the plan warns of it."""
+    why = "there is no CUDA in the plan: none of them fits"
+    without = [
+        replace(one, outcome="skipped", reason=why) if one.component == "cuda" else one
+        for one in ENOUGH
+    ]
+    assert missing(without, BOXES, "functional") == {}
+    other = [replace(one, reason="nvcc does not answer") for one in without]
+    assert missing(other, BOXES, "functional") == {"rig1": ["cuda: 0 ran, at least 4 must"]}
+
+
+def test_a_warning_is_shown_and_changes_no_exit_code() -> None:
+    warned = check("warned", "driver", "595 gets no fixes any more")
+    found = [*ENOUGH, warned]
+    assert verdict(found, missing(found, BOXES, "functional")) == 0
+    text = page(found, {})
+    assert "1 warned" in text
+    assert "\x1b[33m! \x1b[0m a password login is refused (595 gets no fixes any more)" in text
+
+
+def test_the_page_says_where_a_card_is_fake() -> None:
+    text = page([replace(check("passed"), fake=True), replace(check("failed"), fake=True)], {})
+    assert text.count("a password login is refused [fake GPU]") == 2
+
+
 def test_a_check_repeated_over_files_counts_once() -> None:
     repeated = [check("passed", said=f"host keys are private: {file}") for file in "abcdef"]
     others = [one for one in ENOUGH if one.component != "ssh"]
@@ -100,6 +156,24 @@ def test_a_box_that_is_off_is_one_line_however_many_checks_there_are() -> None:
     text = page([check("unasked", reason="rig1 port 22 does not answer")] * 30, {})
     assert text.count("does not answer") == 1
     assert "30 unasked" in text
+
+
+def test_a_check_says_of_itself_what_there_is_to_know(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_gpu_live="""
+        def test_it_is_warned(request): request.node.user_properties.append(("warning", "old"))
+        def test_it_has_a_note(request): request.node.user_properties.append(("note", "ECC on"))
+        def test_it_failed(request):
+            request.node.user_properties += [("warning", "old"), ("fake", "rtx-3090")]
+            assert 1 == 2, "wrong"
+        """
+    )
+    found = collect(pytester)
+    assert [(one.outcome, one.reason, one.fake) for one in found] == [
+        ("warned", "old", False),
+        ("passed", "ECC on", False),
+        ("failed", "wrong", True),
+    ]
 
 
 def test_checks_are_collected_as_sentences_with_reasons(pytester: pytest.Pytester) -> None:

@@ -178,6 +178,7 @@ def test_the_card_is_armed_after_all_that_keeps_it_armed() -> None:
         "Have systemd read the unit",
         "Arm it at every boot and before power-off",
         "Arm enp5s0 now",
+        "Remember here how to wake it",
     ]
 
 

@@ -9,9 +9,15 @@ import subprocess
 from pathlib import Path
 
 PLAN = Path("/etc/deeprig/driver.json")
+GUARD = Path("/var/lib/deeprig/boot-guard.json")
 LICENCES = {"open": "Dual MIT/GPL", "proprietary": "NVIDIA"}
 NOUVEAU = ("nouveau", "nova_core", "NovaCore")
 LOADED = Path("/sys/module/nvidia/version")
+# Packages that may be of a driver; they are if their version is the driver's.
+OF_A_DRIVER = re.compile(r"nvidia|^libcuda|^libnv|^libxnvctrl|^firmware-nvidia|^cuda-drivers")
+OF_NO_DRIVER = re.compile(r"nvidia-container|nvidia-docker|nvidia-cuda-toolkit")
+PREBUILT = "linux-modules-nvidia-"
+OF_A_KERNEL = ("linux-image-", "linux-headers-", "linux-generic")
 
 
 def said(*argv: str) -> str:
@@ -24,8 +30,13 @@ def said(*argv: str) -> str:
 
 
 def plan() -> dict:
-    """branch, flavour, module, packages (the first is the modules'), built_from."""
-    return json.loads(PLAN.read_text())
+    """branch, source, flavour, modules, module, dkms_name, packages, headers, ...: what stands.
+
+    The first of the packages has the driver's version.
+    """
+    found = json.loads(PLAN.read_text())
+    # As deeprig 0.1 wrote it.
+    return {"source": "distro", "modules": "dkms", "dkms_name": found["module"]} | found
 
 
 def installed() -> dict[str, str]:
@@ -37,7 +48,34 @@ def installed() -> dict[str, str]:
 
 def driver_version() -> str:
     """535.309.01 of the installed modules' package; empty where it is not installed whole."""
-    return installed().get(plan()["packages"][0], "").partition("-")[0]
+    return upstream(installed().get(plan()["packages"][0], ""))
+
+
+def upstream(version: str) -> str:
+    """580.178.04 of 580.178.04-0ubuntu1, as the modules themselves say it."""
+    return version.rpartition(":")[2].partition("-")[0]
+
+
+def driver_set() -> list[str]:
+    """Every installed package that moves with the driver, by its exact name; kernels too, where
+    the modules come ready made for them.
+    """
+    asked, version = plan(), driver_version()
+    if not version:
+        return []
+    prebuilt = asked["modules"] == "prebuilt"
+    named = {*asked["packages"], *(asked.get("kernel_metapackages", []) if prebuilt else [])}
+
+    def moves(name: str, its: str) -> bool:
+        if name in named or (prebuilt and name.startswith(PREBUILT)):
+            return True
+        return upstream(its) == version and is_of_a_driver(name)
+
+    return sorted(name for name, its in installed().items() if moves(name, its))
+
+
+def is_of_a_driver(name: str) -> bool:
+    return bool(OF_A_DRIVER.search(name)) and not OF_NO_DRIVER.search(name)
 
 
 def kernels() -> list[str]:
@@ -50,10 +88,26 @@ def has_headers(kernel: str) -> bool:
     return Path("/lib/modules", kernel, "build").exists()
 
 
+def has_module(kernel: str) -> bool:
+    return bool(said("modinfo", "-k", kernel, "-F", "filename", plan()["module"]))
+
+
 def kernels_to_prove() -> list[str]:
-    """Those with headers, and the newest anyway; an old one without headers gets no module."""
-    every = kernels()
-    return [kernel for kernel in every if has_headers(kernel) or kernel == every[-1]]
+    """Those that can have a module, and the newest anyway; an old one without headers gets none,
+    nor one that would not build, while the boot guard keeps the box off it.
+    """
+    every, off = kernels(), kept_off()
+    able = has_module if plan()["modules"] == "prebuilt" else has_headers
+    return [k for k in every if (able(k) or k == every[-1]) and k not in off]
+
+
+def kept_off() -> set[str]:
+    """Kernels for which this driver did not build, and that do not boot next; see boot-guard."""
+    if not GUARD.exists():
+        return set()
+    guard, version = json.loads(GUARD.read_text()), driver_version()
+    unbuilt = guard.get("unbuilt", {}).items()
+    return {kernel for kernel, its in unbuilt if its == version and kernel != guard["next"]}
 
 
 def wrong(kernel: str, version: str) -> str:

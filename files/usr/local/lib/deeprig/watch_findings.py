@@ -3,6 +3,7 @@
 Written by deeprig (files/usr/local/lib/deeprig/watch_findings.py): change it there.
 """
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ FULL_PERCENT = 90
 # A disk that hovers around the mark is one finding, not one every quarter of an hour.
 EMPTIED_PERCENT = 87
 REBOOT_DAYS = 7
+BOOT_GUARD = Path("/var/lib/deeprig/boot-guard.json")
 DAY = 24 * 3600
 FILE_SYSTEMS = {
     "ext2",
@@ -140,3 +142,12 @@ def waiting_reboot(before: set[str], memory: dict[str, Any], now: float) -> list
         return []
     text = f"Updates have waited for a reboot for {days:.0f} days; until then the old ones run."
     return [Finding("reboot:", "updates wait for a reboot", text, "default")]
+
+
+def kept_kernels(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
+    """What the boot guard says of the next boot, for as long as it does."""
+    said = json.loads(BOOT_GUARD.read_text())["said"] if BOOT_GUARD.exists() else []
+    if not said:
+        return []
+    text = " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in said)
+    return [Finding("boot:", "the next boot needs a look", text, "high")]

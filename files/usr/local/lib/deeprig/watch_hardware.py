@@ -7,22 +7,25 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import driver_waiting
 from watch_findings import CannotTell, Finding, output
 
 NOT_A_DISK = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "zd")
 DISPLAY_CLASS, NVIDIA = "0x03", "0x10de"
 FORGET = "sudo /usr/local/lib/deeprig/watch --forget-gpus"
-DAY = 24 * 3600
-OVERDUE_DAYS = 30
-DRIVER = re.compile(r"nvidia|^libcuda|^libnv|^firmware-nvidia")
-# `apt-cache policy`: a version, then where it can be had from, further in.
-VERSION = re.compile(r"^ (?:\*\*\*|   ) (\S+) -?\d+$")
-SECURITY = re.compile(r"^ {8,} *-?\d+ \S+ \S*-security(/\S+)? ")
+# A lab's box may have fake cards here; see lab/fake_gpu.py.
+LAB, FAKES = Path("/etc/deeprig-lab"), Path("/etc/deeprig-lab-gpu")
+FELL_OFF = r"Xid.*: 79,|fallen off the bus"
+LOST = re.compile(r"GPU is lost|Unable to determine the device handle for GPU")
+MISMATCH = "Driver/library version mismatch"
+SECONDS_TO_ANSWER, MINUTES_TO_REBOOT = 60, 10
+HANGS = f"nvidia-smi has not answered within {SECONDS_TO_ANSWER} s."
+POWER_CYCLE = "A power cycle may bring it back; if not, look at its seat, riser and power cables."
 
 
 def failing_disks(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
@@ -52,66 +55,89 @@ def smart(name: str, answer: str) -> list[Finding]:
 
 
 def lost_gpus(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
-    present: Counter[str] = Counter()
-    for path in Path("/sys/bus/pci/devices").glob("*"):
+    """Cards that are gone from the bus, or that the driver has given up."""
+    there, holders = cards(root())
+    known = memory.setdefault("gpus", {})
+    known.update({gpu: max(n, known.get(gpu, 0)) for gpu, n in there.items()})
+    words = f"%d were here and %d are left. If you took it out yourself: {FORGET}"
+    found = [
+        Finding(f"gpu:{gpu}", f"a GPU {gpu} is gone", words % (n, there[gpu]), "urgent")
+        for gpu, n in known.items()
+        if there[gpu] < n
+    ]
+    said = output("journalctl", "-q", "-k", "-b", "-o", "cat", "-n", "1", f"--grep={FELL_OFF}")
+    if said.strip():
+        text = f"The kernel says: {said.strip()[:200]}. {POWER_CYCLE}"
+        found.append(Finding("gpu:bus", "a GPU has fallen off the bus", text, "urgent"))
+    elif "nvidia" in holders and shutil.which("nvidia-smi"):
+        found += silent(ask_the_driver(), memory, now)
+    return [marked(finding) for finding in found]
+
+
+def root() -> Path:
+    """Where /sys is: elsewhere only on a lab's box with fake cards."""
+    return FAKES / "root" if LAB.exists() and FAKES.exists() else Path("/")
+
+
+def marked(finding: Finding) -> Finding:
+    """Nobody is to take a lab's fake card for a real one."""
+    if root() == Path("/"):
+        return finding
+    return finding._replace(subject=f"{finding.subject} [fake GPU]")
+
+
+def cards(top: Path) -> tuple[Counter[str], set[str]]:
+    """How many NVIDIA cards of each id are on the bus, and which drivers hold them."""
+    found: Counter[str] = Counter()
+    holders = set()
+    for path in (top / "sys/bus/pci/devices").glob("*"):
         vendor, kind, device = (
             (path / n).read_text().strip() for n in ("vendor", "class", "device")
         )
         if vendor == NVIDIA and kind.startswith(DISPLAY_CLASS):
-            present[f"{vendor[2:]}:{device[2:]}"] += 1
-    known = memory.setdefault("gpus", {})
-    known.update({gpu: max(n, known.get(gpu, 0)) for gpu, n in present.items()})
-    words = f"%d were here and %d are left. If you took it out yourself: {FORGET}"
-    found = [
-        Finding(f"gpu:{gpu}", f"a GPU {gpu} is gone", words % (n, present[gpu]), "urgent")
-        for gpu, n in known.items()
-        if present[gpu] < n
-    ]
-    sign = r"Xid.*: 79,|fallen off the bus"
-    said = output("journalctl", "-q", "-k", "-b", "-o", "cat", "-n", "1", f"--grep={sign}").strip()
-    if said:
-        text = f"The kernel says: {said[:200]}. A power cycle may bring it back."
-        found.append(Finding("gpu:bus", "a GPU has fallen off the bus", text, "urgent"))
-    return found
+            found[f"{vendor[2:]}:{device[2:]}"] += 1
+            holders.add((path / "driver").resolve().name)
+    return found, holders
+
+
+def ask_the_driver() -> str:
+    """What `nvidia-smi -L` says. A driver that hangs must not take the watch with it, so nobody
+    waits for the end of one that was killed.
+    """
+    with tempfile.TemporaryFile("w+") as said:
+        asked = subprocess.Popen(["nvidia-smi", "-L"], stdout=said, stderr=said)
+        try:
+            asked.wait(SECONDS_TO_ANSWER)
+        except subprocess.TimeoutExpired:
+            asked.kill()
+            return HANGS
+        said.seek(0)
+        return said.read()
+
+
+def silent(said: str, memory: dict[str, Any], now: float) -> list[Finding]:
+    """Only words that are sure: nvidia-smi has many reasons to complain.
+
+    A new driver's libraries are there some minutes before the reboot that loads its module.
+    """
+    first = " ".join(said.split())[:200]
+    if said == HANGS:
+        return [Finding("gpu:hangs", "the GPUs do not answer", f"{said} {POWER_CYCLE}", "urgent")]
+    if LOST.search(said):
+        text = f"nvidia-smi says: {first}. {POWER_CYCLE}"
+        return [Finding("gpu:lost", "a GPU is lost", text, "urgent")]
+    if MISMATCH not in said:
+        memory.pop("mismatch", None)
+        return []
+    if now - memory.setdefault("mismatch", now) < MINUTES_TO_REBOOT * 60:
+        return []
+    text = f"nvidia-smi says: {MISMATCH}. The driver was updated under its loaded module; reboot."
+    return [Finding("gpu:mismatch", "the GPUs wait for a reboot", text, "high")]
 
 
 def old_driver(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
-    waits = overdue(memory.setdefault("fixes", {}), now, output)
+    waits = driver_waiting.overdue(now)
     if not waits:
         return []
-    text = "Held back, while the security archive has newer: " + ", ".join(waits)
+    text = "Held back, while there are newer ones: " + ", ".join(waits)
     return [Finding("driver:", "the driver lacks security fixes", text, "default")]
-
-
-def overdue(first_seen: dict[str, Any], now: float, output: Callable[..., str]) -> list[str]:
-    """Such as `nvidia-driver 550.1 (550.2 for 40 days)`; `first_seen` remembers since when."""
-    held = [name for name in output("apt-mark", "showhold").split() if DRIVER.search(name)]
-    fixes = {name: newest_fix(output("apt-cache", "policy", name)) for name in held}
-    waiting = {name: fix for name, fix in fixes.items() if fix}
-    for gone in first_seen.keys() - waiting.keys():
-        del first_seen[gone]
-    found = []
-    for name, (installed, fix) in sorted(waiting.items()):
-        days = (now - first_seen.setdefault(name, now)) / DAY
-        if days > OVERDUE_DAYS:
-            found.append(f"{name} {installed} ({fix} for {days:.0f} days)")
-    return found
-
-
-def newest_fix(policy: str) -> tuple[str, str] | None:
-    """The installed version and the first newer one of the security archive; None without one."""
-    installed = re.search(r"^  Installed: (\S+)$", policy, re.MULTILINE)
-    if installed is None:
-        return None
-    version = ""
-    for line in policy.splitlines():
-        if start := VERSION.match(line):
-            version = start[1]
-        elif SECURITY.match(line) and version and newer(version, installed[1]):
-            return installed[1], version
-    return None
-
-
-def newer(version: str, installed: str) -> bool:
-    command = ["dpkg", "--compare-versions", version, "gt", installed]
-    return subprocess.run(command, check=False).returncode == 0

@@ -1,0 +1,33 @@
+"""The box's card armed once more before the power goes off, and remembered here."""
+
+from typing import Any
+
+import paramiko
+
+from deeprig import network_cards, root_shell, survey, wake_memory
+from deeprig.settings import WakeOnLan
+
+ARM = "/usr/local/lib/deeprig/wake-on-lan"
+SECONDS = 60
+
+
+def arm(transport: paramiko.Transport, host_data: dict[str, Any], settings: WakeOnLan) -> str:
+    """Why no packet will wake the box, in words; empty where its card is armed and remembered."""
+    asked = root_shell.run(transport, "sudo -n sh -s", stdin=network_cards.SCRIPT, seconds=SECONDS)
+    network = survey.read(asked.out.splitlines()).network
+    box, card = wake_memory.of(network, settings), network_cards.chosen(network, settings)
+    if box is None or card is None:
+        return "it has no card that a packet could wake it through"
+    tried = root_shell.run(
+        transport,
+        f"[ -x {ARM} ] || {{ echo not deployed; exit 0; }}; "
+        f"sudo -n {ARM} arm {card.name} && sudo -n {ARM} state {card.name}",
+        seconds=SECONDS,
+    )
+    wake_memory.keep(wake_memory.file_of(host_data), host_data["ssh_hostname"], box)
+    said = tried.out.strip().splitlines() or [tried.last_words]
+    if said[-1] == "armed":
+        return ""
+    if said[-1] == "not deployed":
+        return f"nothing arms its card {card.name}; deploy with wake_on_lan=WakeOnLan() first"
+    return said[0].rstrip(".")

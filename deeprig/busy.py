@@ -1,0 +1,28 @@
+"""What powering a box off would end, asked of the box with nothing of ours on it."""
+
+import json
+from pathlib import Path
+
+import paramiko
+
+from deeprig import root_shell
+from deeprig.errors import DeeprigError
+
+# A box without a driver does not have it: it is sent along, and leaves out the login it is run by.
+ASKED = Path(__file__).parents[1] / "files/usr/local/lib/deeprig/boot_work.py"
+PRINT = "\n\nimport json\nprint(json.dumps(all_of_it()))\n"
+SECONDS = 60
+
+
+def work(transport: paramiko.Transport, name: str) -> list[str]:
+    """What runs there, of the cards, notebooks, containers and people; empty where nothing does."""
+    done = root_shell.run(
+        transport, "sudo -n python3 -EsB -", stdin=ASKED.read_text() + PRINT, seconds=SECONDS
+    )
+    try:
+        found = json.loads(done.out.splitlines()[-1]) if done.code == 0 else None
+    except (ValueError, IndexError):
+        found = None
+    if found is None:
+        raise DeeprigError(f"{name} does not say what runs there: {done.last_words}")
+    return [*found["work"], *found["people"]]

@@ -1,0 +1,116 @@
+"""`deeprig driver`: how NVIDIA's driver stands on the boxes, moved on purpose, and taken back."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from deeprig import driver_status, driver_status_page, inventories
+from deeprig.driver_box import DriverBox
+from deeprig.driver_move import Move, Outcome
+from deeprig.errors import DeeprigError
+from deeprig.inventories import Box
+from deeprig.options import inventory_option, json_option, limit_option
+
+force_option = click.option("--force", is_flag=True, help="Also while something runs there.")
+no_reboot_option = click.option(
+    "--no-reboot", is_flag=True, help="Leave the reboot pending, and say so."
+)
+
+
+@click.group()
+def driver() -> None:
+    """NVIDIA's driver on the boxes: how it stands, moved on purpose, and taken back."""
+
+
+@driver.command()
+@inventory_option
+@limit_option
+@json_option
+def status(inventory: Path, limit: tuple[str, ...], as_json: bool) -> None:
+    """Compare what is loaded, on disk, installed, planned and held; say what moved what."""
+    names = driver_status.names_to_ask()
+    today = datetime.now(UTC).date()
+    found = []
+    for name, data in with_a_driver(inventory, limit):
+        box = DriverBox(name, data)
+        try:
+            facts = box.status(names)
+        finally:
+            box.close()
+        found.append(driver_status.judge(name, facts, data["rig"].driver, today))
+        if not as_json:
+            click.echo(driver_status_page.page(found[-1]))
+    if as_json:
+        print(json.dumps([standing.to_json() for standing in found], indent=2))
+    sys.exit(1 if any(standing.wrong for standing in found) else 0)
+
+
+@driver.command()
+@inventory_option
+@limit_option
+@click.option("--branch", metavar="N", help="Another branch than the settings plan, such as 595.")
+@force_option
+@no_reboot_option
+@json_option
+def upgrade(
+    inventory: Path,
+    limit: tuple[str, ...],
+    branch: str | None,
+    force: bool,
+    no_reboot: bool,
+    as_json: bool,
+) -> None:
+    """Move to the newest driver of the plan: proved before and after the reboot, or taken back."""
+    moves = [
+        Move(inventory, box, branch=branch, force=force, reboot=not no_reboot)
+        for box in with_a_driver(inventory, limit)
+    ]
+    one_after_another([move.upgrade for move in moves], as_json=as_json)
+
+
+@driver.command()
+@inventory_option
+@limit_option
+@force_option
+@no_reboot_option
+@json_option
+def rollback(
+    inventory: Path, limit: tuple[str, ...], force: bool, no_reboot: bool, as_json: bool
+) -> None:
+    """Back to the driver from before the last upgrade, from the packages kept on the box."""
+    moves = [
+        Move(inventory, box, force=force, reboot=not no_reboot)
+        for box in with_a_driver(inventory, limit)
+    ]
+    one_after_another([move.rollback for move in moves], as_json=as_json)
+
+
+def one_after_another(moves: list[Callable[[], Outcome]], *, as_json: bool) -> None:
+    """Each box by itself; the first that does not end well is the last that is touched."""
+    done: list[Outcome] = []
+    for move in moves:
+        done.append(move())
+        if not as_json:
+            click.echo(click.style(done[-1].sentence, fg="green" if done[-1].good else "red"))
+        if not done[-1].good:
+            break
+    if as_json:
+        print(json.dumps([outcome.to_json() for outcome in done], indent=2))
+    if len(done) < len(moves):
+        click.echo(f"{len(moves) - len(done)} more boxes were not touched", err=True)
+    sys.exit(0 if all(outcome.good for outcome in done) else 1)
+
+
+def with_a_driver(inventory: Path, limit: tuple[str, ...]) -> list[Box]:
+    """The boxes whose driver is ours. Raises DeeprigError where there is none."""
+    boxes = inventories.load(inventory, limit)
+    ours = [(name, data) for name, data in boxes if data["rig"].driver]
+    for name in (name for name, data in boxes if not data["rig"].driver):
+        click.echo(f"{name}: Rig.driver is None, so the driver is left to its owner", err=True)
+    if not ours:
+        raise DeeprigError(f"{inventory} has no box with a driver; write Rig(driver=Driver()).")
+    return ours

@@ -1,0 +1,186 @@
+"""Why a box gets no driver, or not this one: its cards, its settings, the box itself."""
+
+import re
+
+from deeprig import branches, data, limits
+from deeprig.gpus import Gpu
+from deeprig.question import Question, called, listed, named, place
+from deeprig.refusal import Refusal
+
+NAMED = re.compile(r"nvidia-(?:driver|headless|headless-no-dkms)-(\d+)-server(-open)?")
+
+
+def why_none(question: Question) -> str:
+    """The first thing that keeps every driver from these cards."""
+    return (
+        _no_source(question)
+        or _unknown(question)
+        or together(question)
+        or _branch(question)
+        or _cards(question)
+        or _flavour(question)
+        or _index(question)
+    )
+
+
+def may_run(question: Question, card: Gpu, branch: str, flavour: str) -> bool:
+    """Whether an unknown card may get this driver: somebody says so, or the archive's packages."""
+    settings = question.driver
+    if settings and settings.branch and settings.flavour:
+        return True
+    if question.driver_source != "distro":
+        return False
+    return (branch, flavour) in _named_by_archive(question, card)
+
+
+def together(question: Question) -> str:
+    """Cards that no one kernel module drives."""
+    old = [card for card in question.known if "open" not in limits.of(card).flavours]
+    new = [card for card in question.known if "proprietary" not in limits.of(card).flavours]
+    if not (old and new):
+        return ""
+    return (
+        f"{named(old)} runs with the proprietary modules only and {named(new)} with the open ones, "
+        "and a box loads one of them."
+    )
+
+
+def of_the_box(question: Question, modules: str) -> Refusal | None:
+    """What the box itself has against a driver whose modules come so."""
+    return _desktop(question) or _kernel(question) or _secure_boot(question, modules)
+
+
+def _no_source(question: Question) -> str:
+    if branches.at(question.system, question.driver_source):
+        return ""
+    return f"deeprig knows no driver in {place(question.system, question.driver_source)}."
+
+
+def _unknown(question: Question) -> str:
+    settings = question.driver
+    ids = [card.id for card in question.unknown]
+    if not ids or (settings and settings.branch and settings.flavour):
+        return ""
+    asked = question.driver_source == "distro" and question.system.startswith("ubuntu-")
+    if asked and all(_named_by_archive(question, card) for card in question.unknown):
+        return ""
+    return (
+        f"{listed(ids)} {'is' if len(ids) == 1 else 'are'} in no table that deeprig has"
+        f"{', and no package of the archive names it' if asked else ''}, so which driver it needs "
+        "is not known."
+    )
+
+
+def _branch(question: Question) -> str:
+    asked = question.driver and question.driver.branch
+    if not asked:
+        return ""
+    there = branches.at(question.system, question.driver_source)
+    for card in question.known:
+        border = _border(card, asked)
+        if border:
+            return f"{card} {border}, and Driver.branch is {asked!r}."
+    if asked not in there:
+        has = listed(sorted(there))
+        where = place(question.system, question.driver_source)
+        return f"Driver.branch is {asked!r}, and {where} has {has}."
+    return ""
+
+
+def _cards(question: Question) -> str:
+    there = branches.at(question.system, question.driver_source)
+    where = place(question.system, question.driver_source)
+    for card in question.known:
+        borders = [_border(card, branch) for branch in there]
+        if all(borders):
+            return f"{card} {borders[0]}, and {where} has {listed(sorted(there))}."
+    return ""
+
+
+def _border(card: Gpu, branch: str) -> str:
+    """Why a branch does not drive a card, as the end of a sentence; "" where it does."""
+    able = limits.of(card)
+    if able.drives(branch):
+        return ""
+    if able.last_driver and int(branch) > int(able.last_driver):
+        return f"ends with driver {able.last_driver}"
+    return f"needs driver {able.first_driver} or newer"
+
+
+def _flavour(question: Question) -> str:
+    asked = question.driver and question.driver.flavour
+    if not asked:
+        return ""
+    unable = [card for card in question.known if asked not in limits.of(card).flavours]
+    if unable:
+        return f"Driver.flavour is {asked!r}, which {named(unable)} cannot run."
+    where = place(question.system, question.driver_source)
+    branch = question.driver and question.driver.branch
+    which = f"driver {branch}" if branch else "a driver that goes with these cards"
+    return f"Driver.flavour is {asked!r}, and {where} has no {asked} modules of {which}."
+
+
+def _index(question: Question) -> str:
+    where = place(question.system, question.driver_source)
+    there = " or ".join(branches.at(question.system, question.driver_source))
+    if question.graphics.nvswitch:
+        return f"The box has an NVSwitch, and {where} has no fabric manager for it."
+    cards = named(question.cards)
+    return f"The index of {where} has none of the drivers that {cards} needs: {there}."
+
+
+def _named_by_archive(question: Question, card: Gpu) -> set[tuple[str, str]]:
+    """(branch, flavour) of the archive's packages whose Modaliases name the card."""
+    lines = [line.split() for line in question.graphics.modaliases]
+    names = [words[1] for words in lines if len(words) == 2 and words[0] == card.id]
+    found = [NAMED.fullmatch(name) for name in names]
+    return {(m[1], "open" if m[2] else "proprietary") for m in found if m}
+
+
+def _desktop(question: Question) -> Refusal | None:
+    if not question.graphics.desktop or (question.driver and question.driver.desktop):
+        return None
+    return Refusal(
+        refusal=f"The box has a desktop ({question.graphics.desktop}), which a driver for "
+        "computing alone would leave without a picture.",
+        instead='Driver(desktop="keep") for the full driver, or Driver(desktop="off") to have the '
+        "box start without it.",
+    )
+
+
+def _kernel(question: Question) -> Refusal | None:
+    if question.graphics.kernels != ():
+        return None
+    ubuntu = question.system.startswith("ubuntu-")
+    package = "linux-image-generic" if ubuntu else "linux-image-amd64"
+    return Refusal(
+        refusal="No kernel is installed in it, so there is nothing to have modules for.",
+        instead=f"install one, such as {package}, or Rig(driver=None): a container has its host's "
+        "driver.",
+    )
+
+
+def _secure_boot(question: Question, modules: str) -> Refusal | None:
+    graphics = question.graphics
+    if not graphics.secure_boot or graphics.module_key_enrolled or modules == "prebuilt":
+        return None
+    rows = data.load("driver_packages")["module_key"]
+    key = next((row for row in rows if question.system in row["systems"]), None)
+    ways = []
+    if branches.at(question.system, "distro") and question.system.startswith("ubuntu-"):
+        ways.append(
+            'Driver(source="distro") with linux-image-generic, whose modules are signed'
+            if question.driver_source == "nvidia"
+            else "a kernel that Ubuntu signs modules for, such as linux-image-generic"
+        )
+    if key:
+        ways.append(
+            f"enrol the key, once: `{key['make']}`, `sudo mokutil --import {key['file']}` with a "
+            "password, reboot, and at the console Enroll MOK, Continue, Yes, the password"
+        )
+    ways.append("turn Secure Boot off in the firmware's setup")
+    return Refusal(
+        refusal="Secure Boot is on, and its firmware does not know the key that signs modules "
+        f"built on the box: on {called(question.system)} they would not load.",
+        instead="; or ".join(ways) + ".",
+    )

@@ -1,0 +1,54 @@
+"""What `deeprig driver status` prints for people."""
+
+import time
+
+import click
+
+from deeprig import branches
+from deeprig.driver_status import Standing
+
+
+def page(standing: Standing) -> str:
+    """One box: what is wrong first, then how it stands, then what is to be known."""
+    if not standing.driver:
+        return click.style(f"{standing.host}: {standing.wrong[0]}", fg="red")
+    verdict = f"{len(standing.wrong)} wrong" if standing.wrong else "all of one piece"
+    lines = [click.style(f"{standing.host}: driver {standing.driver}, {verdict}", bold=True)]
+    lines += [click.style(f"  !! {said}", fg="red") for said in standing.wrong]
+    lines += [f"  {name:10} {said}" for name, said in rows(standing)]
+    lines += [click.style(f"  {said}", fg="yellow") for said in standing.notes]
+    return "\n".join(lines)
+
+
+def rows(standing: Standing) -> list[tuple[str, str]]:
+    facts = standing.facts
+    plan, modules, holds = facts["plan"], facts["modules"], facts["holds"]
+    loaded = facts["loaded"]["version"] or (
+        "nothing" if facts["cards"] else "nothing, no card here"
+    )
+    kernels = ", ".join(
+        f"{version or 'none'} for {kernel}{' (boots next)' if kernel == modules['next'] else ''}"
+        for kernel, version in modules["versions"].items()
+    )
+    end = branches.end(plan["branch"])
+    until = f", fixes until {end}" if end else ""
+    return [
+        ("plan", f"{plan['branch']} {plan['flavour']} from {plan['source']}{until}"),
+        ("loaded", f"{loaded} {facts['loaded']['flavour']}".strip()),
+        ("on disk", kernels or "no kernel is installed"),
+        ("library", facts["library"] or "none"),
+        ("packages", f"{len(facts['packages'])}, {len(holds['held'])} of them held"),
+        *last_move(standing),
+    ]
+
+
+def last_move(standing: Standing) -> list[tuple[str, str]]:
+    move = standing.facts["move"]
+    if not move["step"]:
+        return []
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(move["stepped"]))
+    to = f" to {move['after']}" if move["after"] else ""
+    way = f"{move['kind']} from {move['before']}{to}"
+    why = f" ({move['why']})" if move["why"] else ""
+    checked = ", verified" if move["verified"] else ""
+    return [("last move", f"{way}: {move['step']}{checked}, {when}{why}")]

@@ -1,0 +1,133 @@
+"""`deeprig off`: the card armed once more, then the power off, unless work would be lost."""
+
+import json
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import paramiko
+
+from deeprig import arming, busy, connection, inventories, presence, root_shell
+from deeprig.options import inventory_option, json_option, limit_option
+from deeprig.presence import Seen
+from deeprig.progress import Progress
+
+GONE_SECONDS = 300  # systemd itself waits 90 s for a service that will not stop
+LOOK_SECONDS = 1
+# As clean, but nobody is asked: since systemd 257 inhibitors bind root too, and -i needs polkit.
+FORCED = "start --no-block --job-mode=replace-irreversibly poweroff.target"
+
+
+@dataclass(kw_only=True)
+class Off:
+    """What came of it: why it was refused, or how long it took."""
+
+    host: str
+    wake: str  # the command that does; empty where the card is left alone
+    refused: str = ""
+    work: tuple[str, ...] = ()
+    unarmed: str = ""
+    off: bool = False
+    seconds: float = 0.0
+
+    def page(self) -> str:
+        if self.refused:
+            return self.refused
+        if not self.off:
+            return (
+                f"{self.host} still answers after {self.seconds:.0f} s; something there does not "
+                "stop: look at its screen, or at the power switch."
+            )
+        armed = self.wake and not self.unarmed
+        how = f"`{self.wake}` wakes it" if armed else "its power button wakes it, no packet of ours"
+        return f"{self.host} is off after {self.seconds:.0f} s; {how}."
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "seconds": round(self.seconds, 1)}
+
+
+@click.command()
+@click.argument("host", required=False)
+@inventory_option
+@limit_option
+@click.option("--force", is_flag=True, help="Also where work runs there, or no packet can wake it.")
+@json_option
+def off(
+    host: str | None, inventory: Path, limit: tuple[str, ...], force: bool, as_json: bool
+) -> None:
+    """Power HOST off, ready to be woken by `deeprig wake`.
+
+    It refuses while work runs there or somebody is logged in, and where no packet would wake it.
+    Exits 0 where it is off, 1 where it refuses or does not go down, 2 where it could not ask.
+    """
+    wanted = (*limit, host) if host else limit
+    name, data = inventories.one(inventory, wanted, "one box is powered off at a time")
+    wakes = data["rig"].wake_on_lan is not None
+    found = Off(host=name, wake=_how_to_wake(name, inventory) if wakes else "")
+    progress = Progress()
+    with connection.connect(data) as client:
+        transport = client.get_transport()
+        assert transport is not None
+        with progress.step(f"Ask {name} what runs there{', and arm its card' if wakes else ''}"):
+            _ask(found, transport, data)
+        found.refused = "" if force else why_not(found)
+        if not found.refused:
+            found.refused = _power_off(transport, name, force=force)
+    if not found.refused:
+        with progress.step(f"Power {name} off"):
+            found.off = _wait_until_gone(found, data, progress)
+    print(json.dumps(found.to_json()) if as_json else found.page())
+    sys.exit(0 if found.off else 1)
+
+
+def why_not(found: Off) -> str:
+    """Why it stays on, in a sentence; empty where nothing speaks against it."""
+    reasons = []
+    if found.work:
+        reasons.append(f"there run {', '.join(found.work)}")
+    if found.unarmed:
+        reasons.append(found.unarmed)
+    if not reasons:
+        return ""
+    return f"{found.host} stays on: {'; '.join(reasons)}. --force powers it off all the same."
+
+
+def _how_to_wake(name: str, inventory: Path) -> str:
+    where = (
+        "" if inventory == Path("inventory.py") else f" --inventory {shlex.quote(str(inventory))}"
+    )
+    return f"deeprig wake {name}{where}"
+
+
+def _ask(found: Off, transport: paramiko.Transport, data: dict[str, Any]) -> None:
+    found.work = tuple(busy.work(transport, found.host))
+    if settings := data["rig"].wake_on_lan:
+        found.unarmed = arming.arm(transport, data, settings)
+
+
+def _power_off(transport: paramiko.Transport, name: str, *, force: bool) -> str:
+    """Begin it; what systemd says where it will not, as while an inhibitor forbids it."""
+    done = root_shell.run(transport, f"sudo -n systemctl {FORCED if force else 'poweroff'}")
+    if done.code <= 0:  # -1: the link was gone before the answer
+        return ""
+    return (
+        f"{name} stays on: {done.last_words.rstrip('.')}; `systemd-inhibit --list` there says who "
+        "forbids it. --force powers it off all the same."
+    )
+
+
+def _wait_until_gone(found: Off, data: dict[str, Any], progress: Progress) -> bool:
+    """Whether nothing answers there any more; a kernel that still refuses is not off."""
+    started = time.monotonic()
+    while (seen := presence.look(data)) is not Seen.NOTHING:
+        found.seconds = time.monotonic() - started
+        if found.seconds > GONE_SECONDS:
+            return False
+        progress.doing("SSH still answers" if seen is Seen.OPEN else "SSH is down, the box is not")
+        time.sleep(LOOK_SECONDS)
+    found.seconds = time.monotonic() - started
+    return True

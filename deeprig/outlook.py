@@ -1,0 +1,83 @@
+"""What a run would do to one box of the inventory, for people and as JSON."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import click
+
+from deeprig import docker, stack, stack_page
+from deeprig.erased import Reinstall
+from deeprig.refusal import Refusal
+from deeprig.runs import Report
+from deeprig.settings import Rig
+from deeprig.stack import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """A dry run's report; `reinstall` is None where the run did not come that far."""
+
+    report: Report
+    rig: Rig
+    reinstall: Reinstall | None = None
+
+    @property
+    def decided(self) -> Plan | Refusal | None:
+        """What goes on it for its GPUs; None for a box that was not reached."""
+        survey = self.report.survey
+        return stack.decide(survey, self.rig) if survey else None
+
+    @property
+    def exit_status(self) -> int:
+        """0: a run would go through; 1: it would refuse; 2: it could not be asked."""
+        if self.report.refusals:
+            return 1
+        return 2 if self.report.error else 0
+
+
+def page(outlook: Outlook, today: date) -> str:
+    """What is decided and what would change, or why nothing is done."""
+    report, decided = outlook.report, outlook.decided
+    found = [f"{report.host}{_pretended(report)}: {_said(report)}"]
+    if report.error and not report.refusals:
+        found = [click.style(report.error, fg="red")]
+    own = decided.sentence if isinstance(decided, Refusal) else None
+    found += stack_page.refused(reason for reason in report.refusals if reason != own)
+    if not report.error:
+        found += [f"  {change}" for change in report.changes]
+    if decided:
+        torch = bool(outlook.rig.python and "torch" in outlook.rig.python.frameworks)
+        found += stack_page.lines(decided, torch=torch, today=today)
+    found += [f"  {remark}" for remark in docker.remarks(outlook.rig)]
+    if outlook.reinstall and str(outlook.reinstall):
+        found.append(f"{report.host}: {outlook.reinstall}")
+    return "\n".join(found)
+
+
+def to_json(outlook: Outlook, today: date) -> dict[str, Any]:
+    """One flat object: what is decided, and what is there now."""
+    report, decided = outlook.report, outlook.decided
+    return {
+        "host": report.host,
+        "error": report.error,
+        "refusals": report.refusals,
+        "changes": report.changes,
+        "remarks": docker.remarks(outlook.rig),
+        "fake_gpu": report.survey.graphics.fake if report.survey else "",
+        **(stack_page.to_json(decided, today=today) if decided else {}),
+        "reinstall_erases": outlook.reinstall.to_json() if outlook.reinstall else [],
+    }
+
+
+def _said(report: Report) -> str:
+    if report.refusals:
+        return "a run would refuse, before it touches anything"
+    count = len(report.changes)
+    return f"a run would change {count} things" if count else "a run would change nothing"
+
+
+def _pretended(report: Report) -> str:
+    """A card that a lab pretends is named as such."""
+    fake = report.survey.graphics.fake if report.survey else ""
+    return f" [fake GPU: {fake}]" if fake else ""

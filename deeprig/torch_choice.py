@@ -1,0 +1,111 @@
+"""Which torch and which JAX have kernels for a set of cards and run with their driver."""
+
+from collections.abc import Container, Sequence
+from typing import Any
+
+from deeprig import branches, data
+from deeprig.branches import number
+from deeprig.gpus import Gpu
+from deeprig.question import named
+from deeprig.refusal import Refusal
+
+Build = dict[str, Any]
+
+
+def choose(
+    cards: Sequence[Gpu], driver: str, asked: str | None, toolkits: Container[str] = ()
+) -> Build | Refusal | None:
+    """The row of torch.toml for these cards; None where no torch has kernels for any of them.
+
+    `driver` is the branch that runs, "" where nobody knows; `asked` a release such as 2.14. A build
+    with the CUDA of one of the `toolkits` goes before the others of its release.
+    """
+    rows = [row for row in _builds() if not driver or number(row["driver"]) <= number(driver)]
+    wanted = [row for row in rows if asked in (None, row["torch"], row.get("version"))]
+    able = max((_able(row, cards) for row in rows), key=len, default=[])
+    fitting = [row for row in wanted if able and len(_able(row, cards)) == len(able)]
+    if fitting:
+        newest = [row for row in fitting if row["torch"] == fitting[0]["torch"]]
+        paired = [row for row in newest if row["cuda"] in toolkits]
+        return _nearest(paired or newest, driver)
+    return _refusal(cards, driver, asked, rows) if asked else None
+
+
+def requirement(build: Build) -> str:
+    """As uv takes it: the newest release is not bound to its number."""
+    if build["torch"] == _builds()[0]["torch"]:
+        return "torch"
+    return f"torch=={build.get('version') or build['torch'] + '.*'}"
+
+
+def why(build: Build, cards: Sequence[Gpu], driver: str) -> str:
+    """Why this torch and not the package index's newest, in a sentence."""
+    there = _able(build, cards)
+    unable = [card for card in cards if card not in there]
+    without = f", which has none for {named(unable)}" if unable else ""
+    newest = _builds()[0]
+    cuda = f"torch {build['torch']} with CUDA {build['cuda']}"
+    if build["torch"] == newest["torch"]:
+        return f"{cuda} has kernels for {named(there)}{without}"
+    if len(_able(newest, cards)) < len(there):
+        return f"{cuda} is the last with kernels for {named(there)}{without}"
+    return (
+        f"{cuda} has kernels for {named(there)}{without}; newer ones need a driver from "
+        f"{newest['driver']} on, and this one is {driver}"
+        if driver and number(driver) < number(newest["driver"])
+        else f"{cuda} is what was asked for, and has kernels for {named(there)}{without}"
+    )
+
+
+def jax(cards: Sequence[Gpu], driver: str) -> str:
+    """JAX with the CUDA that these cards and this driver run."""
+    needs = data.load("torch")["jax"]["cuda13"]
+    new = all(
+        number(card.compute_capability) >= number(needs["first_capability"])
+        for card in cards
+        if card.compute_capability
+    )
+    runs = not driver or number(driver) >= number(needs["driver"])
+    return "jax[cuda13]" if new and runs else "jax[cuda12]"
+
+
+def _builds() -> list[Build]:
+    rows: list[Build] = data.load("torch")["build"]
+    return rows
+
+
+def _able(build: Build, cards: Sequence[Gpu]) -> list[Gpu]:
+    return [card for card in cards if runs_on(build, card.compute_capability)]
+
+
+def runs_on(build: Build, capability: str) -> bool:
+    """Whether one of its kernels has the capability's major number and no larger minor one."""
+    mine = number(capability)
+    found = [number(row) for row in build["capabilities"]]
+    return any(mine and row[0] == mine[0] and row <= mine for row in found)
+
+
+def _nearest(rows: list[Build], driver: str) -> Build:
+    """The one whose CUDA is the driver's own or the nearest below it; the first, without one."""
+    if not driver:
+        return rows[0]
+    own = number(branches.cuda(driver))
+    below = [row for row in rows if number(row["cuda"]) <= own]
+    return max(below, key=lambda row: number(row["cuda"])) if below else rows[-1]
+
+
+def _refusal(cards: Sequence[Gpu], driver: str, asked: str, rows: list[Build]) -> Refusal:
+    known = list(dict.fromkeys(row["torch"] for row in _builds()))
+    named_rows = [row for row in _builds() if asked in (row["torch"], row.get("version"))]
+    if not named_rows:
+        what = f"Python.torch is {asked!r}, and deeprig knows {', '.join(known)}."
+    elif not any(row in rows for row in named_rows):
+        least = min((row["driver"] for row in named_rows), key=number)
+        what = f"torch {asked} needs a driver from {least} on, and this one is {driver}."
+    else:
+        lacking = [card for card in cards if not any(runs_on(r, card.compute_capability)
+                                                     for r in named_rows)] or cards  # fmt: skip
+        what = f"torch {asked} has no kernels for {named(lacking)}."
+    other = choose(cards, driver, None)
+    fits = f'Python(torch="{other["torch"]}")' if isinstance(other, dict) else "Python(torch=None)"
+    return Refusal(refusal=what, instead=f"{fits}.")

@@ -1,0 +1,65 @@
+"""How to wake each box, remembered beside known_hosts: a box that is off cannot be asked."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deeprig import network_cards
+from deeprig.errors import DeeprigError
+from deeprig.network_cards import Network
+from deeprig.settings import WakeOnLan
+
+FILE = "wake_on_lan.json"
+
+
+class Remembered(NamedTuple):
+    """The armed card's address, and the IPv4 network it is in; that is empty if not known."""
+
+    mac: str
+    lan: str = ""
+
+
+def of(network: Network, settings: WakeOnLan | None) -> Remembered | None:
+    """What there is to remember of a box with these cards; None where no packet wakes it."""
+    card = network_cards.chosen(network, settings) if settings else None
+    if settings is None or card is None or network_cards.left_out(card, settings):
+        return None
+    return Remembered(card.mac, network_cards.lan(network, card))
+
+
+def file_of(host_data: dict[str, Any]) -> Path:
+    """Where it is kept for a box of the inventory."""
+    pins = host_data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts"
+    return Path(pins).expanduser().with_name(FILE)
+
+
+def find(file: Path, hostname: str) -> Remembered | None:
+    """What is remembered of a box. Raises DeeprigError where the file cannot be read."""
+    try:
+        found = json.loads(file.read_text())[hostname]
+        return Remembered(mac=str(found["mac"]), lan=str(found["lan"]))
+    except (FileNotFoundError, KeyError):
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise DeeprigError(
+            f"{file} cannot be read ({error}); delete it, the next deploy writes it anew."
+        ) from None
+
+
+def keep(file: Path, hostname: str, what: Remembered) -> bool:
+    """Remember it; whether that was news. A file that cannot be read is written anew."""
+    try:
+        known = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        known = {}
+    known = known if isinstance(known, dict) else {}
+    if known.get(hostname) == what._asdict():
+        return False
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # 0600
+    with os.fdopen(handle, "w") as new:
+        new.write(json.dumps(known | {hostname: what._asdict()}, indent=2) + "\n")
+    Path(temporary).replace(file)
+    return True

@@ -1,0 +1,46 @@
+"""The driver's modules for a kernel that comes, built so that its own installation goes on.
+
+Written by deeprig (files/usr/local/lib/deeprig/boot_build.py): change it there.
+DKMS's own hook ends in error where a build fails, which leaves the kernel half installed, without
+an initramfs, and apt unwilling. So /etc/dkms/<name>.conf keeps that hook from these modules.
+"""
+
+import subprocess
+from pathlib import Path
+
+import boot_proof
+import driver_proof
+
+
+def build(kernel: str, *, anyway: bool = False) -> None:
+    """Have the modules for this kernel, if its headers are there; a failure is told, no more."""
+    if not boot_proof.has_driver() or driver_proof.plan()["modules"] != "dkms":
+        return
+    if not driver_proof.has_headers(kernel) or (is_fresh(kernel) and not anyway):
+        return
+    name, version = driver_proof.plan()["dkms_name"], driver_proof.driver_version()
+    chosen = ["-m", name, "-v", version, "-k", kernel]
+    print(f"deeprig: building the driver's modules for kernel {kernel} ...", flush=True)
+    for action in ("build", "install"):
+        if subprocess.run(["dkms", action, "--force", *chosen]).returncode:
+            print("\n".join(boot_proof.build_log(kernel)), flush=True)
+            return
+
+
+def is_fresh(kernel: str) -> bool:
+    """Whether its module is right, and came after the kernel's image, which may be a new build."""
+    image = Path("/boot", f"vmlinuz-{kernel}")
+    module = driver_proof.said(
+        "modinfo", "-k", kernel, "-F", "filename", driver_proof.plan()["module"]
+    )
+    if boot_proof.module(kernel) or not image.exists():
+        return False
+    return Path(module).stat().st_ctime >= image.stat().st_ctime
+
+
+def note_unbuilt(record: dict, bad: list[str]) -> None:
+    """So that no deploy tries again what failed already: driver_proof.py reads it."""
+    if boot_proof.has_driver():
+        version, before = driver_proof.driver_version(), record["unbuilt"]
+        failed = [k for k in bad if boot_proof.build_log(k) or before.get(k) == version]
+        record["unbuilt"] = dict.fromkeys(failed, version)

@@ -1,0 +1,93 @@
+"""GRUB as it stands: what it boots with us and without us, and how it is told to stay on a kernel.
+
+Written by deeprig (files/usr/local/lib/deeprig/boot_loader.py): change it there.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import boot_menu
+import boot_record
+import driver_proof
+
+MENU = Path("/boot/grub/grub.cfg")
+ENVIRONMENT = Path("/boot/grub/grubenv")
+# Read after the files that begin with a number, whose GRUB_DEFAULT would count otherwise.
+PIN = Path("/etc/default/grub.d/deeprig-guard.cfg")
+HEADER = "Written by deeprig (files/usr/local/lib/deeprig/boot_loader.py): it comes and goes."
+WHY = "The newest kernel has no proved driver module; this file goes when it has."
+# The settings as update-grub reads them, but for our file.
+WITHOUT_US = (
+    "for f in /etc/default/grub /etc/default/grub.d/*.cfg; do "
+    f'[ "$f" = {PIN} ] || [ ! -e "$f" ] || . "$f"; done >/dev/null 2>&1; '
+    'printf %s "${GRUB_DEFAULT:-0}"'
+)
+
+
+def has_grub() -> bool:
+    return MENU.exists() and shutil.which("update-grub") is not None
+
+
+class Loader:
+    """One look at it. `next` is what the next boot takes, `set` every one after that, `usual` what
+    it would be without us; `pin` is the name of the entry that we keep it on, or empty.
+    """
+
+    def __init__(self) -> None:
+        text = _read(MENU) if has_grub() else ""
+        environment = boot_menu.environment(_read(ENVIRONMENT))
+        self.entries = boot_menu.read(text)
+        ours = re.search(r'^GRUB_DEFAULT="(.*)"$', _read(PIN), re.MULTILINE)
+        self.pin = ours[1] if ours else ""
+        usual = boot_menu.resolved(driver_proof.said("sh", "-c", WITHOUT_US), environment)
+        self.usual = self._entry(usual)
+        self.set = self._entry(boot_menu.resolved(boot_menu.set_default(text), environment))
+        self.next = self._entry(boot_menu.next_default(text, environment))
+
+    def _entry(self, default: str) -> boot_menu.Entry:
+        newest = (driver_proof.kernels() or [""])[-1]
+        unread = boot_menu.Entry(newest, "", newest, "", [])  # another boot loader, or none
+        return boot_menu.chosen(self.entries, default) or unread
+
+    def address(self, kernel: str) -> str:
+        return boot_menu.address(self.entries, kernel)
+
+    def kernel_at(self, pin: str) -> str:
+        """The kernel that a pin keeps; empty where its entry is gone."""
+        found = boot_menu.chosen(self.entries, pin) if pin else None
+        return found.kernel if found and found.id == pin.rpartition(">")[2] else ""
+
+    def obeys(self, pin: str) -> bool:
+        """Whether grub.cfg boots what it would be told with this pin, or without one."""
+        wanted = self.kernel_at(pin) if pin else self.usual.kernel
+        return not has_grub() or (pin == self.pin and self.set.kernel == wanted)
+
+
+def stay_on(loader: Loader, pin: str) -> None:
+    """Have GRUB boot the entry of that name, or its own choice where it is empty."""
+    if not loader.obeys(pin):
+        renew(pin)
+
+
+def renew(pin: str) -> None:
+    """GRUB's menu as the kernels are now, with this pin or none."""
+    write_pin(pin)
+    made = subprocess.run(["update-grub"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if made.returncode:
+        last = (made.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        print(f"deeprig: update-grub failed: {last}", file=sys.stderr, flush=True)
+
+
+def write_pin(pin: str) -> None:
+    """Only the setting; it counts from the next update-grub on."""
+    if pin:
+        boot_record.write(PIN, f'# {HEADER}\n# {WHY}\nGRUB_DEFAULT="{pin}"\n')
+    else:
+        PIN.unlink(missing_ok=True)
+
+
+def _read(file: Path) -> str:
+    return file.read_text(errors="replace") if file.exists() else ""

@@ -1,0 +1,123 @@
+"""What a reboot would end: work on the GPUs and in notebooks, and people who are logged in.
+
+Written by deeprig (files/usr/local/lib/deeprig/boot_work.py): change it there. Reads only.
+"""
+
+import fcntl
+import pwd
+import re
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+NOTEBOOK = Path("/usr/local/lib/deeprig/notebook-server")
+DPKG_LOCK = Path("/var/lib/dpkg/lock-frontend")
+# They have the cards open all the time, and come back by themselves.
+CARD_KEEPERS = {"nvidia-persiste", "nv-fabricmanage", "nv-hostengine"}  # 15 letters, as in /proc
+# What a login brings, and leaves behind.
+NO_WORK = {
+    "(sd-pam)", "dbus-broker", "dbus-daemon", "dirmngr", "gpg-agent", "login", "ssh-agent", "sshd",
+    "sshd-auth", "sshd-session", "systemd",
+}  # fmt: skip
+OURS = re.compile(r"/deeprig-[^/]*\.service(/|$)")
+CONTAINER = re.compile(r"/(?:docker|libpod)-([0-9a-f]{12})[0-9a-f]*\.scope")
+
+
+class Process(NamedTuple):
+    pid: int
+    name: str
+    user: str
+    group: str
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"
+
+
+def processes() -> list[Process]:
+    """All that run; those that end meanwhile are left out."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (place / "comm").read_text().strip()
+            found.append(Process(int(place.name), name, user(place.stat().st_uid), group(place)))
+        except OSError:
+            continue
+    return found
+
+
+def user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def group(place: Path) -> str:
+    """The process's control group, /user.slice/user-1000.slice/session-3.scope for one."""
+    lines = (place / "cgroup").read_text().splitlines()
+    return next((line[3:] for line in lines if line.startswith("0::")), "")
+
+
+def on_a_card(there: list[Process]) -> list[str]:
+    """Those that have one of NVIDIA's devices open."""
+    return once(p for p in there if p.name not in CARD_KEEPERS and any(cards(p.pid)))
+
+
+def cards(pid: int) -> list[str]:
+    found = []
+    for link in Path(f"/proc/{pid}/fd").glob("*"):
+        try:
+            found.append(str(link.readlink()))
+        except OSError:
+            continue
+    return [path for path in found if path.startswith("/dev/nvidia")]
+
+
+def of_people(there: list[Process], own: str) -> list[str]:
+    """What runs in logins and user services other than our own; a bare tunnel is no work."""
+    return once(p for p in there if is_of_people(p, own))
+
+
+def is_of_people(process: Process, own: str) -> bool:
+    if not process.group.startswith("/user.slice/") or process.name in NO_WORK:
+        return False
+    return process.group != own and not OURS.search(process.group)
+
+
+def in_containers(there: list[Process]) -> list[str]:
+    found = filter(None, (CONTAINER.search(process.group) for process in there))
+    return [f"container {name}" for name in sorted({match[1] for match in found})]
+
+
+def once(found: Iterable[Process]) -> list[str]:
+    return sorted({str(process) for process in found})
+
+
+def in_notebooks() -> list[str]:
+    if not NOTEBOOK.exists():
+        return []
+    asked = subprocess.run([NOTEBOOK, "work"], capture_output=True, text=True)
+    said = asked.stdout.strip() if asked.returncode == 0 else "a notebook server that gives no word"
+    return [said] if said else []
+
+
+def dpkg() -> list[str]:
+    """Whether packages are being installed just now."""
+    if not DPKG_LOCK.exists():
+        return []
+    with DPKG_LOCK.open("r+") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return ["apt or dpkg"]
+    return []
+
+
+def all_of_it() -> dict[str, list[str]]:
+    """`work`, which nothing may interrupt, and `people`, who may be there for other reasons."""
+    there, own = processes(), group(Path("/proc/self"))
+    return {
+        "work": [*on_a_card(there), *in_notebooks(), *dpkg()],
+        "people": [*of_people(there, own), *in_containers(there)],
+    }

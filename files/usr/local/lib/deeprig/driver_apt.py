@@ -1,0 +1,244 @@
+"""apt and a driver: what it would do is compared with the plan, package by package, beforehand.
+
+Written by deeprig (files/usr/local/lib/deeprig/driver_apt.py): change it there.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import driver_proof
+import driver_waiting
+
+LOG = Path("/var/log/deeprig/driver.log")
+DEBS = Path("/var/lib/deeprig/driver-debs")
+INCOMING = DEBS / "incoming"
+APT_GET = ["apt-get", "-q", "-y", "--no-install-recommends"]
+QUIET = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C.UTF-8"}
+PROGRESS_SECONDS = 10
+
+DRIVER_VERSION = re.compile(r"^\d{3}\.\d+(\.\d+)?$")
+# Debian's archive gives these versions of their own.
+HELPERS = ("nvidia-modprobe", "nvidia-persistenced", "nvidia-settings", "nvidia-xconfig")
+DESKTOP = re.compile(
+    r"^(xserver-.*|nvidia-driver|nvidia-driver-full|nvidia-settings|gdm3|lightdm)$"
+)
+NVIDIAS = "/compute/cuda/repos/"
+# Whoever installs one of these gets whatever driver is newest.
+NEVER = re.compile(r"^(cuda|cuda-\d+-\d+|cuda-runtime-.*|cuda-drivers.*|nvidia-open)$")
+
+
+class Wrong(Exception):
+    """One line: what is so; what to do."""
+
+
+class Arrival(NamedTuple):
+    """A package that apt would install; `old` is the version that it would replace, or ""."""
+
+    name: str
+    old: str
+    new: str
+    origin: str
+
+
+class Simulation(NamedTuple):
+    arrives: list[Arrival]
+    removed: list[str]
+    why_not: str
+
+
+def run(what: str, argv: list[str]) -> str:
+    """Run one step with a line every 10 s, its output in the log; its last complaint, or ""."""
+    print(f"{what} ...", flush=True)
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with LOG.open("a+") as log:
+        log.write(f"\n# {time.strftime('%F %T')} {what}\n")
+        log.flush()
+        begin = log.tell()
+        step = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            env={**os.environ, **QUIET},
+        )  # fmt: skip
+        while step.poll() is None:
+            try:
+                step.wait(PROGRESS_SECONDS)
+            except subprocess.TimeoutExpired:
+                print(f"{what}: {time.monotonic() - started:.0f} s so far", flush=True)
+        log.seek(begin)
+        complaints = re.findall(r"^(?:E|Error|dpkg): *(.+)$", log.read(), re.MULTILINE)
+    if step.returncode == 0:
+        return ""
+    return complaints[0] if complaints else f"it ended with {step.returncode}"
+
+
+def simulated(names: list[str]) -> Simulation:
+    """What `apt-get install` of these would do."""
+    done = subprocess.run(
+        [*APT_GET, "-s", "install", *names],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, env={**os.environ, **QUIET},
+    )  # fmt: skip
+    return read(done.stdout, done.stderr if done.returncode else "")
+
+
+def read(said: str, errors: str = "") -> Simulation:
+    """What apt's simulation printed."""
+    rows = re.findall(r"^Inst (\S+)(?: \[(\S+)\])? \((\S+) (.*?) ?\[\w+\]\)", said, re.MULTILINE)
+    removed = re.findall(r"^Remv (\S+)", said, re.MULTILINE)
+    unmet = re.findall(r"^ (\S+ : (?:Pre)?Depends: .+)$", said + errors, re.MULTILINE)
+    complaints = re.findall(r"^E: (.+)$", errors, re.MULTILINE)
+    why_not = (unmet or complaints or [""])[0].strip() if errors else ""
+    return Simulation([Arrival(*row) for row in rows], removed, why_not)
+
+
+def objection(would: Simulation, names: list[str], plan: dict, held: set[str]) -> str:
+    """Why apt must not do that, in a sentence; "" where it is as planned."""
+    if would.why_not:
+        return f"apt cannot do it: {would.why_not}"
+    if would.removed:
+        return f"apt would remove {' '.join(would.removed)}"
+    arriving = {arrival.name for arrival in would.arrives}
+    missing = [name for name in names if name.partition("=")[0] not in arriving]
+    if missing:
+        return f"apt would not install {' '.join(missing)}"
+    for arrival in would.arrives:
+        if why := unplanned(arrival, plan, held):
+            return why
+    return ""
+
+
+def unplanned(arrival: Arrival, plan: dict, held: set[str]) -> str:
+    """Why this package must not come; "" where it may."""
+    name, old, new, origin = arrival
+    planned = {entry.partition("=")[0] for entry in plan["packages"]}
+    if old and name in held:
+        return f"apt would move {name}, which is held, from {old} to {new}"
+    if DESKTOP.match(name) and name not in planned:
+        return f"apt would bring {name} along, which is of a desktop"
+    if NEVER.match(name) and name not in planned:
+        return f"apt would bring {name} along, which replaces drivers"
+    if not driver_proof.is_of_a_driver(name):
+        return ""
+    if name.startswith(driver_proof.PREBUILT):
+        right = name.startswith(f"{driver_proof.PREBUILT}{plan['branch']}-")
+        return "" if right else f"apt would bring {name}, and the plan is {plan['branch']}"
+    if not DRIVER_VERSION.match(driver_proof.upstream(new)):
+        return ""
+    distribution = plan["source"] == "distro"
+    if distribution and name in HELPERS:
+        return ""
+    if old:
+        return f"apt would move {name} from {old} to {new}"
+    if not new.rpartition(":")[2].startswith(f"{plan['branch']}."):
+        return f"apt would bring {name} {new}, and the plan is {plan['branch']}"
+    if ("NVIDIA" in origin) == distribution:
+        return f"apt would bring {name} {new} from {origin}, which the plan does not"
+    return ""
+
+
+def held() -> set[str]:
+    return set(driver_proof.said("apt-mark", "showhold").split())
+
+
+def candidate(name: str) -> str:
+    """The version that apt would take."""
+    found = re.search(r"^  Candidate: (\S+)$", driver_proof.said("apt-cache", "policy", name), re.M)
+    return "" if found is None or found[1] == "(none)" else found[1]
+
+
+def offered(name: str) -> list[str]:
+    """The versions that apt could take, newest first."""
+    rows = [
+        line.split("|") for line in driver_proof.said("apt-cache", "madison", name).splitlines()
+    ]
+    return list(dict.fromkeys(row[1].strip() for row in rows if len(row) > 1))
+
+
+def install_options() -> list[str]:
+    """Downloads into a folder of ours, since apt's own may be emptied by whoever likes."""
+    (INCOMING / "partial").mkdir(parents=True, exist_ok=True)
+    return ["-o", f"Dir::Cache::Archives={INCOMING}/", "-o", "APT::Keep-Downloaded-Packages=true"]
+
+
+def keep_debs(version: str, names: list[str]) -> None:
+    """The packages of what is installed, for the day when it must be put back without a network."""
+    folder = DEBS / version
+    folder.mkdir(parents=True, exist_ok=True)
+    there = driver_proof.installed()
+    for name in names:
+        if name.startswith(driver_proof.OF_A_KERNEL) or any(folder.glob(f"{name}_*.deb")):
+            continue
+        for file in INCOMING.glob(f"{name}_{there[name].replace(':', '%3a')}_*.deb"):
+            file.rename(folder / file.name)
+    lacking = [name for name in names if not any(folder.glob(f"{name}_*.deb"))]
+    lacking = [n for n in lacking if not n.startswith(driver_proof.OF_A_KERNEL)]
+    if lacking:
+        asked = [f"{name}={there[name]}" for name in lacking]
+        subprocess.run(
+            ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *asked],
+            cwd=folder, capture_output=True, env={**os.environ, **QUIET},
+        )  # fmt: skip
+    shutil.rmtree(INCOMING, ignore_errors=True)
+
+
+class Other(NamedTuple):
+    """A driver that somebody else installed."""
+
+    name: str
+    version: str
+    branch: str
+    source: str
+
+
+def by_others() -> Other | None:
+    """The driver that is there without our doing, by the library that every driver has."""
+    library = re.compile(r"^(libcuda1|libnvidia-compute(-\d+)?(-server)?)$")
+    for name, version in driver_proof.installed().items():
+        its = driver_proof.upstream(version)
+        if library.match(name) and DRIVER_VERSION.match(its):
+            policy = driver_proof.said("apt-cache", "policy", name)
+            return Other(name, its, its.partition(".")[0], origin(policy))
+    return None
+
+
+def origin(policy: str) -> str:
+    """nvidia, distro, or "" where no index has the installed version any more."""
+    found = re.search(r"^ \*\*\* .*\n((?: {8}.*\n?)*)", policy, re.MULTILINE)
+    places = [line.split()[1] for line in found[1].splitlines()] if found else []
+    urls = [place for place in places if "://" in place or place.startswith("file:")]
+    if not urls:
+        return ""
+    return (
+        "nvidia"
+        if any(NVIDIAS in url or driver_waiting.is_nvidias(url) for url in urls)
+        else "distro"
+    )
+
+
+def is_of_branch(name: str, version: str, branch: str) -> bool:
+    """Whether a package of this version may be in a driver of that branch."""
+    if name.startswith(driver_proof.PREBUILT):
+        return bool(version) and name.startswith(f"{driver_proof.PREBUILT}{branch}-")
+    its = driver_proof.upstream(version)
+    return its.startswith(f"{branch}.") or (bool(its) and not DRIVER_VERSION.match(its))
+
+
+def as_installed(names: list[str], version: str) -> list[str]:
+    """With the exact version, where a part is to come to a driver that is there already."""
+    if not version:
+        return names
+    same = {
+        name: next((v for v in offered(name) if driver_proof.upstream(v) == version), "")
+        for name in names
+    }
+    return [f"{name}={same[name]}" if same[name] else name for name in names]
+
+
+def refuse(names: list[str], would: Simulation, plan: dict) -> None:
+    """End here where apt would do anything but the plan."""
+    if why := objection(would, names, plan, held()):
+        raise Wrong(f"{why}; nothing was installed")

@@ -1,0 +1,67 @@
+"""Around a move of the driver: who works, whether it would boot, the reboot, another apt.
+
+Written by deeprig (files/usr/local/lib/deeprig/driver_reboot.py): change it there.
+"""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import boot_work
+import driver_proof
+from driver_apt import Wrong
+
+HERE = Path("/usr/local/lib/deeprig")
+LOCK_SECONDS = 900
+
+
+def at_work() -> list[str]:
+    """What a move would disturb; whoever watches it is no work."""
+    there, own = boot_work.processes(), boot_work.group(Path("/proc/self"))
+    watching = {process.group for process in there if process.name == "driver-move"}
+    others = [process for process in there if process.group not in watching]
+    return [
+        *boot_work.on_a_card(there),
+        *boot_work.in_notebooks(),
+        *boot_work.dpkg(),
+        *boot_work.of_people(others, own),
+        *boot_work.in_containers(there),
+    ]
+
+
+def wait_for_dpkg() -> None:
+    """Until nobody else installs packages."""
+    began = time.monotonic()
+    while boot_work.dpkg():
+        waited = time.monotonic() - began
+        if waited > LOCK_SECONDS:
+            raise Wrong(f"another apt has been at work for {waited:.0f} s")
+        print(f"Waiting for another apt or dpkg; {waited:.0f} s so far", flush=True)
+        time.sleep(5)
+
+
+def gate() -> None:
+    """The boot loader set right, and whether what boots next comes up with the driver."""
+    ask("boot-guard", "look")
+    done = ask("reboot-gate", "check")
+    if done.returncode:
+        raise Wrong(done.stderr.strip().removeprefix("No reboot: ").rstrip("."))
+    print(f"Would boot: {done.stdout.strip().removeprefix('ok ')}", flush=True)
+
+
+def ask(script: str, *words: str) -> subprocess.CompletedProcess:
+    if not (HERE / script).exists():
+        return subprocess.CompletedProcess([script], 0, "", "")
+    return subprocess.run([HERE / script, *words], capture_output=True, text=True)
+
+
+def load() -> None:
+    if driver_proof.in_use() == "load":
+        for name in (driver_proof.plan()["module"], "nvidia-uvm"):
+            subprocess.run(["modprobe", name], capture_output=True)
+
+
+def reboot() -> None:
+    os.sync()
+    subprocess.run(["systemctl", "reboot", "--no-block"], check=False)

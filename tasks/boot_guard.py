@@ -1,0 +1,65 @@
+"""A guard on the box: the boot loader stays on a kernel whose driver module is proved."""
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from deeprig.stack import Plan
+from tasks import config_files, operations
+from tasks.facts import Shell
+from tasks.operations import Commands, Watched
+
+SCRIPTS = "/usr/local/lib/deeprig"
+GUARD, GATE = f"{SCRIPTS}/boot-guard", f"{SCRIPTS}/reboot-gate"
+PARTS = ("build", "keep", "loader", "menu", "proof", "record", "work")
+MODULES = [f"{SCRIPTS}/boot_{part}.py" for part in PARTS]
+HOOKS = [
+    f"/etc/kernel/{moment}.d/zzz-deeprig-guard"
+    for moment in ("preinst", "postinst", "postrm", "header_postinst")
+]
+BUILDERS = [f"/etc/kernel/{moment}.d/dkms-deeprig" for moment in ("postinst", "header_postinst")]
+AFTER_DPKG = "/etc/apt/apt.conf.d/deeprig-guard.conf"
+MOTD = "/etc/update-motd.d/60-deeprig"
+UNIT = "deeprig-boot-guard.service"
+PIN = "/etc/default/grub.d/deeprig-guard.cfg"
+RECORD = "/var/lib/deeprig/boot-guard.json"
+KEEP = "/etc/apt/apt.conf.d/deeprig-kernels.conf"
+
+
+@deploy("Boot guard")
+def watch(plan: Plan) -> None:
+    """Whatever kernel comes, and whoever brings it: the box boots one that has the driver."""
+    if not plan.driver_packages:
+        return
+    for module in MODULES:
+        config_files.copy(module)
+    for script in (GUARD, GATE):
+        config_files.copy(script, mode="755")
+    for hook in (*HOOKS, *BUILDERS):
+        config_files.copy(hook, mode="755")
+    if plan.modules == "dkms":
+        _take_over_from_dkms(plan.dkms_name)
+    config_files.copy(AFTER_DPKG)
+    config_files.copy(MOTD, mode="755")
+    config_files.copy(f"/etc/systemd/system/{UNIT}")
+    operations.bring_about(
+        name="Have systemd read the guard's unit",
+        holds=f"systemctl show -P NeedDaemonReload {UNIT} | grep -x yes || echo read",
+        commands=["systemctl daemon-reload"],
+    )
+    operations.enable(name="Look at every boot, and before power-off", unit=UNIT)
+    _look(name="Look which kernel boots next, and whether it has the driver")
+
+
+def _take_over_from_dkms(name: str) -> None:
+    """`boot-guard build` builds in the kernel's hooks, and never fails a kernel's installation."""
+    config_files.write(f"/etc/dkms/{name}.conf", template="/etc/dkms/module.conf")
+
+
+@operation()
+def _look() -> Commands:
+    """Set the boot loader right where it is not, and say what a person must know."""
+    if host.get_fact(Shell, script=f"{GUARD} settled"):
+        host.noop("the boot loader is as it should be")
+        return
+    yield Watched(f"{GUARD} look")

@@ -1,0 +1,134 @@
+"""NVIDIA's container toolkit: four packages at one version, patched by themselves, and CDI."""
+
+from urllib.parse import urlsplit
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from deeprig import data
+from deeprig.settings import Containers
+from deeprig.survey import Survey
+from tasks import apt_repositories, operations
+from tasks.apt_repositories import Repository
+from tasks.operations import Commands, Watched
+from tasks.package_facts import PackageVersions
+from tasks.packages import APT_GET
+
+NAME = "container-toolkit"
+SOURCES = f"/etc/apt/sources.list.d/deeprig-{NAME}.sources"
+UPDATES = f"/etc/apt/apt.conf.d/deeprig-{NAME}.conf"
+PREFERRED, ONLY_THERE = 600, 100
+# As `nvidia-ctk runtime configure` would write it.
+RUNTIMES = {"nvidia": {"args": [], "path": "nvidia-container-runtime"}}
+# From 1.18 on a unit of the package's own keeps the first up to date, at boot and after an upgrade.
+SPECS = "/run/cdi/nvidia.yaml /var/run/cdi/nvidia.yaml /etc/cdi/nvidia.yaml"
+REFRESH = "nvidia-cdi-refresh.service"
+
+
+def provide(settings: Containers, survey: Survey) -> None:
+    """The toolkit from NVIDIA's repository for it; part of the deploy of containers."""
+    apt_repositories.provide(repository(settings, survey.architecture))
+    _at_one_version(
+        name="Install the container toolkit",
+        packages=data.load("containers")["toolkit"]["packages"],
+    )
+    site = urlsplit(settings.mirror or data.load("containers")["toolkit"]["base"]).hostname or ""
+    _patched(name="Have security updates reach the container toolkit", site=site)
+
+
+def repository(settings: Containers, architecture: str) -> Repository:
+    """The toolkit's repository, or a mirror of it, as apt is to know it."""
+    known = data.load("containers")["toolkit"]
+    base = (settings.mirror or known["base"]).rstrip("/")
+    debian = data.load("systems")["architectures"][architecture]
+    return Repository(
+        name=NAME,
+        title="NVIDIA's repository of the container toolkit",
+        uri=f"{base}/{known['folder']}/{debian}/",
+        key_urls=(f"{base}/{known['key_file']}",),
+        fingerprints=tuple(known["fingerprints"]),
+        setting="Containers",
+        repo_key=settings.repo_key or "",
+        other_addresses=(f"{known['base']}/", *known["former"]),
+        preferences={
+            f"zz-deeprig-{NAME}": (
+                (" ".join(known["packages"]), "", PREFERRED),
+                ("*", "", ONLY_THERE),
+            )
+        },
+    )
+
+
+def describe_cards() -> None:
+    """Have a CDI specification of the cards, once a driver answers for them."""
+    operations.bring_about(
+        name="Describe the cards to Docker (CDI)",
+        holds="nvidia-smi -L >/dev/null 2>&1 || { echo no driver answers; exit; }; "
+        f"for f in {SPECS}; do [ -s $f ] && echo $f && exit; done",
+        commands=[
+            f"systemctl start {REFRESH} 2>/dev/null; "
+            f"for f in {SPECS}; do [ -s $f ] && exit 0; done; "
+            "nvidia-ctk --quiet cdi generate --output=/etc/cdi/nvidia.yaml"
+        ],
+    )
+
+
+class Candidate(FactBase[str]):
+    """The version of a package that apt would install; empty where it knows none."""
+
+    default = str
+
+    def command(self, package: str) -> str:
+        return f"LC_ALL=C apt-cache policy {package} | sed -n 's/^  Candidate: //p'"
+
+    def process(self, output: list[str]) -> str:
+        found = output[0].strip()
+        return "" if found == "(none)" else found
+
+
+@operation()
+def _at_one_version(packages: list[str]) -> Commands:
+    """Install them together, for apt would take one and leave the others as they are."""
+    there: dict[str, str] = host.get_fact(PackageVersions, packages=packages)
+    if len(there) == len(packages) and len(set(there.values())) == 1:
+        host.noop(f"all are at {there[packages[0]]}")
+        return
+    version = host.get_fact(Candidate, package=packages[0])
+    wanted = [f"{name}={version}" if version else name for name in packages]
+    yield Watched(APT_GET, "install --no-install-recommends --allow-downgrades", *wanted)
+
+
+class Origin(FactBase[str]):
+    """Whose the toolkit's packages say they are, as apt knows it from the index."""
+
+    default = str
+
+    def command(self) -> str:
+        return (
+            "apt-get indextargets --format '$(ORIGIN)' 'Created-By: Packages' "
+            f"'Sourcesentry: {SOURCES}:1' || true"
+        )
+
+    def process(self, output: list[str]) -> str:
+        return output[0].strip()
+
+
+@operation()
+def _patched(site: str) -> Commands:
+    """unattended-upgrades takes from the distribution alone, unless it is told of others."""
+    origin = host.get_fact(Origin)
+    if not origin:  # not listed yet, while the run is only planned
+        yield StringCommand("echo 'apt has no index of the container toolkit' >&2; false")
+        return
+    yield from operations.put._inner(dest=UPDATES, content=updates(origin, site))
+
+
+def updates(origin: str, site: str) -> str:
+    """The part of unattended-upgrades' configuration that names the repository."""
+    pattern = f"site={site}" if "$(" in origin else f"origin={origin},site={site}"
+    return (
+        "// Written by deeprig (tasks/container_toolkit.py): edit it there.\n"
+        f'Unattended-Upgrade::Origins-Pattern {{\n    "{pattern}";\n}};\n'
+    )

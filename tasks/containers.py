@@ -1,0 +1,108 @@
+"""Docker from the distribution's archive: ports on loopback, data on the data disk, work kept."""
+
+import json
+from typing import Any
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from deeprig import data, docker
+from deeprig.settings import Containers, Rig
+from deeprig.survey import Survey
+from tasks import config_files, container_toolkit, operations, packages
+from tasks.facts import Shell
+from tasks.operations import Commands, Watched
+
+SETTINGS = "/etc/docker/daemon.json"
+SCOPES = "/etc/systemd/system/docker-.scope.d/50-deeprig.conf"
+MOUNTS = "/etc/systemd/system/docker.service.d/50-deeprig.conf"
+STATE = "/usr/local/lib/deeprig/docker-state"
+SERVICE = "docker.service"
+# JSON has no comments; dockerd shows its labels, and by this one the file is known as ours.
+LABEL = "deeprig=written by deeprig (tasks/containers.py): edit it there"
+# The driver that rotates by itself; only containers that are made from now on have it.
+LOGS: dict[str, Any] = {"log-driver": "local", "log-opts": {"max-file": "5", "max-size": "20m"}}
+
+
+@deploy("Containers")
+def provide(rig: Rig, survey: Survey) -> None:
+    """Docker, and NVIDIA's container toolkit where there is a card, or one to prepare for."""
+    settings = rig.containers or Containers()
+    for remark in docker.remarks(rig):
+        operations.say(host, remark)
+    row = release(survey)
+    cards = bool(survey.graphics.gpus or (rig.driver and rig.driver.gpus))
+    if cards:
+        container_toolkit.provide(settings=settings, survey=survey)
+    else:
+        operations.say(host, "No container toolkit: there is no NVIDIA card in the box.")
+
+    _settings(rig=rig, engine=row["engine"], cards=cards)
+    packages.install(name="Install Docker", packages=row["packages"], watched=True)
+    config_files.copy(STATE, mode="755")
+    _runs(name="Have Docker run with these settings")
+    if settings.user:
+        operations.bring_about(
+            name=f"Let {settings.user} use Docker",
+            holds=f"id -nG {settings.user} | tr ' ' '\\n' | grep -x docker",
+            commands=[f"usermod -aG docker {settings.user}"],
+        )
+    if cards:
+        container_toolkit.describe_cards()
+
+
+def _settings(rig: Rig, engine: int, *, cards: bool) -> None:
+    """Before the package comes, which starts Docker at once."""
+    config_files.copy(SCOPES)
+    config_files.write(MOUNTS, folder=docker.folder(rig))
+    operations.put(
+        name=f"Write {SETTINGS}",
+        dest=SETTINGS,
+        content=json.dumps(daemon(rig, engine, cards=cards), indent=2),
+        validate="{ ! dockerd --help 2>/dev/null | grep -q -e --validate || "
+        "dockerd --validate --config-file=%s >&2; }",
+    )
+
+
+def release(survey: Survey) -> dict[str, Any]:
+    """What this system's archive has of Docker."""
+    rows: list[dict[str, Any]] = data.load("containers")["docker"]
+    return next(row for row in rows if row["system"] == f"{survey.system}-{survey.version}")
+
+
+def daemon(rig: Rig, engine: int, *, cards: bool) -> dict[str, Any]:
+    """All of daemon.json, in words that this engine knows."""
+    publish = rig.containers.publish if rig.containers else Containers().publish
+    wanted: dict[str, Any] = {
+        "labels": [LABEL],
+        "data-root": docker.folder(rig),
+        "live-restore": True,
+        "ip": publish,
+        # "ip" is for the default network alone; compose makes one for each project.
+        "default-network-opts": {
+            "bridge": {"com.docker.network.bridge.host_binding_ipv4": publish}
+        },
+        # By containerd's store the images would be below /var/lib/containerd.
+        "features": {"cdi": True, "containerd-snapshotter": False},
+        **LOGS,
+    }
+    if cards:
+        wanted["runtimes"] = container_toolkit.RUNTIMES
+    if rig.proxy:
+        proxies = {"http-proxy": rig.proxy, "https-proxy": rig.proxy}
+        wanted["proxies"] = {**proxies, "no-proxy": "localhost,127.0.0.1,::1"}
+    since: dict[str, int] = data.load("containers")["since"]
+    return {word: value for word, value in wanted.items() if engine >= since.get(word, 0)}
+
+
+@operation()
+def _runs() -> Commands:
+    """Have Docker run, restarted for new settings only where no container would end with it."""
+    found = host.get_fact(Shell, script=f"{STATE} state")
+    if found.startswith("later: ") and host.state.is_executing:
+        operations.say(host, f"{found.removeprefix('later: ')}.")
+    if found == "ok" or found.startswith("later: "):
+        host.noop(found)
+        return
+    yield Watched(f"{STATE} apply")

@@ -1,0 +1,57 @@
+"""What moves the driver on a box, and takes it back; nothing moves by itself."""
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+
+from deeprig.settings import Rig
+from deeprig.stack import Plan
+from tasks import apt_components, boot_guard, config_files, driver, nvidia_repository, operations
+from tasks.operations import Commands, Watched
+
+SCRIPTS = "/usr/local/lib/deeprig"
+MOVE = f"{SCRIPTS}/driver-move"
+PARTS = (
+    "back", "debs", "history", "hold", "moving", "reboot", "record", "snapshot", "standing",
+    "transaction",
+)  # fmt: skip
+MODULES = [f"{SCRIPTS}/driver_{part}.py" for part in PARTS]
+UNIT = "deeprig-driver-move.service"
+
+
+@deploy("Driver moves")
+def provide(plan: Plan) -> None:
+    """The script behind `deeprig driver`, and the unit that goes on after a power cut."""
+    if not plan.driver_packages:
+        return
+    for module in MODULES:
+        config_files.copy(module)
+    config_files.copy(MOVE, mode="755")
+    config_files.copy(f"/etc/systemd/system/{UNIT}")
+    operations.enable(name="Go on at boot where a move was cut off", unit=UNIT, start=False)
+
+
+@deploy("Driver move")
+def prepare(plan: Plan, rig: Rig, secure_boot: bool) -> None:
+    """All that a move to this plan needs; the driver itself stays where it is."""
+    for module in driver.MODULES:
+        config_files.copy(module)
+    boot_guard.watch(plan=plan)
+    provide(plan=plan)
+    _take(name="Keep the way back: what stands, and a .deb of each package")
+    operations.put(
+        name=f"Write {driver.WANTED}",
+        dest=driver.WANTED,
+        content=driver.for_the_box(plan, secure_boot=secure_boot),
+    )
+    if plan.repository:
+        nvidia_repository.provide(plan=plan, driver=rig.driver, cuda=rig.cuda)
+    if plan.driver_source == "distro":
+        apt_components.enable(
+            name="Have the archive's parts for drivers",
+            package=plan.driver_packages[0],
+        )
+
+
+@operation(is_idempotent=False, idempotent_notice="It notes what stands now.")
+def _take() -> Commands:
+    yield Watched(f"{MOVE} take")

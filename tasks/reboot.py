@@ -1,0 +1,101 @@
+"""The reboot that a new driver needs: if nothing runs there, proved, and the deploy goes on."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.facts import FactBase
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from deeprig.settings import Rig
+from deeprig.stack import Plan
+from tasks import manifest, operations
+from tasks.boot_guard import GATE
+from tasks.facts import BootId, Manifest
+from tasks.operations import Commands, Watched
+
+# `--data reboot=now` on pyinfra's command line.
+NOW = "now"
+BY_HAND = "`sudo systemctl reboot` there when it suits you, then deploy again"
+OWN_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Due(NamedTuple):
+    """Why a reboot is owed, empty if none is; what it would end, and who may be there."""
+
+    owed: str = ""
+    work: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+
+
+class RebootDue(FactBase[Due]):
+    """What the box says of a reboot; nothing where no driver is looked after."""
+
+    default = Due
+
+    def command(self) -> str:
+        return f"[ ! -x {GATE} ] || {GATE} due"
+
+    def process(self, output: list[str]) -> Due:
+        said = json.loads(output[-1])
+        return Due(said["owed"], tuple(said["work"]), tuple(said["people"]))
+
+
+@deploy("Reboot")
+def when_due(rig: Rig, plan: Plan) -> None:
+    """Reboot if the driver needs it and `Rig.reboot` allows it, and prove what it was for."""
+    if not plan.driver_packages:
+        return
+    first = not host.get_fact(Manifest, path=manifest.PATH)  # asked before anything is changed
+    done = _if_owed(
+        name="Reboot if the driver needs it", policy=rig.reboot, first=first, asked=_asked()
+    )
+    _arrive(name="See the driver in use", _if=done.did_change)
+
+
+def _asked() -> bool:
+    return bool(host.data.get("reboot") == NOW)
+
+
+@operation(is_idempotent=False, idempotent_notice="It reboots where that is owed and allowed.")
+def _if_owed(policy: str, first: bool, asked: bool) -> Commands:
+    """Nothing is owed, or it is left and said, or the gate is passed and the box rebooted."""
+    due: Due = host.get_fact(RebootDue)
+    if not due.owed:
+        host.noop("no reboot is owed")
+        return
+    left = why_left(due, policy=policy, first=first, asked=asked)
+    if is_this_machine(host.get_fact(BootId)):
+        left = f"it is the machine that you deploy from; {BY_HAND}"
+    if left:
+        if host.state.is_executing:
+            operations.say(host, f"A reboot is owed: {due.owed}. Left pending: {left}.")
+        host.noop("left pending")
+        return
+    yield Watched(f"{GATE} check")
+    yield from operations.reboot._inner()
+
+
+def why_left(due: Due, *, policy: str, first: bool, asked: bool) -> str:
+    """Why the reboot is not made now; empty if it is. On a first deploy people do not count."""
+    now = f"`--data reboot={NOW}` on this command makes it"
+    if policy == "never":
+        return f'Rig.reboot is "never"; {BY_HAND}'
+    if asked:
+        return ""
+    if policy == "ask":
+        return f'Rig.reboot is "ask"; {now}'
+    busy = due.work if first else (*due.work, *due.people)
+    return f"there runs {', '.join(busy)}; the next deploy makes it, or {now}" if busy else ""
+
+
+def is_this_machine(boot_id: str) -> bool:
+    """Whether this process would go down with the box."""
+    return OWN_BOOT_ID.exists() and OWN_BOOT_ID.read_text().strip() == boot_id
+
+
+@operation()
+def _arrive() -> Commands:
+    yield Watched(f"{GATE} arrived")

@@ -1,0 +1,84 @@
+"""NVIDIA's repository is listed once, by a key that was compared, and gives only what is wanted."""
+
+import re
+
+import pytest
+from testinfra.host import Host
+
+from deeprig import stack
+from deeprig.settings import Rig
+from tasks import apt_repositories, nvidia_repository
+
+NAME = nvidia_repository.NAME
+SOURCE = f"/etc/apt/sources.list.d/deeprig-{NAME}.sources"
+# Names and versions that the repository's index lists.
+LISTED = (
+    "apt-get indextargets --format '$(FILENAME)' 'Created-By: Packages' 'Sourcesentry: {}:1' | "
+    "xargs -r -n 1 /usr/lib/apt/apt-helper cat-file | "
+    "awk '/^Package:/ {{p=$2}} /^Version:/ {{print p, $2}}' | sort"
+)
+
+
+@pytest.fixture(scope="module")
+def plan(stack_plan: stack.Plan) -> stack.Plan:
+    if not stack_plan.repository:
+        pytest.skip("nothing of the plan comes from NVIDIA's repository")
+    return stack_plan
+
+
+@pytest.fixture(scope="module")
+def from_there(host: Host, plan: stack.Plan) -> set[str]:
+    """What is installed in a version that the repository has."""
+    with host.sudo():
+        listed = set(host.check_output("sh -c %s", LISTED.format(SOURCE)).splitlines())
+    assert listed
+    form = "dpkg-query -W -f '${Package} ${Version}\\n'"
+    return {line.split()[0] for line in host.check_output(form).splitlines() if line in listed}
+
+
+def test_it_stands_as_it_was_compared(host: Host, plan: stack.Plan) -> None:
+    with host.sudo():
+        assert host.check_output("%s state %s", apt_repositories.SCRIPT, NAME) == "ok"
+
+
+def test_an_update_says_nothing_of_it(host: Host, plan: stack.Plan, rig: Rig) -> None:
+    repository = nvidia_repository.repository(plan, rig.driver, rig.cuda)
+    with host.sudo():
+        said = host.run("apt-get -q update 2>&1").stdout
+    assert repository.uri.rstrip("/") in said
+    complaints = [line for line in said.splitlines() if line.startswith(("W:", "E:"))]
+    assert [line for line in complaints if repository.uri.rstrip("/") in line] == []
+    assert "configured multiple times" not in said
+
+
+def test_nothing_is_from_there_but_what_the_plan_needs(
+    host: Host, plan: stack.Plan, from_there: set[str]
+) -> None:
+    wanted = [*plan.names(plan.cuda_packages), plan.pin]
+    if plan.driver_source == "nvidia":
+        wanted += plan.names(plan.driver_packages)
+    needed = host.check_output(
+        "apt-cache depends --recurse --installed --no-recommends --no-suggests --no-conflicts "
+        f"--no-breaks --no-replaces --no-enhances {' '.join(name for name in wanted if name)}"
+    )
+    closure = {line for line in needed.splitlines() if re.match(r"[a-z0-9]", line)}
+    assert from_there - closure == set()
+
+
+def test_the_distribution_wins_where_it_has_the_package(host: Host, plan: stack.Plan) -> None:
+    """dkms is in both; NVIDIA's own pin would take theirs."""
+    said = host.check_output("apt-cache policy dkms")
+    candidate = re.search(r"Candidate: (\S+)", said)
+    if candidate is None or candidate[1] == "(none)":
+        pytest.skip("no source has dkms")
+    place = said.partition(f" {candidate[1]} ")[2].splitlines()[1]
+    assert "/cuda/repos/" not in place
+
+
+def test_a_driver_from_there_is_shut_out_beside_the_distributions(
+    host: Host, plan: stack.Plan, from_there: set[str]
+) -> None:
+    if plan.driver_source != "distro":
+        pytest.skip("the driver itself is NVIDIA's")
+    driver = re.compile(r"^(lib)?nvidia-|^cuda-drivers|^libcuda1$")
+    assert [name for name in from_there if driver.match(name)] == []

@@ -1,0 +1,219 @@
+"""Ubuntu's own driver with modules made for its kernel, and CUDA from NVIDIA: all of it stand-ins.
+
+The box is the ubuntu-like one; the lab's stand-ins for Ubuntu's archive and NVIDIA's repository
+serve it packages of the real ones' names, versions and relations.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import boxes
+from lab.stand_ins import nvidia_repository, ubuntu_archive
+from tasks import driver
+from tests.lab import drivers
+from tests.lab.drivers import INSTALL, RTX_3090, STATE, Login
+
+pytestmark = pytest.mark.lab
+
+KERNEL = "6.8.0-142-generic"
+UPDATE = "sudo apt-get -q update"
+PATCH = "sudo unattended-upgrade --verbose 2>&1"
+
+
+@pytest.fixture(scope="module")
+def ubuntu(box: boxes.Box) -> Iterator[Any]:
+    assert box.os == "ubuntu-like", "this lane is for --os ubuntu-like"
+    with ubuntu_archive.serve() as repository:
+        yield repository
+
+
+@pytest.fixture(scope="module")
+def nvidia(box: boxes.Box) -> Iterator[Any]:
+    with nvidia_repository.serve(["ubuntu2404"]) as repository:
+        yield repository
+
+
+@pytest.fixture(scope="module")
+def file(box: boxes.Box, nvidia: Any) -> Path:
+    mirror = f'mirror="{nvidia.url}", repo_key="{nvidia.fingerprint("ubuntu2404")}"'
+    return drivers.inventory(
+        box, "archive.py", f'driver=Driver(gpus=("{RTX_3090}",))', f"cuda=Cuda({mirror})"
+    )
+
+
+@pytest.fixture(scope="module")
+def deployed(box: boxes.Box, ubuntu: Any, file: Path) -> subprocess.CompletedProcess[str]:
+    """A box with a kernel, as Ubuntu's installer leaves it, and the first deploy."""
+    kernel = f"{INSTALL} initramfs-tools deeprig-lab-hello && {INSTALL} linux-generic"
+    command = f"{ubuntu.setup}\n{UPDATE} && {kernel}"
+    drivers.on(box, command)
+    return drivers.deploy(file)
+
+
+@pytest.fixture(autouse=True)
+def went_well(deployed: subprocess.CompletedProcess[str]) -> None:
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+
+
+def test_the_driver_has_modules_for_the_kernel_and_none_was_built(login: Login) -> None:
+    assert login(STATE).strip() == f"ok 580.173.02 for {KERNEL}"
+    assert login("command -v dkms || echo none").strip() == "none"
+    signer = login(f"sudo modinfo -k {KERNEL} -F signer nvidia").strip()
+    assert signer == "Kernel module signing stand-in (deeprig lab)"
+
+
+def test_nothing_came_from_where_it_should_not(login: Login) -> None:
+    there = drivers.packages(login)
+    assert there["nvidia-headless-no-dkms-580-server-open"] == "580.173.02-0ubuntu0.24.04.1"
+    assert login("dpkg-query -W cuda cuda-drivers nvidia-open 2>/dev/null || true") == ""
+    cuda = drivers.packages(login, ["libcudnn9-cuda-13", "libnccl2", "cuda-nvcc-13-0"])
+    assert cuda["libnccl2"] == "2.28.9-1+cuda13.0"  # 2.32.3-1+cuda13.4 is there too
+
+
+def test_a_second_deploy_changes_nothing(file: Path) -> None:
+    assert drivers.changes(drivers.deploy(file)) == []
+
+
+def test_it_verifies(file: Path) -> None:
+    passed = drivers.verified(file)["passed"]
+    for check in (
+        "driver: kernels are held together with modules that were made for them",
+        "cuda: nvcc compiles a kernel",
+        "cuda: a program links with nccl",
+        "nvidia_repository: it stands as it was compared",
+    ):
+        assert check in passed
+    assert sum(one.startswith("cuda: the compiler is found") for one in passed) >= 4
+    assert sum(one.startswith("cuda: the library loads") for one in passed) == 2
+
+
+def test_the_kernel_and_its_modules_are_one_set_with_the_driver(login: Login) -> None:
+    held = set(login("apt-mark showhold").split())
+    assert {"linux-generic", "linux-image-generic", "linux-headers-generic"} <= held
+    assert {name for name in drivers.packages(login) if name.startswith("linux-")} <= held
+    assert "libcudnn9-cuda-13" not in held
+    assert "deeprig-lab-hello" not in held
+
+
+def test_nothing_moves_though_newer_ones_are_offered(
+    box: boxes.Box, login: Login, ubuntu: Any, file: Path
+) -> None:
+    """A point release, a branch, a kernel; then without the holds, as the control."""
+    before = drivers.packages(login)
+    ubuntu.offer_driver("580.178.04")
+    ubuntu.offer_driver("610.43.02")
+    ubuntu.offer_kernel("6.8.0-145")
+    login(UPDATE)
+    assert drivers.would_move(login, "dist-upgrade", set(before)) == set()
+    assert drivers.moved(drivers.run(box, file)) == []
+    assert drivers.packages(login) == before
+
+    login(f"sudo apt-mark unhold {' '.join(before)}")
+    assert {"libnvidia-compute-580-server", "linux-generic"} <= drivers.would_move(
+        login, "dist-upgrade", set(before)
+    )
+    assert drivers.moved(drivers.run(box, file)) == [
+        "NVIDIA driver | Hold the driver, package by package"
+    ]
+
+
+def test_unattended_upgrades_patch_the_rest_and_leave_the_driver(login: Login, ubuntu: Any) -> None:
+    """The real program, with a newer driver and a newer kernel on offer in noble-security."""
+    before = drivers.packages(login)
+    ubuntu.offer_hello("1.1-1")
+    login(UPDATE)
+    login(f"sudo apt-mark unhold {' '.join(before)}")  # the list of names alone must do
+    said = login(PATCH)
+    assert drivers.packages(login, ["deeprig-lab-hello"]) == {"deeprig-lab-hello": "1.1-1"}, said
+    assert drivers.packages(login, list(before)) == before
+
+    login(f"sudo apt-mark hold {' '.join(before)}; sudo mv {driver.UPDATES} /root/")
+    ubuntu.offer_hello("1.2-1")
+    login(UPDATE)
+    said = login(PATCH)  # and so must the holds alone
+    assert drivers.packages(login, ["deeprig-lab-hello"]) == {"deeprig-lab-hello": "1.2-1"}, said
+    assert drivers.packages(login, list(before)) == before
+
+    login(f"sudo apt-mark unhold {' '.join(before)}")
+    said = login("sudo unattended-upgrade --dry-run --verbose 2>&1")
+    assert "libnvidia-compute-580-server" in said  # the control: without either it would move
+    login(
+        f"sudo apt-mark hold {' '.join(before)}; sudo mv /root/deeprig-driver.conf {driver.UPDATES}"
+    )
+
+
+def test_another_packages_wish_does_not_move_it(login: Login) -> None:
+    said = login("apt-get -s install nvtop")
+    assert "Inst nvtop " in said
+    assert drivers.would_move(login, "install nvtop", set(drivers.packages(login))) == set()
+
+
+@pytest.mark.parametrize("name", ["cuda-drivers", "nvidia-open", "libnvidia-compute"])
+def test_nvidias_repository_cannot_replace_it(login: Login, name: str) -> None:
+    """Without our preferences it could, which is the control."""
+    first = "/etc/apt/preferences.d/deeprig-nvidia"
+    policy = f"apt-cache policy {name} | grep Candidate"
+    ours = login(policy).split()
+    login(f"sudo mv {first} /root/")
+    without = login(policy).split()
+    login(f"sudo mv /root/deeprig-nvidia {first}")
+    assert ours == ["Candidate:", "(none)"]
+    assert without[1][0].isdigit()
+
+
+def test_the_metapackage_that_brings_a_driver_cannot_be_had(login: Login) -> None:
+    said = login("apt-get -s install cuda-13-0 2>&1", check=False)
+    assert "Inst " not in said
+    assert "cuda-drivers" in said
+
+
+def test_what_a_driver_of_both_names_would_be_comes_from_the_archive(login: Login) -> None:
+    """libnvidia-compute-580 is in both, and NVIDIA's is the newer one."""
+    said = login("apt-cache policy libnvidia-compute-580")
+    assert "Candidate: 580.178.04-0ubuntu0.24.04.1\n" in said
+
+
+def test_updates_of_the_lists_are_silent(login: Login) -> None:
+    said = login(f"{UPDATE} 2>&1")
+    assert [line for line in said.splitlines() if line[:2] in ("W:", "E:", "N:")] == []
+
+
+def test_held_is_not_forgotten(login: Login, file: Path) -> None:
+    """Fixes that were first seen 31 days ago: verify says so; notify asks the same question."""
+    ask = "cd /usr/local/lib/deeprig; sudo python3 -EsB -c "
+    overdue = f"{ask} 'import driver_waiting as w; print(*w.overdue(), sep=chr(10))'"
+    assert login(overdue).strip() == ""
+    seen = "/var/lib/deeprig/driver-waiting.json"
+    older = f"import json; f = open('{seen}'); d = json.load(f); f.close(); "
+    older += "json.dump({k: v - 31 * 86400 for k, v in d.items()}, "
+    login(f"sudo cp {seen} /root/seen; sudo python3 -c \"{older} open('{seen}', 'w'))\"")
+    said = login(overdue)
+    with pytest.raises(AssertionError, match="no fix of the driver has waited for a month"):
+        drivers.verified(file)
+    login(f"sudo mv /root/seen {seen}")
+    assert "libnvidia-compute-580-server 580.173.02-0ubuntu0.24.04.1 (580.178.04-" in said
+    assert "linux-generic 6.8.0-142.142 (6.8.0-145.145 for 31 days)" in said
+
+
+def test_a_kernel_that_came_by_hand_gets_its_modules_or_is_told(
+    box: boxes.Box, login: Login, ubuntu: Any, file: Path
+) -> None:
+    """Somebody installs a newer kernel; the archive has modules for it, or none yet."""
+    login(f"{INSTALL} linux-image-6.8.0-145-generic")
+    drivers.moved(drivers.run(box, file))
+    both = f"{KERNEL} 6.8.0-145-generic"
+    assert login(STATE).strip() == f"ok 580.173.02 for {both}"
+
+    ubuntu.offer_kernel_without_modules("6.8.0-147")
+    login(f"{UPDATE}; {INSTALL} linux-image-6.8.0-147-generic")
+    said = drivers.refused(drivers.run(box, file))
+    assert (
+        "the archive has no modules of driver 580.173.02 for kernel 6.8.0-147-generic yet" in said
+    )
+    assert "sudo apt purge linux-image-6.8.0-147-generic" in said
+    login("sudo apt-get -qy purge linux-image-6.8.0-147-generic")
+    drivers.moved(drivers.run(box, file))

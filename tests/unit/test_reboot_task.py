@@ -1,0 +1,138 @@
+"""When a reboot that is owed is made, and when it is left and said."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deeprig import runs
+from deeprig.runs import Report
+from deeprig.settings import Rig
+from deeprig.stack import Plan
+from tasks import reboot
+from tasks.reboot import Due, why_left
+from tests.unit.box_scripts import loaded
+
+OWED = "driver 580.173.02 is loaded, 580.178.04 installed"
+IDLE = Due(OWED)
+TRAINS = Due(OWED, work=("python3 of ai",))
+LOGGED_IN = Due(OWED, people=("bash of ai",))
+LATER = {"policy": "when-idle", "first": False, "asked": False}
+PLAN = Plan(driver_branch="580", driver_packages=("nvidia-kernel-open-dkms",))
+
+
+@pytest.mark.parametrize(
+    ("due", "changed", "left"),
+    [
+        (IDLE, {}, ""),
+        (TRAINS, {}, "there runs python3 of ai; the next deploy makes it"),
+        (LOGGED_IN, {}, "there runs bash of ai"),
+        (LOGGED_IN, {"first": True}, ""),
+        (TRAINS, {"first": True}, "there runs python3 of ai"),
+        (TRAINS, {"asked": True}, ""),
+        (IDLE, {"policy": "ask"}, "`--data reboot=now` on this command makes it"),
+        (TRAINS, {"policy": "ask", "asked": True}, ""),
+        (IDLE, {"policy": "never"}, "`sudo systemctl reboot` there when it suits you"),
+        (IDLE, {"policy": "never", "asked": True}, 'Rig.reboot is "never"'),
+    ],
+)
+def test_why_a_reboot_is_left(due: Due, changed: dict[str, Any], left: str) -> None:
+    said = why_left(due, **(LATER | changed))
+    assert left in said
+    assert bool(said) == bool(left)
+
+
+def commands(due: Due, *, boot_id: str = "there", **answers: str) -> list[str]:
+    """What `when_due` would run, on a box that says this of a reboot."""
+    said = json.dumps({"owed": due.owed, "work": due.work, "people": due.people})
+    data: dict[str, Any] = {
+        "rig": Rig(),
+        "fake_delay": 0,
+        "fake_delay_jitter": 0,
+        "fake_responses": {"reboot-gate due": said, "boot_id": boot_id, **answers},
+    }
+    report: Report = runs.run("@fake/rig1", data, _build, dry=True)
+    assert report.error is None
+    return report.changes
+
+
+def _build(rig: Rig) -> None:
+    reboot.when_due(rig=rig, plan=PLAN)
+
+
+def test_a_reboot_is_made_only_where_one_is_owed() -> None:
+    assert commands(Due()) == []
+    assert commands(IDLE) == ["Reboot | Reboot if the driver needs it"]
+
+
+def test_people_count_from_the_second_deploy_on() -> None:
+    assert commands(LOGGED_IN) != []
+    assert commands(LOGGED_IN, **{"manifest.json": '{"written": "2026-11-25"}'}) == []
+
+
+def test_the_machine_that_deploys_is_never_rebooted() -> None:
+    own = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert commands(IDLE, boot_id=own) == []
+
+
+def test_without_a_driver_nothing_is_asked() -> None:
+    report = runs.run(
+        "@fake/rig1",
+        {"rig": Rig(), "fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": {}},
+        lambda rig: reboot.when_due(rig=rig, plan=Plan()),
+        dry=True,
+    )
+    assert report.steps == []
+
+
+def test_what_counts_as_work_and_what_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    with loaded("boot_work") as work:
+        session = "/user.slice/user-1000.slice/session-3.scope"
+        there = [
+            work.Process(10, "python3", "ai", session),
+            work.Process(
+                11, "nvidia-persiste", "root", "/system.slice/nvidia-persistenced.service"
+            ),
+            work.Process(12, "sshd-session", "ai", session),
+            work.Process(13, "jupyter-lab", "ai", "/user.slice/x/deeprig-notebook.service/app"),
+            work.Process(14, "bash", "ai", "/user.slice/user-1000.slice/session-9.scope"),
+            work.Process(15, "cron", "root", "/system.slice/cron.service"),
+            work.Process(16, "postgres", "root", "/system.slice/docker-0123456789abcdef.scope"),
+        ]
+        monkeypatch.setattr(work, "cards", lambda pid: ["/dev/nvidia0"] if pid in (10, 11) else [])
+        assert work.on_a_card(there) == ["python3 of ai"]
+        own = "/user.slice/user-1000.slice/session-9.scope"
+        assert work.of_people(there, own) == ["python3 of ai"]
+        assert work.of_people(there, "") == ["bash of ai", "python3 of ai"]
+        assert work.in_containers(there) == ["container 0123456789ab"]
+
+
+def test_a_notebook_server_that_gives_no_word_counts_as_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loaded("boot_work") as work:
+        monkeypatch.setattr(work, "NOTEBOOK", tmp_path / "notebook-server")
+        assert work.in_notebooks() == []
+        for script, said in (
+            ("exit 1", ["a notebook server that gives no word"]),
+            ("echo", []),
+            ("echo kernel train.ipynb", ["kernel train.ipynb"]),
+        ):
+            work.NOTEBOOK.write_text(f"#!/bin/sh\n{script}\n")
+            work.NOTEBOOK.chmod(0o755)
+            assert work.in_notebooks() == said
+
+
+def test_the_gate_names_what_boots_next_if_that_is_no_kernel_of_this_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with loaded("reboot-gate") as gate:
+        entry = SimpleNamespace(kernel="", title="Windows Boot Manager", initrd="")
+        monkeypatch.setattr(gate, "Loader", lambda: SimpleNamespace(next=entry))
+        with pytest.raises(SystemExit) as ended:
+            gate.check()
+        assert ended.value.code == (
+            "No reboot: 'Windows Boot Manager' boots next, which is no kernel of this system."
+        )

@@ -1,0 +1,189 @@
+"""What holds for any cards, systems, settings and indexes: found by trying many."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as some
+
+from deeprig import branches, data, limits, package_names
+from deeprig.branches import number
+from deeprig.gpus import Graphics, identify
+from deeprig.refusal import Refusal
+from deeprig.settings import Cuda, Driver
+from deeprig.stack import Plan, resolve
+
+SYSTEMS = [f"{row['id']}-{row['version']}" for row in data.load("systems")["system"]]
+IDS = [*sorted(data.load("gpus")["ids"]["names"]), "3000", "3200", "3340", "10ff"]
+RANGES = data.load("gpus")["ids"]["ranges"]
+BRANCHES = [*branches.known(), "470", "620"]
+CUDAS = [row["version"] for row in data.load("cuda")["toolkit"]]
+TORCHES = [row["torch"] for row in data.load("torch")["build"]]
+NAMES = sorted(
+    name for system in SYSTEMS for source in ("distro", "nvidia")
+    for name in package_names.of(system, source)
+)  # fmt: skip
+
+ids = some.one_of(
+    some.sampled_from(IDS).map(lambda device: f"10de:{device}"),
+    some.integers(0, 0xFFFF).map(lambda device: f"10de:{device:04x}"),
+)
+anything = some.one_of(ids, some.text(max_size=12))
+drivers = some.builds(
+    Driver,
+    source=some.sampled_from([None, "distro", "nvidia"]),
+    branch=some.one_of(some.none(), some.sampled_from(BRANCHES)),
+    flavour=some.sampled_from([None, "open", "proprietary"]),
+    gpus=some.lists(ids, max_size=2).map(tuple),
+    desktop=some.sampled_from([None, "keep", "off"]),
+)
+toolkits = some.builds(
+    Cuda,
+    source=some.sampled_from(["distro", "nvidia"]),
+    version=some.one_of(some.none(), some.sampled_from(CUDAS)),
+    parts=some.sampled_from(["build", "full", "none"]),
+)
+versions = some.lists(
+    some.sampled_from(["580.178.04-0ubuntu1", "595.71.05-1", "2.28.9-1+cuda13.0", "9.10.2.21-1"]),
+    max_size=2,
+).map(tuple)
+offered = some.one_of(
+    some.none(), some.dictionaries(some.sampled_from(NAMES), versions, max_size=40)
+)
+
+
+def boxes(cards: some.SearchStrategy[str]) -> some.SearchStrategy[Graphics]:
+    return some.builds(
+        Graphics,
+        gpus=some.lists(cards, max_size=3).map(lambda found: tuple(map(identify, found))),
+        kernels=some.sampled_from([None, (), ("6.8.0-142-generic",), ("6.1.0-56-amd64",)]),
+        secure_boot=some.booleans(),
+        loaded_driver=some.one_of(some.sampled_from(["", "580.178.04"]), some.text(max_size=8)),
+        kernel_packages=some.sampled_from([(), ("linux-image-generic",), ("linux-image-amd64",)]),
+        desktop=some.sampled_from(["", "gdm.service"]),
+        module_key_enrolled=some.booleans(),
+        modaliases=some.lists(some.text(max_size=60), max_size=2).map(tuple),
+        offers=offered,
+        nvswitch=some.booleans(),
+    )
+
+
+Asked = dict[str, Any]
+questions = some.fixed_dictionaries(
+    {
+        "system": some.sampled_from(SYSTEMS),
+        "graphics": boxes(ids),
+        "driver": some.one_of(some.none(), drivers),
+        "cuda": some.one_of(some.none(), toolkits),
+        "torch": some.one_of(some.none(), some.sampled_from(TORCHES)),
+    }
+)
+RTX_3090 = Graphics(gpus=(identify("10de:2204"),), kernels=None)
+
+
+def answer(asked: Asked) -> Plan | Refusal:
+    return resolve(
+        asked["system"],
+        asked["graphics"],
+        driver=asked["driver"],
+        cuda=asked["cuda"],
+        torch=asked["torch"],
+    )
+
+
+def cards(asked: Asked) -> list[limits.Limits]:
+    expected = asked["driver"].gpus if asked["driver"] else ()
+    there = [*asked["graphics"].gpus, *map(identify, expected)]
+    return [limits.of(card) for card in there if card.is_known]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    system=some.one_of(some.sampled_from(SYSTEMS), some.text(max_size=20)),
+    graphics=boxes(anything),
+    driver=some.one_of(some.none(), drivers),
+    cuda=some.one_of(some.none(), toolkits),
+    torch=some.one_of(some.none(), some.text(max_size=6)),
+)
+def test_there_is_always_a_plan_or_a_refusal(
+    system: str, graphics: Graphics, driver: Driver | None, cuda: Cuda | None, torch: str | None
+) -> None:
+    found = resolve(system, graphics, driver=driver, cuda=cuda, torch=torch)
+    if isinstance(found, Refusal):
+        assert found.refusal.strip() and found.instead.strip()
+    else:
+        assert found.to_json()["reasons"]
+
+
+@settings(max_examples=400, deadline=None)
+@given(questions)
+@example({"system": "ubuntu-24.04", "graphics": RTX_3090, "driver": Driver(), "cuda": Cuda(),
+          "torch": None})  # fmt: skip
+def test_a_plans_driver_drives_every_card(asked: Asked) -> None:
+    plan = answer(asked)
+    if isinstance(plan, Refusal) or not plan.driver_packages:
+        return
+    assert plan.module_flavour in branches.known()[plan.driver_branch]["flavours"]
+    for able in cards(asked):
+        assert able.drives(plan.driver_branch)
+        assert plan.module_flavour in able.flavours
+
+
+@settings(max_examples=400, deadline=None)
+@given(questions)
+def test_a_plans_toolkit_is_between_the_cards_first_and_the_drivers_own(asked: Asked) -> None:
+    plan = answer(asked)
+    if isinstance(plan, Refusal) or plan.cuda == "none":
+        return
+    for able in cards(asked):
+        assert able.compiles(plan.cuda)
+    if plan.driver_packages:
+        assert number(plan.cuda) <= number(branches.cuda(plan.driver_branch))
+
+
+@settings(max_examples=400, deadline=None)
+@given(questions)
+def test_a_plan_takes_from_a_source_only_what_it_has(asked: Asked) -> None:
+    plan = answer(asked)
+    if isinstance(plan, Refusal):
+        return
+    pin = (plan.pin,) if plan.pin else ()
+    of_driver = package_names.of(asked["system"], plan.driver_source)
+    assert set(plan.names((*plan.driver_packages, *pin))) <= of_driver
+    of_cuda = package_names.of(asked["system"], plan.cuda_source)
+    assert set(plan.names(plan.cuda_packages)) <= of_cuda
+    assert not forbidden(plan.names())
+
+
+def forbidden(names: Iterable[str]) -> list[str]:
+    """The metapackages that replace drivers, but for what keeps a desktop."""
+    return [name for name in names if name == "cuda" or fnmatchcase(name, "cuda-1[0-9]-*")]
+
+
+@settings(max_examples=300, deadline=None)
+@given(questions)
+def test_a_plan_made_without_the_index_holds_once_the_index_has_all_of_it(asked: Asked) -> None:
+    asked["graphics"] = Graphics(
+        gpus=asked["graphics"].gpus, kernels=asked["graphics"].kernels,
+        kernel_packages=asked["graphics"].kernel_packages, nvswitch=asked["graphics"].nvswitch,
+    )  # fmt: skip
+    plan = answer(asked)
+    if isinstance(plan, Refusal):
+        return
+    there = {name: (f"{plan.driver_branch}.1-1",) for name in plan.names()}
+    for package in plan.cuda_packages:
+        name, _, version = package.partition("=")
+        there[name] = (version.replace("*", "9.9-1"),)
+    full = Graphics(
+        gpus=asked["graphics"].gpus, kernels=asked["graphics"].kernels,
+        kernel_packages=asked["graphics"].kernel_packages, nvswitch=asked["graphics"].nvswitch,
+        offers=there,
+    )  # fmt: skip
+    assert answer({**asked, "graphics": full}) == plan
+
+
+def test_the_table_of_ids_has_no_overlap() -> None:
+    ordered = sorted(RANGES)
+    assert all(one[1] < two[0] for one, two in pairwise(ordered))

@@ -1,0 +1,94 @@
+"""The lab's stand-ins for package repositories: their indexes, keys and names, without a box."""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+
+from deeprig import branches, package_names
+from lab.stand_ins import apt_archive, nvidia_repository, openpgp, ubuntu_archive
+from lab.stand_ins.apt_archive import Archive, Trouble
+from lab.stand_ins.deb import File, Package
+from tests.unit.box_scripts import loaded
+
+HELLO = Package(
+    {"Package": "hello", "Version": "1:2.0-1", "Architecture": "all"},
+    {"/usr/share/hello": File(b"hello"), "/etc/hello.conf": File(b"")},
+)
+
+
+@pytest.fixture
+def reader() -> Iterator[ModuleType]:
+    """What reads keys on a box."""
+    with loaded("openpgp_keys") as module:
+        yield module
+
+
+def archive(trouble: Trouble = Trouble.NONE) -> Archive:
+    return Archive("/repo", {"Label": "Lab"}, "lab", [HELLO], trouble)
+
+
+def test_a_package_is_an_ar_archive_of_two_tar_archives() -> None:
+    assert HELLO.file_name == "hello_2.0-1_all.deb"
+    assert HELLO.content.startswith(b"!<arch>\ndebian-binary ")
+    packed = HELLO.content.partition(b"data.tar.gz")[2].partition(b"`\n")[2]
+    with tarfile.open(fileobj=io.BytesIO(packed)) as files:
+        assert "./usr/share/hello" in files.getnames()
+
+
+def test_the_index_has_the_checksum_of_what_is_served() -> None:
+    files = archive().files()
+    index = files["/repo/Packages"].decode()
+    assert hashlib.sha256(files["/repo/hello_2.0-1_all.deb"]).hexdigest() in index
+    assert hashlib.sha256(files["/repo/Packages"]).hexdigest() in files["/repo/InRelease"].decode()
+
+
+def test_a_trouble_is_that_trouble_and_no_other() -> None:
+    half = archive(Trouble.HALF_WRITTEN).files()
+    sound = archive().files()
+    assert len(half["/repo/Packages"]) < len(sound["/repo/Packages"])
+    assert "/repo/InRelease" not in archive(Trouble.UNSIGNED).files()
+    assert "/repo/hello_2.0-1_all.deb" not in archive(Trouble.NO_PACKAGES).files()
+    assert apt_archive.key_of("lab", Trouble.SHA1_KEY) != apt_archive.key_of("lab")
+
+
+def test_a_box_reads_the_key_armoured_and_not(reader: ModuleType) -> None:
+    key = openpgp.make_key("lab")
+    for data in (key.public, key.armoured.encode()):
+        assert list(reader.keys(data)) == [key.fingerprint]
+    with pytest.raises(reader.NoKey):
+        reader.keys(b"<html>404</html>")
+
+
+@pytest.mark.parametrize("system", ["ubuntu-22.04", "ubuntu-24.04", "debian-12", "debian-13"])
+def test_it_has_what_a_plan_may_take_from_nvidia(system: str) -> None:
+    dist = system.replace("-", "").replace(".", "")
+    for version in nvidia_repository.known(dist):
+        branch = version.partition(".")[0]
+        row = package_names.driver_set(system, "nvidia", branch, "dkms")
+        if row is None or branch not in branches.at(system, "nvidia"):
+            continue
+        there = {p.fields["Package"] for p in nvidia_repository.driver(dist, version)}
+        for flavour in branches.known()[branch]["flavours"]:
+            wanted = [*row[flavour]["packages"], row["pin"], *row["nvswitch"]]
+            names = set(package_names.filled(wanted, branch=branch))
+            assert names <= there, (version, flavour)
+
+
+def test_ubuntus_has_what_a_plan_may_take_from_it() -> None:
+    row = package_names.driver_set("ubuntu-24.04", "distro", "580", "prebuilt")
+    assert row
+    every = ubuntu_archive.everything(["580.173.02"], ["6.8.0-142"])
+    there = {package.fields["Package"] for package in every}
+    wanted = (*row["open"]["packages"], *row["proprietary"]["packages"], *row["nvswitch"])
+    assert set(package_names.filled(wanted, branch="580", kernels=["generic"])) <= there
+
+
+def test_every_package_says_what_it_is() -> None:
+    for package in nvidia_repository.driver("debian13", "580.178.04"):
+        assert package.fields["Description"].startswith(
+            "stand-in made by deeprig's lab; not NVIDIA"
+        )
