@@ -212,7 +212,7 @@ def test_what_older_instructions_left_is_moved_away_and_kept(
 def test_where_apt_complains_once_it_is_listed_all_is_put_back(
     box: boxes.Box, wanted: Repository, login: Login
 ) -> None:
-    """A hook that complains as soon as the source is listed stands for whatever may be wrong then."""
+    """A hook that complains once the source is listed stands for whatever may be wrong then."""
     hook = "/etc/apt/apt.conf.d/99complains"
     script = f"! test -e {SOURCE} || {{ echo W: {wanted.uri} is odd >&2; exit 1; }}"
     login(f"echo 'APT::Update::Post-Invoke {{ \"{script}\"; }};' | sudo tee {hook} >/dev/null")
