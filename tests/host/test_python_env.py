@@ -46,15 +46,6 @@ def test_uv_is_found_without_its_path(session: Session, kind: str) -> None:
     assert session(kind, "command -v uv").strip().endswith("/uv")
 
 
-@pytest.mark.parametrize("kind", SESSIONS)
-def test_the_compiler_of_cuda_is_found_without_its_path(
-    session: Session, rig: Rig, kind: str
-) -> None:
-    if rig.cuda is None:
-        pytest.skip("this box has no CUDA toolkit (cuda=None)")
-    assert session(kind, "command -v nvcc").strip().endswith("/nvcc")
-
-
 def test_the_tools_are_roots_and_nobody_elses(host: Host, user: str) -> None:
     with host.sudo():
         assert host.file(f"{TOOLS}/bin/jupyter-lab").user == "root"  # the control: it is there
