@@ -1,6 +1,8 @@
 """Says so when it was the link that failed, and not the box."""
 
+import gevent
 from pyinfra import logger
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 
@@ -30,3 +32,7 @@ def watch(state: State) -> None:
     """Have a run say it, once, however many hosts it has."""
     if not any(isinstance(handler, Watch) for handler in state.callback_handlers):
         state.add_callback_handler(Watch())
+        # A link that fails while an operation asks something: pyinfra says it in one line, and
+        # gevent would print the same once more, as a traceback.
+        hub = gevent.get_hub()
+        hub.NOT_ERROR = (*hub.NOT_ERROR, PyinfraError)
