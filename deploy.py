@@ -7,6 +7,7 @@ from tasks import (
     access,
     base,
     boot_guard,
+    boot_trial,
     containers,
     cuda,
     data_folder,
@@ -15,6 +16,7 @@ from tasks import (
     driver_move,
     gpu_settings,
     host_keys,
+    kernel_parameters,
     manifest,
     network_access,
     notebook,
@@ -37,6 +39,9 @@ def build(rig: Rig) -> None:
 
     network_access.provide(settings=rig)
     base.prepare(survey=survey)
+    if survey.grub:
+        boot_trial.begin()
+        kernel_parameters.provide(parameters=rig.kernel_parameters)
     if rig.storage:
         storage.provide(settings=rig.storage, survey=survey)
     users.provide(settings=rig.users, data_folder=rig.storage.folder if rig.storage else None)
@@ -81,8 +86,10 @@ def build(rig: Rig) -> None:
     notify.provide(to=rig.notify, relay=rig.mail_relay)
 
     manifest.write(rig=rig, survey=survey, plan=plan)
-    if rig.driver:
-        reboot.when_due(rig=rig, plan=plan)
+    if survey.grub:
+        boot_trial.arm()
+    if survey.grub or plan.driver_packages:
+        reboot.when_due(rig=rig)
 
 
 if __name__ != "deploy":  # pyinfra's CLI executes this file; the verbs import it

@@ -118,6 +118,9 @@ GpuUuid = Annotated[
 ModuleOption = Annotated[
     str, _matching(r"NVreg_\w+=[\w.:;,/-]+", "NVreg_RestrictProfilingToAdminUsers=0")
 ]
+KernelParameter = Annotated[
+    str, _matching(r"[\w.-]+(=[\w.,:;/@+-]*)?", "pcie_aspm=off, one parameter each")
+]
 IpAddress = Annotated[str, AfterValidator(_ip_address)]
 Mac = Annotated[str, _matching(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", "3c:7c:3f:00:11:22, lowercase")]
 Notify = Annotated[

@@ -18,6 +18,7 @@ from deeprig.setting_types import (
     HttpsUrl,
     Interface,
     IpAddress,
+    KernelParameter,
     Mac,
     MirrorUrl,
     ModuleOption,
@@ -231,6 +232,7 @@ class Rig:
     python: Python | None = Field(default_factory=Python)
     notebook: Notebook | None = Field(default_factory=Notebook)
     wake_on_lan: WakeOnLan | None = Field(default_factory=WakeOnLan)
+    kernel_parameters: tuple[KernelParameter, ...] = ()
     reboot: Literal["when-idle", "ask", "never"] = "when-idle"
     notify: Notify | None = None
     mail_relay: Relay | None = None

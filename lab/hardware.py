@@ -24,6 +24,7 @@ STAND_INS: dict[str, tuple[str, ...]] = {
     "edu": ("edu",),
     "e1000e": ("e1000e,romfile=",),
     "nvme": ("nvme,serial=lab-nvme-{number}",),
+    "watchdog": ("i6300esb",),
 }
 SPEEDS = {"2.5": "2_5", "5": "5", "8": "8", "16": "16"}
 WIDTHS = ("1", "2", "4", "8", "12", "16", "32")

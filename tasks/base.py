@@ -24,7 +24,6 @@ from tasks.facts import HostSurvey, MayBecomeRoot
 SLEEP = (
     "sleep.target suspend.target hibernate.target hybrid-sleep.target suspend-then-hibernate.target"
 )
-HEADLESS = "/etc/default/grub.d/50-deeprig-headless.cfg"
 CLOUD_INIT_SECONDS = 900
 NO_SUDO = (
     "{user} needs a password for sudo, and nobody is there to type it; run `deeprig bootstrap` and "
@@ -95,8 +94,6 @@ def prepare(survey: Survey) -> None:
     config_files.copy("/etc/apt/apt.conf.d/deeprig-updates.conf")
     operations.enable(name="Fetch security updates every day", unit="apt-daily-upgrade.timer")
     _stay_awake()
-    if survey.grub:
-        _boot_unattended()
     operations.enable(
         name="Keep the clock right",
         unit=(survey.clocks or (names["clock"],))[0],
@@ -111,12 +108,3 @@ def _stay_awake() -> None:
         commands=[f"systemctl mask {SLEEP}"],
     )
     config_files.copy("/etc/systemd/logind.conf.d/50-deeprig.conf")
-
-
-def _boot_unattended() -> None:
-    config_files.copy(HEADLESS)
-    operations.bring_about(
-        name="Boot without waiting for a key",
-        holds=f"[ /boot/grub/grub.cfg -nt {HEADLESS} ] && echo newer",
-        commands=["update-grub"],
-    )

@@ -1,17 +1,17 @@
-"""The reboot that a new driver needs: if nothing runs there, proved, and the deploy goes on."""
+"""The reboot that a driver or kernel parameter needs: if nothing runs there, and proved."""
 
 import json
 from pathlib import Path
 from typing import NamedTuple
 
+from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deeprig.settings import Rig
-from deeprig.stack import Plan
-from tasks import manifest, operations
+from tasks import boot_trial, manifest, operations
 from tasks.boot_guard import GATE
 from tasks.facts import BootId, Manifest
 from tasks.operations import Commands, Watched
@@ -36,23 +36,27 @@ class RebootDue(FactBase[Due]):
     default = Due
 
     def command(self) -> str:
-        return f"[ ! -x {GATE} ] || {GATE} due"
+        return f"{if_there(GATE, 'due')}; {if_there(boot_trial.SCRIPT, 'owed')}"
 
     def process(self, output: list[str]) -> Due:
-        said = json.loads(output[-1])
-        return Due(said["owed"], tuple(said["work"]), tuple(said["people"]))
+        said = [json.loads(line) for line in output]
+        if not said:
+            return Due()
+        reasons = [each["owed"] for each in said if each["owed"]]
+        return Due("; ".join(reasons), tuple(said[0]["work"]), tuple(said[0]["people"]))
+
+
+def if_there(script: str, verb: str) -> str:
+    """Ask a script that is only on boxes that have the part it looks after."""
+    return f"{{ [ ! -x {script} ] || {script} {verb}; }}"
 
 
 @deploy("Reboot")
-def when_due(rig: Rig, plan: Plan) -> None:
-    """Reboot if the driver needs it and `Rig.reboot` allows it, and prove what it was for."""
-    if not plan.driver_packages:
-        return
+def when_due(rig: Rig) -> None:
+    """Reboot if driver or kernel parameters need it and `Rig.reboot` allows it, and prove it."""
     first = not host.get_fact(Manifest, path=manifest.PATH)  # asked before anything is changed
-    done = _if_owed(
-        name="Reboot if the driver needs it", policy=rig.reboot, first=first, asked=_asked()
-    )
-    _arrive(name="See the driver in use", _if=done.did_change)
+    done = _if_owed(name="Reboot if that is owed", policy=rig.reboot, first=first, asked=_asked())
+    _arrive(name="See what it was for in use", _if=done.did_change)
 
 
 def _asked() -> bool:
@@ -74,7 +78,8 @@ def _if_owed(policy: str, first: bool, asked: bool) -> Commands:
             operations.say(host, f"A reboot is owed: {due.owed}. Left pending: {left}.")
         host.noop("left pending")
         return
-    yield Watched(f"{GATE} check")
+    yield Watched(if_there(GATE, "check"))
+    yield StringCommand(if_there(boot_trial.SCRIPT, "wait"))
     yield from operations.reboot._inner()
 
 
@@ -98,4 +103,6 @@ def is_this_machine(boot_id: str) -> bool:
 
 @operation()
 def _arrive() -> Commands:
-    yield Watched(f"{GATE} arrived")
+    yield StringCommand(if_there(boot_trial.SCRIPT, "confirm"))
+    yield Watched(if_there(GATE, "arrived"))
+    yield Watched(if_there(boot_trial.SCRIPT, "arrived"))

@@ -77,6 +77,8 @@ LANES: dict[str, list[list[str]]] = {
     "vm": [[*PYTEST, "tests/lab/test_vm.py"]],
     "vm-debian-12": [[*PYTEST, "tests/lab/test_vm.py", "--os", "debian-12"]],
     "vm-hardware": [[*PYTEST, "tests/lab/test_vm_hardware.py"]],
+    "boot-trial": [[*PYTEST, "tests/lab/test_boot_trial.py"]],
+    "boot-trial-debian-12": [[*PYTEST, "tests/lab/test_boot_trial.py", "--os", "debian-12"]],
     "boot-guard": [[*PYTEST, f"tests/lab/{name}.py"] for name in BOOT_GUARD],
     "boot-guard-debian-12": [
         [*PYTEST, f"tests/lab/{name}.py", "--os", "debian-12"] for name in BOOT_GUARD

@@ -23,7 +23,6 @@ from tests.lab.guarded import (
     DRIVER,
     FIRST,
     MENDED,
-    PLAN,
     Run,
     boot_id,
     guard,
@@ -71,7 +70,7 @@ def nvidia(box: boxes.Box, kernels: tuple[str, str]) -> Iterator[Repository]:
 
 def deploy(rig: Rig) -> None:
     guard(rig, A_CARD)
-    reboot.when_due(rig=rig, plan=PLAN)
+    reboot.when_due(rig=rig)
 
 
 @pytest.fixture

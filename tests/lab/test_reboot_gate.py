@@ -23,7 +23,6 @@ from tests.lab.guarded import (
     DISTS,
     FIRST,
     OWED,
-    PLAN,
     WHOLE,
     Run,
     archive_kernels,
@@ -88,7 +87,7 @@ def deploy(
     """The end of a deploy, and something that comes behind it."""
 
     def build(rig: Rig) -> None:
-        reboot.when_due(rig=replace(rig, reboot=policy), plan=PLAN)
+        reboot.when_due(rig=replace(rig, reboot=policy))
         operations.put(name="Go on", dest=WENT_ON, content="it went on")
 
     return runs.run(box.name, host_data(box) | asked, build)
@@ -230,7 +229,7 @@ def test_an_idle_box_is_rebooted_and_the_deploy_goes_on(
     assert boot_id(run) != owed
     assert run(f"cat {WENT_ON}") == "it went on\n"
     names = [step.name.partition(" | ")[2] or step.name for step in report.steps]
-    assert names == ["Reboot if the driver needs it", "See the driver in use", "Go on"]
+    assert names == ["Reboot if that is owed", "See what it was for in use", "Go on"]
     assert [step.status for step in report.steps] == ["changed"] * 3
     assert deploy(box).changes == []
 

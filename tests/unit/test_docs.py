@@ -60,8 +60,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 COMPONENTS = [
-    "base", "users", "ssh", "storage", "driver", "boot_guard", "cuda", "containers", "python_env",
-    "notebook", "wake_on_lan", "notify",
+    "base", "users", "ssh", "storage", "driver", "boot_guard", "boot_trial", "cuda", "containers",
+    "python_env", "notebook", "wake_on_lan", "notify",
 ]  # fmt: skip
 
 

@@ -10,9 +10,8 @@ import pytest
 from deeprig import runs
 from deeprig.runs import Report
 from deeprig.settings import Rig
-from deeprig.stack import Plan
 from tasks import reboot
-from tasks.reboot import Due, why_left
+from tasks.reboot import Due, RebootDue, why_left
 from tests.unit.box_scripts import loaded
 
 OWED = "driver 580.173.02 is loaded, 580.178.04 installed"
@@ -20,7 +19,6 @@ IDLE = Due(OWED)
 TRAINS = Due(OWED, work=("python3 of ai",))
 LOGGED_IN = Due(OWED, people=("bash of ai",))
 LATER = {"policy": "when-idle", "first": False, "asked": False}
-PLAN = Plan(driver_branch="580", driver_packages=("nvidia-kernel-open-dkms",))
 
 
 @pytest.mark.parametrize(
@@ -59,12 +57,12 @@ def commands(due: Due, *, boot_id: str = "there", **answers: str) -> list[str]:
 
 
 def _build(rig: Rig) -> None:
-    reboot.when_due(rig=rig, plan=PLAN)
+    reboot.when_due(rig=rig)
 
 
 def test_a_reboot_is_made_only_where_one_is_owed() -> None:
     assert commands(Due()) == []
-    assert commands(IDLE) == ["Reboot | Reboot if the driver needs it"]
+    assert commands(IDLE) == ["Reboot | Reboot if that is owed"]
 
 
 def test_people_count_from_the_second_deploy_on() -> None:
@@ -77,14 +75,17 @@ def test_the_machine_that_deploys_is_never_rebooted() -> None:
     assert commands(IDLE, boot_id=own) == []
 
 
-def test_without_a_driver_nothing_is_asked() -> None:
-    report = runs.run(
-        "@fake/rig1",
-        {"rig": Rig(), "fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": {}},
-        lambda rig: reboot.when_due(rig=rig, plan=Plan()),
-        dry=True,
-    )
-    assert report.steps == []
+def test_where_neither_script_is_there_nothing_is_owed() -> None:
+    assert RebootDue().process([]) == Due()
+
+
+def test_two_reasons_are_both_said() -> None:
+    lines = [
+        '{"owed": "a driver", "work": ["apt or dpkg"], "people": []}',
+        '{"owed": "", "work": ["apt or dpkg"], "people": []}',
+        '{"owed": "a parameter", "work": ["apt or dpkg"], "people": []}',
+    ]
+    assert RebootDue().process(lines) == Due("a driver; a parameter", ("apt or dpkg",), ())
 
 
 def test_what_counts_as_work_and_what_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,60 @@
+"""New kernel parameters, network and SSH settings are booted once: what fails is taken back."""
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from tasks import config_files, operations
+from tasks.facts import Shell
+from tasks.operations import Commands, Watched
+
+SCRIPTS = "/usr/local/lib/deeprig"
+SCRIPT = f"{SCRIPTS}/boot-trial"
+PARTS = ("menu", "record", "snapshot", "work")
+UNITS = ("deeprig-boot-back.service", "deeprig-boot-trial.service", "deeprig-boot-trial.timer")
+IN_GRUB = "/etc/grub.d/04_deeprig-trial"
+MOTD = "/etc/update-motd.d/61-deeprig-trial"
+
+
+@deploy("Boot trial")
+def begin() -> None:
+    """Keep what the box boots with now, before any of it is changed."""
+    for part in PARTS:
+        config_files.copy(f"{SCRIPTS}/boot_{part}.py")
+    config_files.copy(SCRIPT, mode="755")
+    operations.bring_about(
+        name="Keep the settings that the box boots with, to go back to",
+        holds=f"{SCRIPT} kept",
+        commands=[f"{SCRIPT} keep"],
+    )
+    config_files.copy(IN_GRUB, mode="755")
+    config_files.copy(MOTD, mode="755")
+    for unit in UNITS:
+        config_files.copy(f"/etc/systemd/system/{unit}")
+    operations.bring_about(
+        name="Have systemd read the trial's units",
+        holds=f"systemctl show -P NeedDaemonReload {' '.join(UNITS)} | grep -x yes || echo read",
+        commands=["systemctl daemon-reload"],
+    )
+    operations.enable(name="Go back at boot where GRUB did", unit=UNITS[0], start=False)
+    operations.enable(name="See after each boot whether it is good", unit=UNITS[2], start=False)
+
+
+@deploy("Boot trial")
+def arm() -> None:
+    """If the box would boot with other settings than last time, have that boot be a trial."""
+    _arm(name="Boot new settings on trial")
+
+
+@operation()
+def _arm() -> Commands:
+    state = host.get_fact(Shell, script=f"{SCRIPT} due")
+    if state in ("settled", "armed"):
+        host.noop(f"the trial is {state}")
+        return
+    if state and state != "due":
+        if host.state.is_executing:
+            operations.say(host, f"A boot that fails is not taken back: {state}.")
+        host.noop(state)
+        return
+    yield Watched(f"{SCRIPT} arm")

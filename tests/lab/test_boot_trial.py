@@ -1,0 +1,168 @@
+"""A VM that a change would have cut off, or would not have booted, is back without anybody's hand.
+
+Kernel, GRUB, network, panics, hangs and the reboots are real; the watchdog is QEMU's.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from deeprig.runs import Report
+from deeprig.settings import Rig
+from lab import boxes, console, vm
+from tasks import boot_trial, kernel_parameters, reboot
+from tests.lab.conftest import run_on
+from tests.lab.guarded import Run, boot_id, shell
+
+pytestmark = pytest.mark.lab
+
+HARMLESS, DEADLY, HANGS = "deeprig.lab=1", "init=/bin/false", "deeprig.lab.hang"
+STATE = "/var/lib/deeprig/boot-trial.json"
+PATIENCE = 3  # minutes, instead of a quarter of an hour
+# Behind everything that runs: nothing gets the box's one processor any more.
+HANG = f"""\
+[Unit]
+Description=deeprig lab: hang silently
+ConditionKernelCommandLine={HANGS}
+DefaultDependencies=no
+After=systemd-udevd.service
+[Service]
+ExecStart=/bin/sh -c 'modprobe i6300esb; sleep 20; sysctl -w kernel.sched_rt_runtime_us=-1; \
+exec chrt -f 99 sh -c "while :; do :; done"'
+[Install]
+WantedBy=basic.target
+"""
+
+
+@pytest.fixture(scope="module")
+def box(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
+    system = str(request.config.getoption("--os"))
+    if "t-boot-trial" in [old.name for old in boxes.every()]:
+        boxes.down("t-boot-trial")
+    yield boxes.up("t-boot-trial", os=system, kind="vm", pci=("watchdog",))
+    if not os.environ.get("KEEP"):
+        boxes.down("t-boot-trial")
+
+
+@pytest.fixture(scope="module")
+def run(box: boxes.Box) -> Run:
+    return shell(box)
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """What a person who watches was told."""
+    caplog.set_level(logging.INFO, logger="pyinfra")
+    return lambda: "\n".join(record.getMessage() for record in caplog.records)
+
+
+def deploy(box: boxes.Box, *parameters: str) -> Report:
+    """The parts of a deploy that decide how the box boots."""
+
+    def build(rig: Rig) -> None:
+        boot_trial.begin()
+        kernel_parameters.provide(parameters=parameters)
+        boot_trial.arm()
+        reboot.when_due(rig=rig)
+
+    return run_on(box, build)
+
+
+def failure(report: Report) -> str:
+    return "".join(step.output for step in report.steps if step.status == "failed")
+
+
+def words(run: Run) -> list[str]:
+    return run("cat /proc/cmdline").split()
+
+
+def mark(run: Run) -> str:
+    return run("sudo grub-editenv /boot/grub/grubenv list | sed -n s/deeprig_trial=//p").strip()
+
+
+def state(run: Run) -> str:
+    return run(f"sudo {boot_trial.SCRIPT} state").strip()
+
+
+def test_a_parameter_is_in_use_after_one_deploy_and_its_reboot(
+    box: boxes.Box, run: Run, said: Callable[[], str]
+) -> None:
+    before = boot_id(run)
+    report = deploy(box, HARMLESS)
+    assert report.error is None, failure(report)
+    assert boot_id(run) != before
+    assert {HARMLESS, "panic=30", "fsck.repair=yes"} <= set(words(run))
+    assert "If it hangs silently, its watchdog (i6300ESB timer) starts it anew." in said()
+    assert (mark(run), state(run)) == ("", "ok")
+    assert deploy(box, HARMLESS).changes == []
+
+
+def test_a_menu_that_would_boot_nothing_does_not_replace_the_old_one(
+    box: boxes.Box, run: Run
+) -> None:
+    before = run("sudo sha256sum /boot/grub/grub.cfg")
+    run("sudo tee /etc/grub.d/06_lab", stdin="#!/bin/sh\necho \"menuentry 'Other' { exit }\"\n")
+    run("sudo chmod 755 /etc/grub.d/06_lab")
+    report = deploy(box, HARMLESS, "quiet")
+    run("sudo rm /etc/grub.d/06_lab")
+    assert "would boot no kernel of this system" in failure(report)
+    assert run("sudo sha256sum /boot/grub/grub.cfg") == before
+    assert "quiet" not in run(f"cat {kernel_parameters.PARAMETERS}")
+    assert deploy(box, HARMLESS).error is None
+
+
+def test_a_kernel_that_panics_is_followed_by_the_old_parameters(box: boxes.Box, run: Run) -> None:
+    report = deploy(box, HARMLESS, DEADLY)
+    assert "a boot with new settings did not come up, so it went back" in failure(report)
+    assert "Kernel panic - not syncing" in console.text(box.console)
+    assert DEADLY not in words(run)
+    assert HARMLESS in words(run)
+    assert DEADLY not in run(f"cat {kernel_parameters.PARAMETERS}")
+    assert "did not come up" in run("cat /run/motd.dynamic 2>&- || run-parts /etc/update-motd.d")
+    assert deploy(box, HARMLESS).error is None
+    assert (mark(run), state(run)) == ("", "ok")
+
+
+def test_a_network_that_cuts_the_box_off_is_taken_back_by_the_box(box: boxes.Box, run: Run) -> None:
+    """Its cable is given to a configuration that does nothing with it."""
+    first = "/etc/systemd/network/01-lab.network"
+    run(
+        f"sudo tee {first}", stdin="[Match]\nName=en*\n[Network]\nDHCP=no\nLinkLocalAddressing=no\n"
+    )
+    run("sudo sh -c 'mkdir -p /etc/netplan && rm -f /etc/netplan/*'")
+    was = json.loads(run(f"sudo cat {STATE}"))
+    run(f"sudo tee {STATE}", stdin=json.dumps(was | {"minutes": PATIENCE}))
+    report = deploy(box, HARMLESS, "quiet")
+    assert f"nobody came in within {PATIENCE} minutes" in failure(report)
+    assert run(f"ls {first} 2>&1", check=False).endswith("No such file or directory\n")
+    assert "quiet" not in words(run)
+
+
+def test_a_silent_hang_is_ended_by_the_watchdog(box: boxes.Box, run: Run) -> None:
+    run("sudo tee /etc/systemd/system/lab-hang.service", stdin=HANG)
+    run("sudo systemctl enable lab-hang.service")
+    report = deploy(box, HARMLESS, HANGS)
+    assert "did not come up, so it went back" in failure(report)
+    assert HANGS not in words(run)
+
+
+def test_without_a_watchdog_that_takes_the_switch_and_is_said_beforehand(
+    box: boxes.Box, run: Run, said: Callable[[], str]
+) -> None:
+    run("sudo tee /etc/modprobe.d/lab.conf", stdin="install i6300esb /bin/true\n")
+    run("sudo update-initramfs -u")
+    boxes.reboot(box.name)
+    run(f"sudo {boot_trial.SCRIPT} keep")
+    run(f"sudo tee {kernel_parameters.PARAMETERS}",
+        stdin=f'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT {HANGS}"\n')  # fmt: skip
+    told = run(f"sudo {boot_trial.SCRIPT} renew && sudo {boot_trial.SCRIPT} arm")
+    assert "no hardware watchdog: if it hangs silently, only its switch helps" in told
+    run("sudo systemctl reboot", check=False)
+    with pytest.raises(boxes.DeeprigError):
+        vm.wait_for_login(boxes.get(box.name), seconds=400)
+    boxes.cut(box.name)
+    assert HANGS not in words(run)
+    assert "did not come up, so it went back" in state(run)

@@ -1,0 +1,260 @@
+"""A boot with new settings: when it is a trial, when it is good, and what is gone back to."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.unit.box_scripts import loaded
+
+MENU = """\
+### BEGIN /etc/grub.d/00_header ###
+set default="0"
+### END /etc/grub.d/00_header ###
+### BEGIN /etc/grub.d/04_deeprig-trial ###
+if [ "${deeprig_trial}" = armed ]; then
+fi
+### END /etc/grub.d/04_deeprig-trial ###
+### BEGIN /etc/grub.d/10_linux ###
+menuentry 'Debian' $menuentry_id_option 'gnulinux-simple-x' {
+linux /boot/vmlinuz-6.12.1-amd64 root=UUID=x ro
+initrd /boot/initrd.img-6.12.1-amd64
+}
+### END /etc/grub.d/10_linux ###
+"""
+
+
+@pytest.fixture
+def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The script, with its files in a folder, and a GRUB that does as it is told."""
+    with loaded("boot-trial") as script:
+        monkeypatch.setattr(script, "STATE", tmp_path / "trial.json")
+        monkeypatch.setattr(script, "MOTD", tmp_path / "trial.motd")
+        monkeypatch.setattr(script, "WATCHDOG", tmp_path / "watchdog.conf")
+        monkeypatch.setattr(script.boot_snapshot, "changed", lambda: script.now)
+        monkeypatch.setattr(script.boot_snapshot, "is_kept", lambda: True)
+        monkeypatch.setattr(script.boot_snapshot, "keep", lambda: script.now.clear())
+        monkeypatch.setattr(script, "why_not", lambda: script.trouble)
+        monkeypatch.setattr(script, "mark", lambda: script.marked[-1])
+        monkeypatch.setattr(script, "set_mark", lambda value: script.marked.append(value))
+        monkeypatch.setattr(script, "run", lambda *command: script.ran.append(command) or "")
+        monkeypatch.setattr(script, "anybody", lambda: script.there)
+        monkeypatch.setattr(script, "is_up", lambda: script.up)
+        monkeypatch.setattr(script, "logins", lambda: script.came_in)
+        monkeypatch.setattr(script.boot_snapshot, "restore", lambda: script.now)
+        for name, value in {
+            "now": ["etc/default/grub.d/60-deeprig-parameters.cfg"], "trouble": "", "marked": [""],
+            "ran": [], "there": False, "up": True, "came_in": False,
+        }.items():  # fmt: skip
+            setattr(script, name, value)
+        yield script
+
+
+def kept(trial: ModuleType) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(trial.STATE.read_text())
+    return found
+
+
+def reboot(trial: ModuleType, monkeypatch: pytest.MonkeyPatch, *, minutes: float) -> None:
+    """What GRUB does at a boot, and the clock after it."""
+    trial.marked.append({"armed": "used", "used": "back"}.get(trial.marked[-1], trial.marked[-1]))
+    uptime = trial.STATE.with_name("uptime")
+    uptime.write_text(f"{minutes * 60} 0\n")
+    paths = {"/proc/uptime": uptime}
+    monkeypatch.setattr(trial, "Path", lambda *parts: paths.get(parts[0], Path(*parts)))
+
+
+def test_what_has_changed_is_booted_on_trial(trial: ModuleType) -> None:
+    assert trial.due() == "due"
+    trial.arm()
+    assert trial.marked[-1] == "armed"
+    assert trial.due() == "armed"
+    trial.now.append("etc/netplan/50.yaml")
+    assert trial.due() == "due"
+
+
+def test_nothing_is_armed_where_nothing_changed(trial: ModuleType) -> None:
+    trial.now = []
+    assert trial.due() == "settled"
+    trial.arm()
+    assert trial.marked[-1] == ""
+
+
+def test_what_is_changed_back_before_the_boot_is_no_trial_any_more(trial: ModuleType) -> None:
+    trial.arm()
+    trial.now = []
+    assert trial.due() == "due"
+    trial.arm()
+    assert trial.marked[-1] == ""
+
+
+def test_a_trial_that_could_not_be_taken_back_is_refused_and_said(
+    trial: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial.trouble = "GRUB cannot write its mark on /boot, which is on lvm"
+    assert trial.due() == trial.trouble
+    trial.arm()
+    assert trial.marked == [""]
+    assert "which is on lvm" in capsys.readouterr().out
+
+
+def test_a_boot_that_deeprig_waits_for_is_good_once_somebody_is_in(
+    trial: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial.arm()
+    trial.wait()
+    reboot(trial, monkeypatch, minutes=3)
+    trial.watch()
+    assert (trial.marked[-1], trial.ran) == ("used", [])  # up, and nobody came
+    trial.came_in = True
+    trial.watch()
+    assert trial.marked[-1] == ""
+    assert kept(trial)["changed"] == []
+
+
+@pytest.mark.parametrize(
+    ("there", "minutes", "goes"), [(False, 14, 0), (False, 16, 1), (True, 60, 0)]
+)
+def test_it_goes_back_after_a_quarter_of_an_hour_unless_somebody_is_there(
+    trial: ModuleType, monkeypatch: pytest.MonkeyPatch, there: bool, minutes: int, goes: int
+) -> None:
+    trial.arm()
+    trial.wait()
+    reboot(trial, monkeypatch, minutes=minutes)
+    trial.there = there
+    trial.watch()
+    assert trial.ran.count(("systemctl", "reboot", "--no-block")) == goes
+    assert bool(kept(trial)["said"]) == bool(goes)
+
+
+def test_a_boot_that_nobody_waits_for_is_good_once_it_is_up(
+    trial: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut at night: nobody logs in, and that says nothing of the settings."""
+    trial.arm()
+    reboot(trial, monkeypatch, minutes=60)
+    trial.up = False
+    trial.watch()
+    assert (trial.marked[-1], trial.ran) == ("used", [])
+    trial.up = True
+    trial.watch()
+    assert trial.marked[-1] == ""
+
+
+def test_after_a_boot_that_did_not_come_up_the_rest_goes_back_as_well(
+    trial: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial.arm()
+    reboot(trial, monkeypatch, minutes=0)
+    reboot(trial, monkeypatch, minutes=0)
+    trial.back()
+    assert ("update-grub",) in trial.ran
+    assert ("systemctl", "reboot", "--no-block") not in trial.ran  # the parameters are back by now
+    assert "did not come up, so it went back" in kept(trial)["said"]
+    trial.now = []
+    assert trial.due() == "due"  # the next deploy takes note, and the sentence away
+    trial.arm()
+    assert kept(trial)["said"] == ""
+
+
+def test_a_network_that_was_taken_back_is_booted_once_more(
+    trial: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial.now.append("etc/netplan/50.yaml")
+    trial.marked.append("back")
+    trial.back()
+    assert ("systemctl", "reboot", "--no-block") in trial.ran
+
+
+def test_the_menu_to_go_back_to_is_no_trial_itself() -> None:
+    with loaded("boot_snapshot") as snapshot:
+        assert "deeprig_trial" not in snapshot.without_trial(MENU)
+        assert "menuentry 'Debian'" in snapshot.without_trial(MENU)
+
+
+def test_a_menu_without_a_kernel_that_is_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loaded("boot-trial") as script:
+        boot = tmp_path / "boot"
+        boot.mkdir()
+        monkeypatch.setattr(
+            script,
+            "Path",
+            lambda *parts: boot.joinpath(*parts[1:]) if parts[0] == "/boot" else Path(*parts),
+        )
+        assert "vmlinuz-6.12.1-amd64, which is not there" in script.unbootable(MENU)
+        for name in ("vmlinuz-6.12.1-amd64", "initrd.img-6.12.1-amd64"):
+            (boot / name).touch()
+        assert script.unbootable(MENU) == ""
+        assert "no kernel of this system" in script.unbootable("set default=0\n")
+
+
+def test_files_are_kept_compared_and_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loaded("boot_snapshot") as snapshot:
+        root = tmp_path / "root"
+        monkeypatch.setattr(snapshot, "KEPT", tmp_path / "kept")
+        monkeypatch.setattr(snapshot, "MENU", tmp_path / "grub.cfg")
+        monkeypatch.setattr(
+            snapshot,
+            "Path",
+            lambda *parts: root.joinpath(*parts[1:]) if parts[0] == "/" else Path(*parts),
+        )
+        netplan, parameters = root / "etc/netplan/50.yaml", root / "etc/default/grub.d/60-x.cfg"
+        for file in (netplan, parameters):
+            file.parent.mkdir(parents=True)
+            file.write_text("before")
+        netplan.chmod(0o600)
+        snapshot.keep()
+        assert snapshot.is_kept()
+        assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o700
+        assert snapshot.changed() == []
+        netplan.write_text("after")
+        parameters.unlink()
+        new = root / "etc/systemd/network/10-new.link"
+        new.parent.mkdir(parents=True)
+        new.write_text("new")
+        paths = [
+            "etc/default/grub.d/60-x.cfg",
+            "etc/netplan/50.yaml",
+            "etc/systemd/network/10-new.link",
+        ]
+        assert snapshot.changed() == paths
+        assert snapshot.restore() == paths
+        assert (netplan.read_text(), parameters.read_text(), new.exists()) == (
+            "before",
+            "before",
+            False,
+        )
+        assert netplan.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "used", "owed"),
+    [
+        ("a=1 b", "", "quiet a=1 b", ""),
+        ("a=1 b", "", "quiet a=1", "kernel parameters wait for it (b)"),
+        ("", "a=1", "quiet a=1", "kernel parameters wait for it (no a=1)"),
+        ("panic=30", "", "quiet", ""),
+    ],
+)
+def test_a_parameter_that_is_not_in_use_needs_a_reboot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: str, before: str, used: str, owed: str
+) -> None:
+    with loaded("boot-trial") as script:
+        for name, words in (("now", now), ("before", before)):
+            folder = tmp_path / name / "etc/default/grub.d"
+            folder.mkdir(parents=True)
+            line = f'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT {words}"\n'
+            (folder / "60-deeprig-parameters.cfg").write_text(line)
+        cmdline = tmp_path / "cmdline"
+        cmdline.write_text(used)
+        paths = {"/": tmp_path / "now", "/proc/cmdline": cmdline}
+        monkeypatch.setattr(script, "Path", lambda *parts: paths[parts[0]])
+        monkeypatch.setattr(script.boot_snapshot, "KEPT", tmp_path / "before")
+        assert script.owed() == owed
