@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,12 +99,33 @@ def shell(client: paramiko.SSHClient, command: str, *, check: bool = True) -> st
     return text
 
 
-def deploy(box: boxes.Box) -> subprocess.CompletedProcess[str]:
-    """`pyinfra -y <inventory> deploy.py`, as a user runs it."""
+def deploy(by: boxes.Box | Path) -> subprocess.CompletedProcess[str]:
+    """`pyinfra -y <inventory> deploy.py`, as a user runs it: a box's own inventory, or another."""
     return subprocess.run(
-        [PYINFRA, "-y", str(box.inventory), "deploy.py"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200,
-    )  # fmt: skip
+        _pyinfra(by), cwd=ROOT, capture_output=True, text=True, check=False, timeout=3000
+    )
+
+
+def cut_while(box: boxes.Box, words: str, seconds: float, file: Path | None = None) -> None:
+    """Deploy, cut the power some time after these words were said, and power on again."""
+    with subprocess.Popen(
+        _pyinfra(file or box),
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if words in line:
+                threading.Timer(seconds, boxes.cut, [box.name], {"off": True}).start()
+    assert words in said, said
+    assert process.returncode != 0, f"the power cut after {words!r} went unnoticed:\n{said}"
+    assert "Traceback" not in said
+    boxes.up(box.name)
+
+
+def _pyinfra(by: boxes.Box | Path) -> list[str]:
+    return [PYINFRA, "-y", str(by if isinstance(by, Path) else by.inventory), "deploy.py"]
 
 
 def run_on(box: boxes.Box, build: Callable[[Rig], None], *, dry: bool = False) -> runs.Report:

@@ -6,7 +6,6 @@ The packages are stand-ins that the lab makes, lab/stand_ins, unless a lane says
 import json
 import re
 import subprocess
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from deeprig import inventories, runs
 from deeprig.settings import Rig
 from lab import boxes
 from tasks import base, cuda, driver, gpu_settings
-from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, variant
+from tests.lab.conftest import DEEPRIG, ROOT, variant
 
 Login = Callable[..., str]
 RTX_3090 = "10de:2204"
@@ -45,31 +44,6 @@ def on(box: boxes.Box, command: str) -> None:
         [DEEPRIG, "lab", "ssh", box.name, command],
         cwd=ROOT, check=True, capture_output=True, timeout=1800,
     )  # fmt: skip
-
-
-def deploy(file: Path) -> subprocess.CompletedProcess[str]:
-    """`pyinfra -y FILE deploy.py`, as a user runs it."""
-    return subprocess.run(
-        [PYINFRA, "-y", str(file), "deploy.py"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=1800,
-    )  # fmt: skip
-
-
-def cut_while(box: boxes.Box, file: Path, words: str, seconds: float) -> None:
-    """Deploy, cut the power some time after these words were said, and power on again."""
-    with subprocess.Popen(
-        [PYINFRA, "-y", str(file), "deploy.py"],
-        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        said = ""
-        for line in process.stdout:
-            said += line
-            if words in line:
-                threading.Timer(seconds, boxes.cut, [box.name], {"off": True}).start()
-    assert words in said, said
-    assert process.returncode != 0, f"the power cut after {words!r} went unnoticed:\n{said}"
-    boxes.up(box.name)
 
 
 def run(box: boxes.Box, file: Path) -> runs.Report:

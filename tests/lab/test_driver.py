@@ -15,15 +15,13 @@ from deeprig.settings import Driver, Rig
 from deeprig.survey import Survey
 from lab import boxes
 from tasks import base, driver
-from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, run_on, variant
+from tests.lab.conftest import DEEPRIG, ROOT, deploy, run_on, variant
+from tests.lab.drivers import INSTALL, RTX_3090, Login, on
 
 pytestmark = pytest.mark.lab
 
-Login = Callable[..., str]
-RTX_3090 = "10de:2204"
 DRIVER = f'Driver(gpus=("{RTX_3090}",), source="distro")'
 BRANCHES = {"debian-12": "535", "debian-13": "550"}
-INSTALL = "sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends"
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +39,8 @@ def inventory(box: boxes.Box) -> Path:
 @pytest.fixture(scope="module")
 def deployed(box: boxes.Box, inventory: Path) -> subprocess.CompletedProcess[str]:
     """The first deploy, to a box with a kernel as a real one has; and what it said."""
-    run_long(box, f"sudo apt-get -q update && {INSTALL} linux-image-amd64 initramfs-tools")
+    on(box, f"sudo apt-get -q update && {INSTALL} linux-image-amd64 initramfs-tools")
     return deploy(inventory)
-
-
-def deploy(inventory: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PYINFRA, "-y", str(inventory), "deploy.py"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=1800,
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -170,20 +161,13 @@ def test_a_second_kernel_counts_for_the_gate_before_a_reboot(
     first = login("ls /lib/modules | tail -n 1").strip()
     second = first.replace("-amd64", "-cloud-amd64")
     assert login(gate).strip() == f"ok {first}"
-    run_long(box, f"{INSTALL} linux-image-cloud-amd64")
+    on(box, f"{INSTALL} linux-image-cloud-amd64")
     said = login(gate, check=False)
     assert said.startswith(f"No reboot: kernel {second} boots next, and ")
     assert f"for kernel {second}" in said
-    run_long(box, f"{INSTALL} linux-headers-cloud-amd64")
+    on(box, f"{INSTALL} linux-headers-cloud-amd64")
     assert login(gate).strip() == f"ok {second}"
     assert f"for {first} {second}" in login("sudo /usr/local/lib/deeprig/driver-set state")
-
-
-def run_long(box: boxes.Box, command: str) -> None:
-    subprocess.run(
-        [DEEPRIG, "lab", "ssh", box.name, command],
-        cwd=ROOT, check=True, capture_output=True, timeout=1800,
-    )  # fmt: skip
 
 
 def test_a_failed_build_is_told_in_one_sentence_with_the_end_of_its_log(failed: str) -> None:

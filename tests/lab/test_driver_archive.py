@@ -15,6 +15,7 @@ from lab import boxes
 from lab.stand_ins import nvidia_repository, ubuntu_archive
 from tasks import driver
 from tests.lab import drivers
+from tests.lab.conftest import deploy
 from tests.lab.drivers import INSTALL, RTX_3090, STATE, Login
 
 pytestmark = pytest.mark.lab
@@ -51,7 +52,7 @@ def deployed(box: boxes.Box, ubuntu: Any, file: Path) -> subprocess.CompletedPro
     kernel = f"{INSTALL} initramfs-tools deeprig-lab-hello && {INSTALL} linux-generic"
     command = f"{ubuntu.setup}\n{UPDATE} && {kernel}"
     drivers.on(box, command)
-    return drivers.deploy(file)
+    return deploy(file)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +76,7 @@ def test_nothing_came_from_where_it_should_not(login: Login) -> None:
 
 
 def test_a_second_deploy_changes_nothing(file: Path) -> None:
-    assert drivers.changes(drivers.deploy(file)) == []
+    assert drivers.changes(deploy(file)) == []
 
 
 def test_it_verifies(file: Path) -> None:

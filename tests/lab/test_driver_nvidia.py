@@ -15,6 +15,7 @@ from lab import boxes
 from lab.stand_ins import nvidia_repository, ubuntu_archive
 from lab.stand_ins.nvidia_repository import Trouble
 from tests.lab import drivers
+from tests.lab.conftest import cut_while, deploy
 from tests.lab.drivers import INSTALL, RTX_3090, STATE, Login
 
 pytestmark = pytest.mark.lab
@@ -126,7 +127,7 @@ def test_packages_that_are_not_there_are_told_and_nothing_is_left(
 def test_a_failed_build_is_told_in_one_sentence_with_the_end_of_its_log(
     file: Path, login: Login
 ) -> None:
-    done = drivers.deploy(file)
+    done = deploy(file)
     said = drivers.sentence(done, "the driver's modules do not build (")
     assert "this stand-in was told not to build for this kernel" in said
     assert "what came was taken out again, and the box is as before" in said
@@ -143,14 +144,14 @@ def test_a_power_cut_in_the_installation_goes_unharmed(
     """The next point release builds; the power fails while dpkg is at work."""
     served.offer("580.178.04")
     served.offer("615.71.09")
-    drivers.cut_while(box, file, "Install the driver and its modules", 4)
+    cut_while(box, "Install the driver and its modules", 4, file)
     login("true")
     assert not login(STATE).startswith("ok ")
 
 
 def test_a_driver_that_builds_is_there_whole(file: Path, login: Login) -> None:
     """The same command again does the whole job."""
-    done = drivers.deploy(file)
+    done = deploy(file)
     assert done.returncode == 0, done.stdout + done.stderr
     kernel = login("ls /lib/modules | tail -n 1").strip()
     assert login(STATE).strip() == f"ok 580.178.04 for {kernel}"
@@ -167,7 +168,7 @@ def test_the_branch_was_pinned_before_anything_was_resolved(login: Login) -> Non
 
 
 def test_a_second_deploy_changes_nothing(file: Path) -> None:
-    assert drivers.changes(drivers.deploy(file)) == []
+    assert drivers.changes(deploy(file)) == []
 
 
 def test_it_verifies(file: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from lab import boxes
 from lab.stand_ins import nvidia_repository, ubuntu_archive
 from lab.stand_ins.nvidia_repository import Repository
-from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, variant, wait_for
+from tests.lab.conftest import DEEPRIG, ROOT, deploy, variant, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -97,13 +97,6 @@ def deployed(box: boxes.Box, inventory: Path, login: Login) -> Iterator[None]:
         login("sudo tee /usr/local/sbin/lab-card >/dev/null", stdin=CARD.read_text())
         login("sudo sh /usr/local/sbin/lab-card install")
         yield
-
-
-def deploy(inventory: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PYINFRA, "-y", str(inventory), "deploy.py"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200,
-    )  # fmt: skip
 
 
 def verb(inventory: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ import pytest
 from deeprig.errors import DeeprigError
 from lab import boxes
 from tests.host.kernels import COMPUTE
-from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, variant
+from tests.lab.conftest import DEEPRIG, ROOT, deploy, variant
 
 pytestmark = pytest.mark.lab
 
@@ -65,13 +65,6 @@ def inventory(box: boxes.Box) -> Path:
     """The box's own inventory with torch."""
     torch = ('Python(python="system")', 'Python(python="system", frameworks=("torch",))')
     return variant(box, box.inventory.with_name("frameworks.py"), torch)
-
-
-def deploy(inventory: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PYINFRA, "-y", str(inventory), "deploy.py"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=3000,
-    )  # fmt: skip
 
 
 def gigabytes(login: Login, folder: str) -> float:

@@ -3,14 +3,13 @@
 import json
 import re
 import subprocess
-import threading
 from typing import Any
 
 import pytest
 
 from deploy import build
 from lab import boxes
-from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, deploy, run_on
+from tests.lab.conftest import DEEPRIG, ROOT, cut_while, deploy, run_on
 
 pytestmark = pytest.mark.lab
 
@@ -33,24 +32,6 @@ def deployed(box: boxes.Box) -> boxes.Box:
     done = deploy(box)
     assert done.returncode == 0, done.stdout + done.stderr
     return box
-
-
-def cut_while(box: boxes.Box, operation: str, seconds: float) -> None:
-    """Deploy, and cut the power in the middle of an operation."""
-    with subprocess.Popen(
-        [PYINFRA, "-y", str(box.inventory), "deploy.py"],
-        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        said = ""
-        for line in process.stdout:
-            said += line
-            if operation in line:
-                threading.Timer(seconds, boxes.cut, [box.name], {"off": True}).start()
-    assert operation in said, said
-    assert process.returncode != 0, f"the power cut in {operation!r} went unnoticed:\n{said}"
-    assert "Traceback" not in said
-    boxes.up(box.name)
 
 
 def verify(box: boxes.Box) -> list[dict[str, Any]]:
