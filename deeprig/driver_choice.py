@@ -52,7 +52,7 @@ def why_branch(question: Question, found: Choice) -> str:
     if question.driver and question.driver.branch:
         return f"Driver.branch asks for it, and it drives {cards}"
     row = branches.known()[found.branch]
-    every = branches.at(question.system, found.source)
+    every = question.branches(found.source)
     passed_over = every[: every.index(found.branch)]
     if question.unknown and passed_over:
         return f"the archive's own packages name {named(question.unknown)} for it"
@@ -87,7 +87,7 @@ def _possible(question: Question) -> Iterator[Choice]:
     settings, source = question.driver, question.driver_source
     if settings is None or len(question.system) == 0:
         return
-    for branch in branches.at(question.system, source):
+    for branch in question.branches(source):
         if settings.branch not in (None, branch) or not _drives(question, branch):
             continue
         for flavour in PREFERRED:
@@ -153,13 +153,13 @@ def _instead(question: Question) -> str:
     if driver_objections.together(question):
         return "take one of them out of the box."
     if question.unknown:
-        there = branches.at(question.system, question.driver_source)
+        there = question.branches()
         example = f'Driver(branch="{there[0]}", flavour="open")' if there else "Driver(...)"
         return (
             f"name both, such as {example}, if you know what it needs; or Rig(driver=None) and a "
             "driver that you choose; please report the id."
         )
-    if not branches.at(question.system, "nvidia"):
+    if not question.branches("nvidia"):
         return "Rig(driver=None) and a driver that you install."
     return f"Rig(driver=None): deeprig knows no driver for it on {called(question.system)}."
 

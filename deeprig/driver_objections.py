@@ -2,7 +2,7 @@
 
 import re
 
-from deeprig import branches, data, limits
+from deeprig import data, limits
 from deeprig.gpus import Gpu
 from deeprig.question import Question, called, listed, named, place
 from deeprig.refusal import Refusal
@@ -51,9 +51,10 @@ def of_the_box(question: Question, modules: str) -> Refusal | None:
 
 
 def _no_source(question: Question) -> str:
-    if branches.at(question.system, question.driver_source):
+    if question.branches():
         return ""
-    return f"deeprig knows no driver in {place(question.system, question.driver_source)}."
+    where = place(question.system, question.driver_source)
+    return f"deeprig knows no driver in {where}{question.unusual}."
 
 
 def _unknown(question: Question) -> str:
@@ -75,7 +76,7 @@ def _branch(question: Question) -> str:
     asked = question.driver and question.driver.branch
     if not asked:
         return ""
-    there = branches.at(question.system, question.driver_source)
+    there = question.branches()
     for card in question.known:
         border = _border(card, asked)
         if border:
@@ -88,7 +89,7 @@ def _branch(question: Question) -> str:
 
 
 def _cards(question: Question) -> str:
-    there = branches.at(question.system, question.driver_source)
+    there = question.branches()
     where = place(question.system, question.driver_source)
     for card in question.known:
         borders = [_border(card, branch) for branch in there]
@@ -122,7 +123,7 @@ def _flavour(question: Question) -> str:
 
 def _index(question: Question) -> str:
     where = place(question.system, question.driver_source)
-    there = " or ".join(branches.at(question.system, question.driver_source))
+    there = " or ".join(question.branches())
     if question.graphics.nvswitch:
         return f"The box has an NVSwitch, and {where} has no fabric manager for it."
     cards = named(question.cards)
@@ -152,7 +153,7 @@ def _kernel(question: Question) -> Refusal | None:
     if question.graphics.kernels != ():
         return None
     ubuntu = question.system.startswith("ubuntu-")
-    package = "linux-image-generic" if ubuntu else "linux-image-amd64"
+    package = "linux-image-generic" if ubuntu else f"linux-image-{question.architecture}"
     return Refusal(
         refusal="No kernel is installed in it, so there is nothing to have modules for.",
         instead=f"install one, such as {package}, or Rig(driver=None): a container has its host's "
@@ -167,7 +168,7 @@ def _secure_boot(question: Question, modules: str) -> Refusal | None:
     rows = data.load("driver_packages")["module_key"]
     key = next((row for row in rows if question.system in row["systems"]), None)
     ways = []
-    if branches.at(question.system, "distro") and question.system.startswith("ubuntu-"):
+    if question.branches("distro") and question.system.startswith("ubuntu-"):
         ways.append(
             'Driver(source="distro") with linux-image-generic, whose modules are signed'
             if question.driver_source == "nvidia"

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from deeprig import branches
 from deeprig.gpus import Gpu, Graphics
 from deeprig.settings import Cuda, Driver
 
@@ -14,7 +15,7 @@ SOURCES: tuple[Source, ...] = ("distro", "nvidia")
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """`system` is such as debian-12; `cards` are those in the box and those to prepare for; `torch`
-    is a version that somebody asks for, or None.
+    is a version that somebody asks for, or None; `architecture` is Debian's name.
     """
 
     system: str
@@ -23,6 +24,7 @@ class Question:
     driver: Driver | None
     cuda: Cuda | None
     torch: str | None = None
+    architecture: str = "amd64"
 
     @property
     def driver_source(self) -> Source:
@@ -31,12 +33,26 @@ class Question:
         return (self.driver and self.driver.source) or usual
 
     @property
+    def repository(self) -> dict[str, Any] | None:
+        """NVIDIA's for this box, if there is one."""
+        return branches.repository(self.system, self.architecture)
+
+    def branches(self, source: str | None = None) -> list[str]:
+        """Those that a source has for this box, or the one that is asked for."""
+        return branches.at(self.system, source or self.driver_source, self.architecture)
+
+    @property
     def known(self) -> tuple[Gpu, ...]:
         return tuple(card for card in self.cards if card.is_known)
 
     @property
     def unknown(self) -> tuple[Gpu, ...]:
         return tuple(card for card in self.cards if not card.is_known)
+
+    @property
+    def unusual(self) -> str:
+        """ " on arm64"; nothing for the processor that most boxes have."""
+        return "" if self.architecture == "amd64" else f" on {self.architecture}"
 
 
 def called(system: str) -> str:

@@ -32,7 +32,8 @@ class Plan:
     first of `driver_packages` has the driver's version. `pin` names the package that pins the
     branch, `pins` are (package glob, version pattern) for a preferences file of ours, `shut_out`
     are package globs that NVIDIA's repository must not give. `repository` is a row of
-    data/repositories.toml. `kernel_metapackages` are held together with prebuilt modules.
+    data/repositories.toml, `repository_folder` what follows its base for this box's processor.
+    `kernel_metapackages` are held together with prebuilt modules.
     """
 
     driver_branch: str = NONE
@@ -56,6 +57,7 @@ class Plan:
     pins: tuple[tuple[str, str], ...] = ()
     shut_out: tuple[str, ...] = ()
     repository: str = ""
+    repository_folder: str = ""
     kernel_metapackages: tuple[str, ...] = ()
     reasons: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -83,7 +85,16 @@ def decide(survey: Survey, rig: Rig) -> Plan | Refusal:
     """The plan for a surveyed box."""
     system = f"{survey.system}-{survey.version}"
     torch = rig.python.torch if rig.python else None
-    return resolve(system, survey.graphics, driver=rig.driver, cuda=rig.cuda, torch=torch)
+    # Another processor than these is refused before.
+    architecture = data.load("systems")["architectures"].get(survey.architecture, "amd64")
+    return resolve(
+        system,
+        survey.graphics,
+        driver=rig.driver,
+        cuda=rig.cuda,
+        torch=torch,
+        architecture=architecture,
+    )
 
 
 def resolve(
@@ -93,8 +104,11 @@ def resolve(
     driver: Driver | None,
     cuda: Cuda | None,
     torch: str | None = None,
+    architecture: str = "amd64",
 ) -> Plan | Refusal:
-    """What goes on a box of this system with these cards, or why nothing does."""
+    """What goes on a box of this system with these cards, or why nothing does; `architecture` is
+    Debian's name.
+    """
     expected = [identify(pci_id) for pci_id in driver.gpus] if driver else []
     question = Question(
         system=system,
@@ -103,6 +117,7 @@ def resolve(
         driver=driver,
         cuda=cuda,
         torch=torch,
+        architecture=architecture,
     )
     plan: Plan | Refusal = Plan()
     for step in (_driver, _frameworks, _toolkit):
@@ -131,7 +146,7 @@ def _driver(plan: Plan, question: Question) -> Plan | Refusal:
         return found
     modules, graphics = found.row[found.flavour], question.graphics
     prebuilt, nvidia = found.modules == "prebuilt", found.source == "nvidia"
-    repository = branches.repository(question.system) if nvidia else None
+    repository = question.repository if nvidia else None
     return plan.because(
         {
             "driver_branch": driver_choice.why_branch(question, found),
@@ -151,6 +166,7 @@ def _driver(plan: Plan, question: Question) -> Plan | Refusal:
         pin=found.pin,
         pins=_own_pins(found) if nvidia and not found.pin else (),
         repository=repository["name"] if repository else "",
+        repository_folder=_folder(repository, question),
         kernel_metapackages=module_choice.metapackages(graphics, found.kernels) if prebuilt else (),
         warnings=_warnings(question),
     )
@@ -221,7 +237,7 @@ def _toolkit(plan: Plan, question: Question) -> Plan | Refusal:
         warned = (*plan.warnings, f"no CUDA toolkit: {found.sentence}")
         return plan.because({"cuda": found.sentence}, warnings=warned)
     nvidia = settings.source == "nvidia"
-    row = branches.repository(question.system) if nvidia else None
+    row = question.repository if nvidia else None
     guarded = nvidia and plan.driver_source == "distro"
     shut_out = data.load("driver_packages")["shut_out"]["packages"] if guarded else ()
     where = place(question.system, settings.source)
@@ -235,4 +251,9 @@ def _toolkit(plan: Plan, question: Question) -> Plan | Refusal:
         pins=(*plan.pins, *found.pins),
         shut_out=tuple(shut_out),
         repository=row["name"] if row else plan.repository,
+        repository_folder=_folder(row, question) or plan.repository_folder,
     )
+
+
+def _folder(row: dict[str, Any] | None, question: Question) -> str:
+    return f"{row['directory']}/{row['architectures'][question.architecture]}" if row else ""

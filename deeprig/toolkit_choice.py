@@ -36,7 +36,7 @@ def choose(question: Question, driver: str, torch_cuda: str) -> Toolkit | Refusa
 
 def fitting(question: Question, driver: str) -> list[str]:
     """The CUDA versions that NVIDIA's repository has for this box, and that fit it."""
-    repository = branches.repository(question.system)
+    repository = question.repository
     if question.cuda is None or question.cuda.source != "nvidia" or repository is None:
         return []
     versions: list[str] = repository["toolkits"]
@@ -76,11 +76,12 @@ def _of_the_archive(question: Question, driver: str) -> Toolkit | Refusal:
 
 
 def _of_nvidia(question: Question, driver: str, torch_cuda: str) -> Toolkit | Refusal:
-    repository = branches.repository(question.system)
+    repository = question.repository
     asked = question.cuda.version if question.cuda else None
     if repository is None:
         return Refusal(
-            refusal=f"NVIDIA has no repository that deeprig knows for {called(question.system)}.",
+            refusal=f"NVIDIA has no repository that deeprig knows for {called(question.system)}"
+            f"{question.unusual}.",
             instead="Rig(cuda=None); frameworks such as torch bring their own CUDA.",
         )
     there = [row for row in _toolkits() if row["version"] in repository["toolkits"]]
@@ -232,10 +233,10 @@ def _none(
 def _without(question: Question, driver: str) -> str:
     """A newer driver where one would do, else none; frameworks do not need the toolkit."""
     source = question.driver_source
-    for branch in branches.at(question.system, source) if driver else ():
+    for branch in question.branches(source) if driver else ():
         if not all(limits.of(card).drives(branch) for card in question.known):
             continue
-        repository = branches.repository(question.system)
+        repository = question.repository
         if repository and any(
             not _objection(question, version, branch) for version in repository["toolkits"]
         ):

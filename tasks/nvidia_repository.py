@@ -30,7 +30,7 @@ def repository(plan: Plan, driver: Driver | None, cuda: Cuda | None) -> Reposito
     known = data.load("repositories")
     row = next(row for row in known["repository"] if row["name"] == plan.repository)
     base = (asked.mirror if asked and asked.mirror else row["base"]).rstrip("/")
-    folder = f"{row['directory']}/{row['architectures']['amd64']}"
+    folder = plan.repository_folder
     fingerprints = tuple(row["fingerprints"])
     return Repository(
         name=NAME,

@@ -10,8 +10,10 @@ RTX_3090 = "10de:2204"
 KEY = "0123456789ABCDEF0123456789ABCDEF01234567"
 
 
-def plan(system: str, driver: Driver, cuda: Cuda | None = None) -> Plan:
-    found = stack.resolve(system, Graphics(), driver=driver, cuda=cuda)
+def plan(
+    system: str, driver: Driver, cuda: Cuda | None = None, architecture: str = "amd64"
+) -> Plan:
+    found = stack.resolve(system, Graphics(), driver=driver, cuda=cuda, architecture=architecture)
     assert isinstance(found, Plan), found
     return found
 
@@ -50,6 +52,14 @@ def test_each_distribution_has_its_own_key_and_takes_no_others() -> None:
     assert any(key.endswith("3BF863CC") for key in there.foreign)
     assert own not in there.foreign
     assert any(key.endswith("7FA2AF80") for key in there.retired)
+
+
+def test_an_arm_box_has_its_own_folder_there() -> None:
+    driver = Driver(gpus=(RTX_3090,))
+    there = repository(plan("debian-13", driver, architecture="arm64"), driver, None)
+    assert there.uri.endswith("/repos/debian13/sbsa/")
+    assert all("/debian13/sbsa/" in url for url in there.key_urls)
+    assert there.other_addresses[0].endswith("/repos/")  # x86_64's folder is another address
 
 
 def test_a_mirror_and_its_key_are_the_settings_own() -> None:

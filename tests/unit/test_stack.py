@@ -10,8 +10,9 @@ from deeprig import branches, data, module_choice
 from deeprig.gpus import Graphics, identify
 from deeprig.question import Question
 from deeprig.refusal import Refusal
-from deeprig.settings import Cuda, Driver
-from deeprig.stack import Plan, ended, resolve
+from deeprig.settings import Cuda, Driver, Rig
+from deeprig.stack import Plan, decide, ended, resolve
+from deeprig.survey import Survey
 
 CARDS = {
     "kepler": "10de:102d",
@@ -45,6 +46,7 @@ def decided(
     driver: Driver | None = ANY,
     cuda: Cuda | None = None,
     torch: str | None = None,
+    architecture: str = "amd64",
     **more: Any,
 ) -> Plan | Refusal:
     """The decision for a box with these cards in it."""
@@ -54,7 +56,9 @@ def decided(
         "kernel_packages": METAPACKAGES.get(system.partition("-")[0], ()),
     }
     graphics = Graphics(gpus=there, **(usual | more))
-    return resolve(system, graphics, driver=driver, cuda=cuda, torch=torch)
+    return resolve(
+        system, graphics, driver=driver, cuda=cuda, torch=torch, architecture=architecture
+    )
 
 
 def planned(system: str, *cards: str, **more: Any) -> Plan:
@@ -306,6 +310,47 @@ def test_what_cannot_work_is_refused_with_the_nearest_thing_that_would(case: str
     assert sentence in refusal.refusal
     assert instead in refusal.instead
     assert refusal.refusal.endswith(".") and refusal.instead.endswith(".")
+
+
+@pytest.fixture
+def without_arm64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVIDIA's repository for Debian 12 as if it had no folder for arm64."""
+    monkeypatch.delitem(data.load("repositories")["repository"][3]["architectures"], "arm64")
+
+
+def test_a_plan_takes_the_repositorys_folder_for_the_boxs_processor() -> None:
+    plan = planned("debian-12", "ampere", cuda=Cuda())
+    assert plan.repository_folder == "debian12/x86_64"
+    plan = planned("debian-12", "ampere", cuda=Cuda(), architecture="arm64")
+    assert (plan.repository, plan.repository_folder) == ("debian12", "debian12/sbsa")
+    toolkit = planned("ubuntu-24.04", "ampere", cuda=Cuda(), architecture="arm64")
+    assert (toolkit.driver_source, toolkit.repository_folder) == ("distro", "ubuntu2404/sbsa")
+    assert planned("debian-12", "ampere", driver=DISTRO).repository_folder == ""
+
+
+def test_the_surveys_processor_is_the_one_that_is_planned_for() -> None:
+    for machine, folder in (("x86_64", "debian13/x86_64"), ("aarch64", "debian13/sbsa")):
+        box = Survey(system="debian", version="13", architecture=machine, graphics=Graphics())
+        plan = decide(box, Rig(driver=Driver(gpus=(CARDS["ampere"],)), cuda=None))
+        assert isinstance(plan, Plan) and plan.repository_folder == folder
+
+
+@pytest.mark.usefixtures("without_arm64")
+def test_a_repository_without_a_folder_for_the_processor_is_not_planned_from() -> None:
+    refusal = refused("debian-12", "ampere", architecture="arm64")
+    assert refusal.refusal == (
+        "deeprig knows no driver in NVIDIA's repository for Debian 12 on arm64."
+    )
+    assert refusal.instead == 'Driver(source="distro").'
+    asked = {"driver": DISTRO, "cuda": Cuda(version="12.9"), "architecture": "arm64"}
+    refusal = refused("debian-12", "ampere", **asked)
+    assert refusal.refusal == (
+        "NVIDIA has no repository that deeprig knows for Debian 12 on arm64."
+    )
+    assert refusal.instead.startswith("Rig(cuda=None)")
+    plan = planned("debian-12", "ampere", driver=DISTRO, cuda=Cuda(), architecture="arm64")
+    assert (plan.cuda_packages, plan.repository_folder) == ((), "")
+    assert planned("debian-12", "ampere").repository_folder == "debian12/x86_64"
 
 
 NEAREST = {

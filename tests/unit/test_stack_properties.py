@@ -106,11 +106,19 @@ def cards(asked: Asked) -> list[limits.Limits]:
     driver=some.one_of(some.none(), drivers),
     cuda=some.one_of(some.none(), toolkits),
     torch=some.one_of(some.none(), some.text(max_size=6)),
+    architecture=some.one_of(some.sampled_from(["amd64", "arm64"]), some.text(max_size=6)),
 )
 def test_there_is_always_a_plan_or_a_refusal(
-    system: str, graphics: Graphics, driver: Driver | None, cuda: Cuda | None, torch: str | None
+    system: str,
+    graphics: Graphics,
+    driver: Driver | None,
+    cuda: Cuda | None,
+    torch: str | None,
+    architecture: str,
 ) -> None:
-    found = resolve(system, graphics, driver=driver, cuda=cuda, torch=torch)
+    found = resolve(
+        system, graphics, driver=driver, cuda=cuda, torch=torch, architecture=architecture
+    )
     if isinstance(found, Refusal):
         assert found.refusal.strip() and found.instead.strip()
     else:
