@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.outcomes import Skipped
 
 from deeprig.errors import DeeprigError
 
@@ -20,11 +21,19 @@ LONGEST_REASON = 300
 USUAL_REMEDY = "run the deploy again; if it stays, look at what it says on the box"
 
 
+class NothingThere(Skipped):
+    """Raised by a check to skip: the box has no card, or its plan no toolkit, to look at.
+
+    Only on the survey's or the plan's word, never on that of what is checked: it counts as checked.
+    """
+
+
 @dataclass(frozen=True, kw_only=True)
 class Check:
     """One check on one box. `outcome` is passed, warned (it passed, and `reason` is something to
     know), failed, skipped or unasked (no answer there). `fake` where a lab's pretended card
-    answered: that proves nothing.
+    answered: that proves nothing. `nothing_there` where it was skipped since that box has nothing
+    to look at.
     """
 
     host: str
@@ -35,9 +44,12 @@ class Check:
     seconds: float
     remedy: str = ""
     fake: bool = False
+    nothing_there: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if key != "remedy"}
+        kept = {key: value for key, value in asdict(self).items() if key != "remedy"}
+        del kept["nothing_there"]
+        return kept
 
 
 def run(
@@ -120,6 +132,7 @@ class Collector:
             seconds=round(self._seconds, 3),
             remedy=_argument(item, "remedy") or USUAL_REMEDY,
             fake=FAKE in said,
+            nothing_there=isinstance(error, NothingThere),
         )
         self.checks.append(check)
         self.progress(check)
@@ -137,8 +150,8 @@ def reason(report: pytest.TestReport, error: Any) -> str:
     """Why it did not pass, in one line; empty where it did."""
     if report.passed or error is None:
         return ""
-    if report.skipped and isinstance(report.longrepr, tuple):
-        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    if isinstance(error, Skipped):
+        return str(error.msg)
     first, *more = str(error).strip().splitlines() or [""]
     # `assert False` alone says nothing: what was false stands in pytest's next line.
     if re.fullmatch(r"assert (not )?\w+", first) and more:

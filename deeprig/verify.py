@@ -1,7 +1,6 @@
 """`deeprig verify`: the proof, on the live boxes, that they are what the inventory says."""
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -33,8 +32,6 @@ REQUIRED = {
     "notebook": 4,
     "notify": 3,
 }
-# A check that was skipped for this has nothing on that box to look at, and counts as one that ran.
-NOTHING_THERE = re.compile("no NVIDIA card (is )?in the box|there is no CUDA in the plan")
 RAN = ("passed", "warned", "failed")
 
 
@@ -98,15 +95,19 @@ def missing(checks: list[Check], boxes: list[Box], tier: str) -> dict[str, list[
 
 
 def _nothing_to_look_at(component: str, checks: list[Check]) -> int:
-    """How many different checks of it have no card, or no toolkit, on that box."""
-    own = [c for c in checks if c.component == component and c.outcome == "skipped"]
-    return len({c.check.partition(": ")[0] for c in own if NOTHING_THERE.search(c.reason)})
+    """How many different checks of it have no card, or no toolkit, on that box.
+
+    A box that has a card has no such check of it, so that its live checks must really run.
+    """
+    own = [c for c in checks if c.component == component and c.nothing_there]
+    return len({c.check.partition(": ")[0] for c in own})
 
 
 def required(rig: Rig, tier: str) -> dict[str, int]:
     """The least number of checks for each component that this rig has.
 
-    The tiers below the default leave most checks out: there it is only that the login is right.
+    The tiers below the default leave most checks out: there it is only that the login is right,
+    and that a card was asked.
     """
     parts = {
         "firewall": rig.firewall,
@@ -122,8 +123,10 @@ def required(rig: Rig, tier: str) -> dict[str, int]:
         "notify": rig.notify,
     }
     wanted = {name: least for name, least in REQUIRED.items() if parts.get(name, True)}
-    lighter = TIERS.index(tier) < TIERS.index("functional")
-    return {"users": 1} if lighter else wanted
+    if TIERS.index(tier) >= TIERS.index("functional"):
+        return wanted
+    live = {"gpu_live": REQUIRED["gpu_live"]} if "gpu_live" in wanted and tier == "live" else {}
+    return {"users": 1, **live}
 
 
 def _progress(check: Check) -> None:

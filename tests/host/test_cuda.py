@@ -9,6 +9,7 @@ import pytest
 from testinfra.host import Host
 
 from deeprig import stack
+from deeprig.checks import NothingThere
 from deeprig.gpus import identify
 from deeprig.settings import Rig
 from deeprig.survey import Survey
@@ -33,7 +34,7 @@ def plan(stack_plan: stack.Plan, rig: Rig) -> stack.Plan:
     if rig.cuda is None:
         pytest.skip("Rig.cuda is None: no toolkit is wanted")
     if not stack_plan.cuda_packages:
-        pytest.skip(f"there is no CUDA in the plan: {stack_plan.reasons['cuda']}")
+        raise NothingThere(f"there is no CUDA in the plan: {stack_plan.reasons['cuda']}")
     return stack_plan
 
 
@@ -158,7 +159,7 @@ def test_nvcc_compiles_a_kernel(host: Host, plan: stack.Plan) -> None:
 @pytest.mark.tier("functional")
 def test_nvcc_compiles_for_the_cards(host: Host, plan: stack.Plan, cards: list[str]) -> None:
     if not cards:
-        pytest.skip("there is no NVIDIA card in the box, and none to prepare for")
+        raise NothingThere("there is no NVIDIA card in the box, and none to prepare for")
     for capability in cards:
         name = f"sm_{capability.replace('.', '')}"
         said = compiled(host, PROGRAM, f"nvcc -arch={name} -cubin -o a.cubin a.cu && echo made")

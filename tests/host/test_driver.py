@@ -8,6 +8,7 @@ import pytest
 from testinfra.host import Host
 
 from deeprig import stack
+from deeprig.checks import NothingThere
 from deeprig.settings import Rig
 from deeprig.survey import Survey
 from tasks import driver, manifest
@@ -20,7 +21,7 @@ def plan(stack_plan: stack.Plan, rig: Rig) -> stack.Plan:
     if rig.driver is None:
         pytest.skip("Rig.driver is None: the driver is left to its owner")
     if not stack_plan.driver_packages:
-        pytest.skip("there is no NVIDIA card in the box, and none to prepare for")
+        raise NothingThere("there is no NVIDIA card in the box, and none to prepare for")
     return stack_plan
 
 

@@ -9,6 +9,7 @@ import pytest
 from testinfra.host import Host
 
 from deeprig import gpu_failures, modules, nvidia_smi, stack, toolkit_versions, topology
+from deeprig.checks import NothingThere
 from deeprig.gpus import Gpu
 from deeprig.nvidia_smi import FIELDS, QUERY, Card
 from deeprig.settings import Rig
@@ -66,7 +67,7 @@ def plan(stack_plan: Plan, rig: Rig) -> Plan:
 def present(plan: Plan, survey: Survey) -> tuple[Gpu, ...]:
     """The cards on the bus."""
     if not survey.graphics.gpus:
-        pytest.skip("there is no NVIDIA card in the box")
+        raise NothingThere("there is no NVIDIA card in the box")
     return survey.graphics.gpus
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from testinfra.host import Host
 
+from deeprig.checks import NothingThere
 from deeprig.settings import Driver, Rig
 from deeprig.stack import Plan
 from tasks import gpu_settings
@@ -16,7 +17,7 @@ def driver(stack_plan: Plan, rig: Rig) -> Driver:
     if rig.driver is None:
         pytest.skip("Rig.driver is None: the driver is left to its owner")
     if not stack_plan.driver_packages:
-        pytest.skip("there is no NVIDIA card in the box, and none to prepare for")
+        raise NothingThere("there is no NVIDIA card in the box, and none to prepare for")
     return rig.driver
 
 

@@ -76,27 +76,46 @@ def test_a_box_without_a_card_needs_no_check_of_one() -> None:
     gpu = ("driver", "gpu_settings", "gpu_live", "cuda")
     why = "there is no NVIDIA card in the box, and none to prepare for"
     without = [
-        replace(one, outcome="skipped", reason=why) if one.component in gpu else one
+        replace(one, outcome="skipped", reason=why, nothing_there=True)
+        if one.component in gpu
+        else one
         for one in ENOUGH
     ]
+    assert verdict(without, missing(without, BOXES, "live")) == 0
     assert missing(without, BOXES, "functional") == {}
     one_ran = [*without, check("passed", "driver")]
     assert missing(one_ran, BOXES, "functional") == {}
     others = [one for one in one_ran if one.component != "driver" or one.outcome == "passed"]
     assert missing(others, BOXES, "functional") == {"rig1": ["driver: 1 ran, at least 4 must"]}
-    other = [replace(one, reason="nvidia-smi does not answer") for one in without]
-    assert len(missing(other, BOXES, "functional")["rig1"]) == len(gpu)
+
+
+def test_the_words_of_a_skip_do_not_make_it_count() -> None:
+    """A box with a card, whose live checks were all skipped: nothing was proved of the card."""
+    why = "there is no NVIDIA card in the box"
+    skipped = [
+        replace(one, outcome="skipped", reason=why) if one.component == "gpu_live" else one
+        for one in ENOUGH
+    ]
+    for tier in ("live", "functional", "burn-in"):
+        lacking = missing(skipped, BOXES, tier)
+        assert lacking == {"rig1": ["gpu_live: 0 ran, at least 6 must"]}
+        assert verdict(skipped, lacking) == 2
+    assert missing(skipped, BOXES, "config") == {}
+    no_driver = [("rig1", {"rig": Rig(driver=None)})]
+    assert missing(skipped, no_driver, "live") == {}
 
 
 def test_a_plan_without_a_toolkit_needs_no_check_of_one() -> None:
     """As on Debian 13, where NVIDIA has none that driver 580 runs; the plan warns of it."""
     why = "there is no CUDA in the plan: none of them fits"
     without = [
-        replace(one, outcome="skipped", reason=why) if one.component == "cuda" else one
+        replace(one, outcome="skipped", reason=why, nothing_there=True)
+        if one.component == "cuda"
+        else one
         for one in ENOUGH
     ]
     assert missing(without, BOXES, "functional") == {}
-    other = [replace(one, reason="nvcc does not answer") for one in without]
+    other = [replace(one, nothing_there=False) for one in without]
     assert missing(other, BOXES, "functional") == {"rig1": ["cuda: 0 ran, at least 4 must"]}
 
 
@@ -174,6 +193,29 @@ def test_a_check_says_of_itself_what_there_is_to_know(pytester: pytest.Pytester)
         ("passed", "ECC on", False),
         ("failed", "wrong", True),
     ]
+
+
+def test_a_box_with_nothing_to_look_at_is_told_from_one_that_was_not_looked_at(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        test_gpu_live="""
+        import pytest
+        from deeprig.checks import NothingThere
+
+        @pytest.fixture(scope="module")
+        def card(): raise NothingThere("there is no NVIDIA card in the box")
+        def test_it_answers(card): pass
+        def test_it_is_cool(card): pass
+        def test_it_computes(): pytest.skip("there is no NVIDIA card in the box")
+        """
+    )
+    found = collect(pytester)
+    assert [one.nothing_there for one in found] == [True, True, False]
+    assert {(one.outcome, one.reason) for one in found} == {
+        ("skipped", "there is no NVIDIA card in the box")
+    }
+    assert "nothing_there" not in found[0].to_json()
 
 
 def test_checks_are_collected_as_sentences_with_reasons(pytester: pytest.Pytester) -> None:
