@@ -5,12 +5,14 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from deeprig import driver_status, driver_status_page, inventories
 from deeprig.driver_box import DriverBox
 from deeprig.driver_move import Move, Outcome
+from deeprig.driver_status import Standing, Unasked
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
 from deeprig.options import inventory_option, json_option, limit_option
@@ -32,21 +34,28 @@ def driver() -> None:
 @json_option
 def status(inventory: Path, limit: tuple[str, ...], as_json: bool) -> None:
     """Compare what is loaded, on disk, installed, planned and held; say what moved what."""
-    names = driver_status.names_to_ask()
-    today = datetime.now(UTC).date()
     found = []
-    for name, data in with_a_driver(inventory, limit):
-        box = DriverBox(name, data)
-        try:
-            facts = box.status(names)
-        finally:
-            box.close()
-        found.append(driver_status.judge(name, facts, data["rig"].driver, today))
+    for box in with_a_driver(inventory, limit):
+        found.append(standing(*box))
         if not as_json:
             click.echo(driver_status_page.page(found[-1]))
     if as_json:
-        print(json.dumps([standing.to_json() for standing in found], indent=2))
-    sys.exit(1 if any(standing.wrong for standing in found) else 0)
+        print(json.dumps([one.to_json() for one in found], indent=2))
+    if any(isinstance(one, Unasked) for one in found):
+        sys.exit(2)
+    sys.exit(1 if any(one.wrong for one in found if isinstance(one, Standing)) else 0)
+
+
+def standing(name: str, data: dict[str, Any]) -> Standing | Unasked:
+    """How the driver stands on one box; one that cannot say does not keep the others from it."""
+    box = DriverBox(name, data)
+    try:
+        facts = box.status(driver_status.names_to_ask())
+    except DeeprigError as error:
+        return Unasked(host=name, error=str(error))
+    finally:
+        box.close()
+    return driver_status.judge(name, facts, data["rig"].driver, datetime.now(UTC).date())
 
 
 @driver.command()

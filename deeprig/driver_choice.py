@@ -7,9 +7,10 @@ from typing import Any, Literal
 from deeprig import branches, driver_objections, limits, module_choice, offers, package_names
 from deeprig.question import SOURCES, Question, called, named, place
 from deeprig.refusal import Refusal
+from deeprig.settings import Driver
 
-PREFERRED = ("open", "proprietary")
 Flavour = Literal["open", "proprietary"] | None
+PREFERRED: tuple[Literal["open", "proprietary"], ...] = ("open", "proprietary")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,15 +154,24 @@ def _instead(question: Question) -> str:
     if driver_objections.together(question):
         return "take one of them out of the box."
     if question.unknown:
-        there = question.branches()
-        example = f'Driver(branch="{there[0]}", flavour="open")' if there else "Driver(...)"
         return (
-            f"name both, such as {example}, if you know what it needs; or Rig(driver=None) and a "
-            "driver that you choose; please report the id."
+            f"{_both_named(question, settings)}Rig(driver=None) and a driver that you choose; "
+            "please report the id."
         )
     if not question.branches("nvidia"):
         return "Rig(driver=None) and a driver that you install."
     return f"Rig(driver=None): deeprig knows no driver for it on {called(question.system)}."
+
+
+def _both_named(question: Question, settings: Driver) -> str:
+    """The first branch and flavour there that an unknown card may be given by hand."""
+    for branch in question.branches():
+        for flavour in PREFERRED:
+            named_both = replace(settings, branch=branch, flavour=flavour)
+            if found := _first(replace(question, driver=named_both)):
+                example = f'Driver(branch="{found.branch}", flavour="{found.flavour}")'
+                return f"name both, such as {example}, if you know what it needs; or "
+    return ""
 
 
 def _settings(question: Question, found: Choice) -> str:

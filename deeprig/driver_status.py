@@ -31,6 +31,17 @@ class Standing:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unasked:
+    """A box that could not say, and why."""
+
+    host: str
+    error: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
 def names_to_ask() -> list[str]:
     """The package that has a driver's version, for every branch of every source and system."""
     found = set()

@@ -5,11 +5,13 @@ import time
 import click
 
 from deeprig import branches
-from deeprig.driver_status import Standing
+from deeprig.driver_status import Standing, Unasked
 
 
-def page(standing: Standing) -> str:
+def page(standing: Standing | Unasked) -> str:
     """One box: what is wrong first, then how it stands, then what is to be known."""
+    if isinstance(standing, Unasked):
+        return click.style(f"{standing.host}: not asked: {standing.error}", fg="red")
     if not standing.driver:
         return click.style(f"{standing.host}: {standing.wrong[0]}", fg="red")
     verdict = f"{len(standing.wrong)} wrong" if standing.wrong else "all of one piece"

@@ -119,11 +119,11 @@ def _stand() -> Commands:
 
 
 def initramfs_is_fine() -> str:
-    """Prints a line where no initramfs could load nouveau: it is not in, or the blacklist is."""
+    """Prints a line where no initramfs could load nouveau or nova: they are not in, or off."""
     return (
         "command -v lsinitramfs >/dev/null || { echo 'no initramfs-tools here'; exit; }; "
         "for i in /boot/initrd.img-*; do [ -e $i ] || continue; "
-        r"lsinitramfs $i 2>/dev/null | grep -qE '/(nouveau|nova[-_]core)\.ko' || continue; "
+        r"lsinitramfs $i 2>/dev/null | grep -qE '/(nouveau|nova[-_](core|drm))\.ko' || continue; "
         f"[ $i -nt {NOUVEAU} ] || exit 1; done; echo fine"
     )
 

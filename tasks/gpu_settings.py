@@ -34,7 +34,6 @@ def provide(settings: Driver, plan: Plan) -> None:
     """Persistence really on; limits and options as set. MIG, ECC, compute mode stay as they are."""
     if not plan.driver_packages:
         return
-    config_files.copy(PERSISTENCE)
     config_files.copy(POWER_LIMITS, mode="755")
     limits = [{"gpu": limit.gpu, "watts": limit.watts} for limit in settings.power_limits]
     operations.put(name=f"Write {WATTS}", dest=WATTS, content=json.dumps(limits, indent=2))

@@ -1,5 +1,6 @@
 """What the driver's and CUDA's tasks would do, and the decisions in them, without a machine."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from deeprig.settings import Cuda, Driver, Rig
 from deeprig.stack import Plan
 from tasks.apt_components import COMPONENTS, ArchiveSources, Source, text
 from tasks.cuda import WouldInstall, unwelcome
-from tasks.driver import left_alone_by_updates
+from tasks.driver import initramfs_is_fine, left_alone_by_updates
 from tests.unit.recorded import DEBIAN_13
 from tests.unit.test_deploy import components, plan
 
@@ -48,6 +49,24 @@ def test_nouveau_is_put_away_only_once_the_driver_is_proved() -> None:
     assert proved < steps.index("Write /etc/modprobe.d/50-deeprig-nouveau.conf")
     assert proved < steps.index("Hold the driver, package by package")
     assert steps.index("Install the kernels' headers") < proved
+
+
+def test_no_file_is_written_twice_in_a_run() -> None:
+    rig = Rig(driver=Driver(gpus=(RTX_3090,), branch="595"), cuda=Cuda())
+    files = [step.name.rpartition(" | ")[2] for step in plan(rig, WITH_KERNEL).steps]
+    written = [name for name in files if name.startswith("Write ")]
+    assert sorted(written) == sorted(set(written))
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["drm/nouveau/nouveau", "nova-core/nova_core", "nova-core/nova-core", "drm/nova/nova_drm"],
+)
+def test_an_initramfs_with_any_driver_of_the_kernels_own_is_looked_at(module: str) -> None:
+    pattern = re.search(r"grep -qE '([^']+)'", initramfs_is_fine())
+    assert pattern
+    assert re.search(pattern[1], f"usr/lib/modules/6.17/kernel/drivers/gpu/{module}.ko.zst")
+    assert not re.search(pattern[1], "usr/lib/modules/6.17/kernel/drivers/gpu/drm/i915/i915.ko.zst")
 
 
 def test_without_a_card_a_driver_is_no_work() -> None:

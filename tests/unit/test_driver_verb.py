@@ -12,8 +12,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from deeprig import driver_status
+from deeprig.driver import driver
+from deeprig.driver_box import DriverBox
 from deeprig.driver_move import INVENTORY, Move
 from deeprig.driver_status_page import page
 from deeprig.errors import DeeprigError
@@ -81,6 +84,36 @@ def judged(**changes: Any) -> driver_status.Standing:
     for key, value in changes.items():
         facts[key] = {**facts[key], **value} if isinstance(value, dict) else value
     return driver_status.judge("rig1", facts, None, TODAY)
+
+
+def test_a_box_that_cannot_say_keeps_no_other_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def status(self: DriverBox, names: list[str]) -> dict[str, Any]:
+        if self.name == "rig1":
+            raise DeeprigError("rig1 port 22 does not answer.")
+        return deepcopy(FACTS) | ({"library": NEW} if self.name == "rig3" else {})
+
+    monkeypatch.setattr(DriverBox, "status", status)
+    inventory = tmp_path / "inventory.py"
+    boxes = ", ".join(f'box("rig{n}", rig=Rig(driver=Driver()))' for n in (1, 2, 3))
+    inventory.write_text(f"from deeprig.settings import Driver, Rig, box\nrigs = [{boxes}]\n")
+
+    def asked(*options: str) -> Any:
+        return CliRunner().invoke(driver, ["status", "--inventory", str(inventory), *options])
+
+    said = asked("--json")
+    first, second, third = json.loads(said.stdout)
+    assert first == {"host": "rig1", "error": "rig1 port 22 does not answer."}
+    assert (second["host"], second["driver"], second["wrong"]) == ("rig2", OLD, [])
+    assert third["wrong"]
+    assert said.exit_code == 2
+    assert asked("--json", "--limit", "rig2").exit_code == 0
+    assert asked("--json", "--limit", "rig3").exit_code == 1
+    said = asked()
+    assert "rig1: not asked: rig1 port 22 does not answer." in said.stdout
+    assert "rig2: driver 580.173.02, all of one piece" in said.stdout
+    assert said.exit_code == 2
 
 
 def test_a_driver_of_one_piece_has_nothing_wrong() -> None:
@@ -468,6 +501,94 @@ def test_what_apt_would_leave_out_is_no_upgrade(transaction: ModuleType, load: L
     names = ["nvidia-dkms-open", "libnvidia-compute"]
     why = transaction.objection(transaction.Way(OTHER, names, would), INSTALLED, PLAN_595)
     assert why == "apt would not install nvidia-dkms-open"
+
+
+PREBUILT_PLAN = {
+    "branch": "580", "source": "distro", "modules": "prebuilt",
+    "packages": ["nvidia-headless-no-dkms-580-server-open",
+                 "linux-modules-nvidia-580-server-open-generic"],
+    "kernel_metapackages": ["linux-generic", "linux-headers-generic"],
+}  # fmt: skip
+KERNELS = ["6.8.0-147.147", "6.8.0-145.145", "6.8.0-142.142", "6.8.0-100.100"]
+WITH_KERNEL = {
+    "nvidia-headless-no-dkms-580-server-open": f"{OLD}-0ubuntu0.24.04.1",
+    "linux-modules-nvidia-580-server-open-generic": "6.8.0-142.142+1",
+    "linux-generic": "6.8.0-142.142",
+    "linux-headers-generic": "6.8.0-142.142",
+}
+
+
+@pytest.fixture
+def archive(load: Load, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
+    """Ubuntu's archive with a newer driver, newer kernels, and modules for some of them: those of
+    `own` come with the driver itself, as its metapackage of modules would have it.
+    """
+
+    def made(modules_for: set[str], own: str = "") -> ModuleType:
+        proof, apt, waiting = load("driver_proof"), load("driver_apt"), load("driver_waiting")
+        monkeypatch.setattr(proof, "installed", lambda: WITH_KERNEL)
+        monkeypatch.setattr(proof, "said", lambda *argv: "")
+        monkeypatch.setattr(
+            apt, "candidate", lambda name: f"{NEW}-1" if "nvidia" in name else KERNELS[0]
+        )
+        monkeypatch.setattr(apt, "held", lambda: set(WITH_KERNEL))
+        monkeypatch.setattr(
+            apt, "offered", lambda name: KERNELS if name == "linux-generic" else [f"{NEW}-1"]
+        )
+
+        def simulated(names: list[str]) -> Any:
+            lines = [f"Inst nvidia-headless-no-dkms-580-server-open [{OLD}-1] ({NEW}-1 U [amd64])"]
+            lines.append(
+                "Inst linux-modules-nvidia-580-server-open-generic (6.8.0-145+2 U [amd64])"
+            )
+            kernels = [own] if own else []
+            for name in names:
+                package, _, version = name.partition("=")
+                if package == "linux-generic":
+                    kernels.append((version or KERNELS[0]).rpartition(".")[0])
+            for kernel in kernels:
+                lines.append(f"Inst linux-image-{kernel}-generic ({kernel}.1 U [amd64])")
+                if kernel in modules_for:
+                    module = f"linux-modules-nvidia-580-server-open-{kernel}-generic"
+                    lines.append(f"Inst {module} ({kernel}.1+2 U [amd64])")
+            return apt.read("\n".join(lines))
+
+        monkeypatch.setattr(apt, "simulated", simulated)
+        monkeypatch.setattr(waiting, "newer", lambda version, there: version > there)
+        monkeypatch.setattr(load("driver_kernels"), "newer", lambda version, there: version > there)
+        return load("driver_transaction")
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("modules_for", "kernel"),
+    [
+        ({"6.8.0-147", "6.8.0-145"}, ["linux-generic", "linux-headers-generic"]),
+        ({"6.8.0-145"}, ["linux-generic=6.8.0-145.145", "linux-headers-generic=6.8.0-145.145"]),
+        (set(), []),
+    ],
+)
+def test_the_newest_kernel_that_has_the_drivers_modules_comes_along(
+    archive: Callable[..., ModuleType], modules_for: set[str], kernel: list[str]
+) -> None:
+    """A kernel that the archive has no modules for yet does not come, nor does an older one."""
+    transaction = archive(modules_for)
+    way = transaction.choose(PREBUILT_PLAN, WITH_KERNEL, PREBUILT_PLAN)
+    assert [name for name in way.names if "nvidia" not in name] == kernel
+    assert way.names[0] == f"nvidia-headless-no-dkms-580-server-open={NEW}-1"
+    assert transaction.objection(way, WITH_KERNEL, PREBUILT_PLAN) == ""
+
+
+def test_a_driver_that_brings_a_kernel_without_modules_is_refused_before_it_comes(
+    archive: Callable[..., ModuleType],
+) -> None:
+    transaction = archive(set(), own="6.8.0-147")
+    way = transaction.choose(PREBUILT_PLAN, WITH_KERNEL, PREBUILT_PLAN)
+    assert transaction.objection(way, WITH_KERNEL, PREBUILT_PLAN) == (
+        f"the archive has no modules of driver {NEW} for kernel 6.8.0-147-generic yet, which apt "
+        "would bring along; try again in a few days"
+    )
 
 
 def test_pins_of_other_branches_go_and_the_plans_own_comes(transaction: ModuleType) -> None:

@@ -379,6 +379,29 @@ def test_an_explicit_branch_and_flavour_turn_an_unknown_card_into_a_warning() ->
     assert "10de:ffff" in warning
 
 
+@pytest.mark.parametrize(
+    ("system", "driver", "cards", "example"),
+    [
+        ("debian-12", DISTRO, ("unknown",), 'Driver(branch="535", flavour="proprietary")'),
+        ("debian-13", DISTRO, ("unknown",), 'Driver(branch="550", flavour="open")'),
+        ("debian-13", NVIDIA, ("unknown",), 'Driver(branch="580", flavour="open")'),
+        ("debian-13", NVIDIA, ("unknown", "pascal"), 'Driver(branch="580", flavour="proprietary")'),
+        ("debian-12", DISTRO, ("unknown", "blackwell"), ""),
+    ],
+)
+def test_the_example_for_an_unknown_card_is_one_that_its_source_has(
+    system: str, driver: Driver, cards: tuple[str, ...], example: str
+) -> None:
+    refusal = refused(system, *cards, driver=driver)
+    assert ("name both, such as" in refusal.instead) is bool(example)
+    assert example in refusal.instead
+    if example:
+        asked = eval(example, {"Driver": Driver})
+        assert planned(
+            system, *cards, driver=replace(driver, **vars(asked) | {"source": driver.source})
+        )
+
+
 def test_on_ubuntu_the_archives_own_packages_say_what_an_unknown_card_needs() -> None:
     named = ("10de:ffff nvidia-driver-595-server-open", "10de:2204 nvidia-driver-580-server")
     plan = planned("ubuntu-24.04", "unknown", modaliases=named)

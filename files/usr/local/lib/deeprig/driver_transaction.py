@@ -11,6 +11,7 @@ from typing import NamedTuple
 import boot_proof
 import driver_apt
 import driver_build
+import driver_kernels
 import driver_proof
 from driver_apt import APT_GET, DRIVER_VERSION, Simulation, Wrong, run
 from driver_proof import PREBUILT, upstream
@@ -69,14 +70,20 @@ def settled(plan: dict) -> str:
 
 
 def choose(plan: dict, old: dict[str, str], old_plan: dict) -> Way:
-    """What to ask of apt so that every part of the old driver moves or goes."""
+    """What to ask of apt so that every part of the old driver moves or goes.
+
+    Modules that come ready made are of one kernel each: the newest that has them comes along.
+    """
     version = settled(plan)
     names = [entry.partition("=")[0] for entry in plan["packages"]]
-    if plan["modules"] == "prebuilt":
-        names += plan.get("kernel_metapackages", [])
     names += also_asked(old, old_plan, plan, version)
-    asked = [exactly(name, version) for name in dict.fromkeys(names)]
-    would = simulated(asked)
+    own = [exactly(name, version) for name in dict.fromkeys(names)]
+    for kernel in driver_kernels.to_try(plan, old):
+        asked = [*own, *kernel]
+        would = simulated(asked)
+        if not driver_kernels.without_modules(would, plan):
+            break
+    names += plan.get("kernel_metapackages", [])
     left = left_behind(names, old, would, plan, version)
     if left:
         asked += [exactly(name, version, gone=f"{name}-") for name in left]
@@ -136,6 +143,11 @@ def objection(way: Way, old: dict[str, str], plan: dict) -> str:
         return f"apt would remove {' '.join(others)}"
     going = {name.partition("=")[0] for name in way.names if not name.endswith("-")}
     arriving = {arrival.name for arrival in would.arrives}
+    if kernel := driver_kernels.without_modules(would, plan):
+        return (
+            f"the archive has no modules of driver {way.version} for kernel {kernel} yet, which "
+            "apt would bring along; try again in a few days"
+        )
     there = driver_proof.installed()
     for name in sorted(going - arriving):
         if name not in there or name in would.removed:
