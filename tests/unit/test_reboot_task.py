@@ -110,6 +110,41 @@ def test_what_counts_as_work_and_what_does_not(monkeypatch: pytest.MonkeyPatch) 
         assert work.in_containers(there) == ["container 0123456789ab"]
 
 
+# /proc/PID/comm and cgroup: libvirt 9 to 11 with cgroup v2, systemd-nspawn, podman, a user's own.
+GUESTS = r"""
+qemu-system-x86 0::/machine.slice/machine-qemu\x2d1\x2dwin11\x2dgpu.scope/libvirt/emulator
+CPU 0/KVM       0::/machine.slice/machine-qemu\x2d1\x2dwin11\x2dgpu.scope/libvirt/vcpu0
+qemu-system-x86 0::/machine.slice/machine-qemu\x2d12\x2ddebian13.scope/libvirt/emulator
+systemd         0::/machine.slice/machine-lxc\x2d42\x2dmail.scope/libvirt/init.scope
+systemd         0::/machine.slice/systemd-nspawn@builder.service/payload/init.scope
+kvm             0::/system.slice/my-router.service
+python3         0::/machine.slice/libpod-0123456789abcdef.scope/container
+libvirtd        0::/system.slice/libvirtd.service
+qemu-ga         0::/system.slice/qemu-guest-agent.service
+qemu-system-x86 0::/user.slice/user-1000.slice/session-3.scope
+"""
+
+
+def test_guests_count_as_work_by_their_names(tmp_path: Path) -> None:
+    with loaded("boot_work") as work:
+        there = []
+        for number, line in enumerate(GUESTS.strip().splitlines()):
+            place = tmp_path / str(number)
+            place.mkdir()
+            (place / "cgroup").write_text(f"12:devices:/x\n{line[16:]}\n")
+            there.append(work.Process(number, line[:16].strip(), "root", work.group(place)))
+        assert work.in_guests(there) == [
+            "guest debian13",
+            "guest win11-gpu",
+            "kvm of root",
+            "machine builder",
+            "machine lxc-42-mail",
+        ]
+        assert work.in_guests(there[6:]) == []  # a container, and services that only serve guests
+        assert work.in_containers(there) == ["container 0123456789ab"]
+        assert work.of_people(there, "") == ["qemu-system-x86 of root"]
+
+
 def test_a_notebook_server_that_gives_no_word_counts_as_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

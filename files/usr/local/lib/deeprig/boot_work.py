@@ -1,4 +1,4 @@
-"""What a reboot would end: work on the GPUs and in notebooks, and people who are logged in.
+"""What a reboot would end: work on the GPUs, in notebooks and guests, people who are logged in.
 
 Written by deeprig (files/usr/local/lib/deeprig/boot_work.py): change it there. Reads only.
 """
@@ -21,6 +21,12 @@ NO_WORK = {
     "sshd-auth", "sshd-session", "systemd",
 }  # fmt: skip
 OURS = re.compile(r"/deeprig-[^/]*\.service(/|$)")
+# libvirt's and systemd-machined's scopes; a name in them is escaped as in units' names.
+MACHINE = re.compile(
+    r"^/machine\.slice/(?:machine-|systemd-nspawn@)(.+?)\.(?:scope|service)(?:/|$)"
+)
+GUEST = re.compile(r"^qemu-\d+-(.+)$")
+QEMU = re.compile(r"qemu-system-.*|kvm")
 CONTAINER = re.compile(r"/(?:docker|libpod)-([0-9a-f]{12})[0-9a-f]*\.scope")
 
 
@@ -90,6 +96,19 @@ def in_containers(there: list[Process]) -> list[str]:
     return [f"container {name}" for name in sorted({match[1] for match in found})]
 
 
+def in_guests(there: list[Process]) -> list[str]:
+    """Virtual machines and system containers: libvirt's, systemd's, and a service's own QEMU."""
+    found = set()
+    for process in there:
+        if machine := MACHINE.search(process.group):
+            name = re.sub(r"\\x([0-9a-f]{2})", lambda code: chr(int(code[1], 16)), machine[1])
+            guest = GUEST.match(name)
+            found.add(f"guest {guest[1]}" if guest else f"machine {name}")
+        elif QEMU.fullmatch(process.name) and not process.group.startswith("/user.slice/"):
+            found.add(str(process))  # of people it is told anyway
+    return sorted(found)
+
+
 def once(found: Iterable[Process]) -> list[str]:
     return sorted({str(process) for process in found})
 
@@ -118,6 +137,6 @@ def all_of_it() -> dict[str, list[str]]:
     """`work`, which nothing may interrupt, and `people`, who may be there for other reasons."""
     there, own = processes(), group(Path("/proc/self"))
     return {
-        "work": [*on_a_card(there), *in_notebooks(), *dpkg()],
+        "work": [*on_a_card(there), *in_notebooks(), *in_guests(there), *dpkg()],
         "people": [*of_people(there, own), *in_containers(there)],
     }

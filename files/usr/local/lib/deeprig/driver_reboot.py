@@ -24,6 +24,7 @@ def at_work() -> list[str]:
     return [
         *boot_work.on_a_card(there),
         *boot_work.in_notebooks(),
+        *boot_work.in_guests(there),
         *boot_work.dpkg(),
         *boot_work.of_people(others, own),
         *boot_work.in_containers(there),
