@@ -21,6 +21,7 @@ from tasks import (
     network_access,
     notebook,
     notify,
+    passthrough,
     python_env,
     reboot,
     sessions,
@@ -55,6 +56,7 @@ def build(rig: Rig) -> None:
         survey=survey,
         ssh_settings=rig.ssh,
         firewall_settings=rig.firewall,
+        guests=bool(rig.passthrough and rig.passthrough.guest),
         session_files=sessions.sshd_files(caches),
     )
     if rig.ssh.keep_host_keys:
@@ -80,6 +82,10 @@ def build(rig: Rig) -> None:
         notebook.serve(settings=rig.notebook)
     if rig.wake_on_lan:
         wake_on_lan.enable(settings=rig.wake_on_lan, network=survey.network)
+    if rig.passthrough:
+        passthrough.give(settings=rig.passthrough, bus=survey.bus)
+    else:
+        passthrough.take_back(bus=survey.bus)
     if rig.driver:
         boot_guard.watch(plan=plan)
         driver_move.provide(plan=plan)

@@ -43,7 +43,7 @@ class Graphics:
     `desktop` the unit of its display manager; `module_key_enrolled` whether the firmware knows the
     key that DKMS signs with; `modaliases` the archive's packages that name a card of the box;
     `offers` package -> versions that its apt knows, newest first, None where nobody asked it;
-    `fake` the profile of a lab's pretended cards.
+    `given` the addresses of those that go to a guest; `fake` a lab's profile of pretended cards.
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -56,6 +56,7 @@ class Graphics:
     modaliases: tuple[str, ...] = ()
     offers: Mapping[str, tuple[str, ...]] | None = None
     nvswitch: bool = False
+    given: tuple[str, ...] = ()
     fake: str = ""
 
 
@@ -98,6 +99,7 @@ def read(found: dict[str, list[str]]) -> Graphics:
         modaliases=tuple(found.get("modalias", [])),
         offers=_offers(found),
         nvswitch=any(_is_switch(pci_id, pci_class) for _, pci_id, pci_class in devices),
+        given=tuple(line.split()[0] for line in found.get("given_gpu", [])),
         fake=found.get("fake_gpu", [""])[0],
     )
 

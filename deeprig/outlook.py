@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from deeprig import docker, stack, stack_page
+from deeprig import docker, passthrough, stack, stack_page
 from deeprig.erased import Reinstall
 from deeprig.refusal import Refusal
 from deeprig.runs import Report
@@ -29,6 +29,13 @@ class Outlook:
         return stack.decide(survey, self.rig) if survey else None
 
     @property
+    def remarks(self) -> list[str]:
+        """What whoever has these settings should know."""
+        survey = self.report.survey
+        about_cards = passthrough.remarks(survey, self.rig) if survey else []
+        return [*docker.remarks(self.rig), *about_cards]
+
+    @property
     def exit_status(self) -> int:
         """0: a run would go through; 1: it would refuse; 2: it could not be asked."""
         if self.report.refusals:
@@ -49,7 +56,7 @@ def page(outlook: Outlook, today: date) -> str:
     if decided:
         torch = bool(outlook.rig.python and "torch" in outlook.rig.python.frameworks)
         found += stack_page.lines(decided, torch=torch, today=today)
-    found += [f"  {remark}" for remark in docker.remarks(outlook.rig)]
+    found += [f"  {remark}" for remark in outlook.remarks]
     if outlook.reinstall and str(outlook.reinstall):
         found.append(f"{report.host}: {outlook.reinstall}")
     return "\n".join(found)
@@ -63,7 +70,7 @@ def to_json(outlook: Outlook, today: date) -> dict[str, Any]:
         "error": report.error,
         "refusals": report.refusals,
         "changes": report.changes,
-        "remarks": docker.remarks(outlook.rig),
+        "remarks": outlook.remarks,
         "fake_gpu": report.survey.graphics.fake if report.survey else "",
         **(stack_page.to_json(decided, today=today) if decided else {}),
         "reinstall_erases": outlook.reinstall.to_json() if outlook.reinstall else [],

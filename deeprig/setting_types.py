@@ -101,6 +101,22 @@ AbsolutePath = Annotated[str, _matching(r"(/[A-Za-z0-9_][\w.-]*)+", "/data")]
 Uuid = Annotated[str, _matching(r"[0-9A-Fa-f-]{4,36}", "the UUID that `lsblk -f` shows")]
 Serial = Annotated[str, _matching(r"[\w.:+-]+", "the SERIAL that `lsblk -d -o NAME,SERIAL` shows")]
 PciId = Annotated[str, _matching(r"10de:[0-9a-f]{4}", "10de:2204, as `lspci -nn` shows it")]
+PciAddress = Annotated[
+    str,
+    _matching(
+        r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]",
+        "0000:41:00.0, lowercase, as `lspci -D` shows it",
+    ),
+]
+Sha256 = Annotated[str, _matching(r"[0-9a-f]{64}", "the 64 hex digits that `sha256sum` prints")]
+Image = Annotated[
+    str,
+    _matching(
+        r"https?://[^\s'\"]+|(/[\w.+-]+)+",
+        "https://cloud.debian.org/.../debian-13-generic-amd64.qcow2, or a path on the box",
+    ),
+]
+HostName = Annotated[str, _matching(r"[a-z][a-z0-9-]{0,30}", "guest: lowercase, digits and -")]
 Branch = Annotated[str, _matching(r"[4-9]\d\d", "580: the number before the first dot")]
 TorchVersion = Annotated[str, _matching(r"\d+\.\d+(\.\d+)?", "2.14")]
 CudaVersion = Annotated[str, _matching(r"[1-9]\d\.\d", "13.0")]

@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from deeprig import connection, source_lines
 from deeprig.checked import SettingsError, settings
+from deeprig.passthrough_settings import Guest, Passthrough
 from deeprig.setting_types import (
     AbsolutePath,
     Branch,
@@ -41,8 +42,8 @@ from deeprig.setting_types import (
 )
 
 __all__ = [
-    "Containers", "Cuda", "Disk", "Driver", "Firewall", "Notebook", "PowerLimit", "Python", "Rig",
-    "SettingsError", "Ssh", "Storage", "User", "WakeOnLan", "box",
+    "Containers", "Cuda", "Disk", "Driver", "Firewall", "Guest", "Notebook", "Passthrough",
+    "PowerLimit", "Python", "Rig", "SettingsError", "Ssh", "Storage", "User", "WakeOnLan", "box",
 ]  # fmt: skip
 
 DEPLOY_USER = "deeprig"
@@ -232,6 +233,7 @@ class Rig:
     python: Python | None = Field(default_factory=Python)
     notebook: Notebook | None = Field(default_factory=Notebook)
     wake_on_lan: WakeOnLan | None = Field(default_factory=WakeOnLan)
+    passthrough: Passthrough | None = None
     kernel_parameters: tuple[KernelParameter, ...] = ()
     reboot: Literal["when-idle", "ask", "never"] = "when-idle"
     notify: Notify | None = None

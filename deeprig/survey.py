@@ -3,16 +3,18 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deeprig import data, disks, docker, gpus, network_cards
+from deeprig import data, disks, docker, gpus, network_cards, pci_devices
 from deeprig.disks import Disks
 from deeprig.docker import Docker
 from deeprig.gpus import Graphics
 from deeprig.network_cards import Network
+from deeprig.pci_devices import Bus
 from deeprig.settings import Rig
 
 # Each line that it prints is `key=value`; a key may come more than once.
 OWN = (Path(__file__).parent / "data/survey.sh").read_text()
-SCRIPT = "\n".join([OWN, network_cards.SCRIPT, disks.SCRIPT, gpus.SCRIPT, docker.SCRIPT, "true\n"])
+PARTS = (network_cards, disks, gpus, docker, pci_devices)
+SCRIPT = "\n".join([OWN, *(part.SCRIPT for part in PARTS), "true\n"])
 
 
 def script(rig: Rig) -> str:
@@ -23,6 +25,7 @@ def script(rig: Rig) -> str:
         [
             f"USERS='{' '.join(asked)}' CLOCKS='{clocks}'",
             disks.variables(rig.storage),
+            pci_devices.variables(rig.passthrough),
             gpus.variables(
                 expected=rig.driver.gpus if rig.driver else (),
                 planned=bool(rig.driver or rig.cuda),
@@ -62,6 +65,7 @@ class Survey:
     graphics: Graphics = field(default_factory=lambda: Graphics(kernels=()))
     disks: Disks = field(default_factory=Disks)
     docker: Docker = field(default_factory=Docker)
+    bus: Bus = field(default_factory=Bus)
 
     @property
     def openssh_version(self) -> tuple[int, int]:
@@ -110,6 +114,7 @@ def read(output: list[str]) -> Survey:
         graphics=gpus.read(found),
         disks=disks.read(found),
         docker=docker.read(found),
+        bus=pci_devices.read(found),
     )
 
 

@@ -31,10 +31,12 @@ def change(
     ssh_settings: Ssh,
     firewall_settings: Firewall | None,
     session_files: dict[str, str] | None = None,
+    guests: bool = False,
 ) -> None:
     """Keys only through SSH, and nothing else in but what the settings allow.
 
-    `session_files` are more files that sshd reads, path to content.
+    `session_files` are more files that sshd reads, path to content; `guests` of the box itself get
+    their addresses from it.
     """
     config_files.copy(GUARD, mode="755")
     for unit in ("deeprig-access-revert.service", "deeprig-access-revert.timer", BOOT_UNIT):
@@ -48,7 +50,9 @@ def change(
     here = int(host.data.get("ssh_port") or 22)
     port = ssh_settings.port or here
     wanted = (
-        firewall.rules(firewall_settings, port=port, survey=survey) if firewall_settings else None
+        firewall.rules(firewall_settings, port=port, survey=survey, guests=guests)
+        if firewall_settings
+        else None
     )
     prove_or_take_back(
         name="Change the way in, proved by a new login",

@@ -10,6 +10,7 @@ from deeprig import (
     disk_objections,
     docker,
     network_cards,
+    passthrough_objections,
     runs,
     ssh_algorithms,
     stack,
@@ -44,6 +45,7 @@ def survey(rig: Rig) -> Survey | None:
         *disk_objections.objections(found.disks, rig.storage),
         *network_cards.objections(found.network, rig.wake_on_lan),
         *docker.objections(found.docker, rig, found.users),
+        *passthrough_objections.objections(found, rig),
         *connection.objections(host.data.dict()),
         *ssh_algorithms.objections(found, strict=rig.ssh.strict),
     ]

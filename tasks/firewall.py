@@ -17,13 +17,20 @@ SWITCH_ON = [
     "ufw --force enable",
 ]
 
+# Addresses and names for guests, by libvirt's dnsmasq. Where libvirt writes its rules to nftables,
+# what it lets in is still dropped by ufw.
+GUESTS = {
+    "guest addresses": "allow in on virbr0 to any port 67 proto udp",
+    "guest names": "allow in on virbr0 to any port 53",
+}
+
 
 def ssh_rule(port: int) -> dict[str, str]:
     """The rule that lets SSH in at a port: its name and the ufw command that adds it."""
     return _rule(f"ssh {port}/tcp", f"allow {port}/tcp")
 
 
-def rules(settings: Firewall, *, port: int, survey: Survey) -> dict[str, str]:
+def rules(settings: Firewall, *, port: int, survey: Survey, guests: bool = False) -> dict[str, str]:
     """Every rule that must stand: its name and the ufw command that adds it."""
     wanted = ssh_rule(port)
     for rule in settings.allow:
@@ -34,6 +41,9 @@ def rules(settings: Firewall, *, port: int, survey: Survey) -> dict[str, str]:
     for wireguard_port in survey.wireguard_ports:
         if wireguard_port != "0":
             wanted |= _rule(f"wireguard {wireguard_port}/udp", f"allow {wireguard_port}/udp")
+    if guests:
+        for name, words in GUESTS.items():
+            wanted |= _rule(name, words)
     return wanted
 
 

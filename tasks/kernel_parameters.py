@@ -20,6 +20,10 @@ def provide(parameters: tuple[str, ...]) -> None:
         config_files.write(PARAMETERS, parameters=parameters)
     else:
         operations.remove(name=f"No {PARAMETERS}", path=PARAMETERS)
+    have_grub_follow()
+
+
+def have_grub_follow() -> None:
     operations.bring_about(
         name="Have GRUB's menu follow its settings",
         holds=f'[ -z "$(find {SETTINGS} -newer /boot/grub/grub.cfg)" ] && echo newer',

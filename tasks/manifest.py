@@ -14,7 +14,7 @@ from deeprig import __version__
 from deeprig.settings import Rig
 from deeprig.stack import Plan
 from deeprig.survey import Survey
-from tasks import operations, wake_on_lan
+from tasks import operations, passthrough, wake_on_lan
 from tasks.facts import Manifest
 from tasks.operations import Commands
 from tasks.package_facts import InstalledVersions
@@ -32,6 +32,7 @@ def write(rig: Rig, survey: Survey, plan: Plan) -> None:
             "system": survey.name,
             "gpus": [gpu.id for gpu in survey.graphics.gpus],
             "stack": plan.to_json(),
+            "passthrough": passthrough.record(rig.passthrough, survey.bus),
             "wake_on_lan": wake_on_lan.record(rig.wake_on_lan, survey.network),
         },
     )

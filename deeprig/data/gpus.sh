@@ -12,6 +12,10 @@ bus() {  # ADDRESS ID CLASS; a lab's pretended cards stand for the bus
 fake=$([ -e /etc/deeprig-lab ] && head -n 1 /etc/deeprig-lab-gpu/profile 2>/dev/null)
 [ -n "$fake" ] && echo "fake_gpu=$fake"
 devices=$(bus)
+for slot in $GIVEN; do  # a guest's, so none that a driver here is chosen for
+  echo "$devices" | sed -n "s/^$slot\.. /given_gpu=&/p"
+  devices=$(echo "$devices" | grep -v "^$slot\.")
+done
 [ -n "$devices" ] && echo "$devices" | sed 's/^/gpu=/'
 
 if ! systemd-detect-virt -cq; then

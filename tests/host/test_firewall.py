@@ -8,6 +8,7 @@ import pytest
 from testinfra.host import Host
 
 from deeprig.settings import Firewall, Rig
+from tasks.firewall import GUESTS
 
 NOBODYS_PORT = 9  # the discard service, which no box runs
 
@@ -40,22 +41,33 @@ def test_what_nobody_allowed_stays_outside(data: dict[str, Any], ssh_port: int) 
         socket.create_connection((address, NOBODYS_PORT), timeout=3)
 
 
-def test_the_rules_are_those_of_the_settings(host: Host, firewall: Firewall, ssh_port: int) -> None:
+@pytest.fixture
+def guests(rig: Rig) -> bool:
+    return bool(rig.passthrough and rig.passthrough.guest)
+
+
+def test_the_rules_are_those_of_the_settings(
+    host: Host, firewall: Firewall, ssh_port: int, guests: bool
+) -> None:
     with host.sudo():
         added = host.check_output("ufw show added")
     names = {
         name for name in re.findall(r"comment 'deeprig (.*)'", added) if "wireguard" not in name
     }
     interfaces = {f"all on {name}" for name in firewall.trusted_interfaces}
-    assert names == {f"ssh {ssh_port}/tcp", *firewall.allow, *interfaces}
+    assert names == {
+        f"ssh {ssh_port}/tcp", *firewall.allow, *interfaces, *(GUESTS if guests else ())
+    }  # fmt: skip
 
 
 def test_nothing_but_ssh_listens_beyond_loopback(
-    host: Host, firewall: Firewall, ssh_port: int
+    host: Host, firewall: Firewall, ssh_port: int, guests: bool
 ) -> None:
     allowed = {ssh_port, *(int(re.split(r"[/: ]", rule)[0]) for rule in firewall.allow)}
     with host.sudo():
         rows = host.check_output("ss -H -l -n -t").splitlines()
     addresses = [row.split()[3].rpartition(":") for row in rows]
-    beyond = {int(port) for address, _, port in addresses if not re.match(r"127\.|\[?::1", address)}
+    # libvirt answers its own guests, on their network alone.
+    own = r"127\.|\[?::1|192\.168\.122\.1(%virbr0)?$" if guests else r"127\.|\[?::1"
+    beyond = {int(port) for address, _, port in addresses if not re.match(own, address)}
     assert beyond <= allowed

@@ -13,7 +13,9 @@ from deeprig.settings import (
     Disk,
     Driver,
     Firewall,
+    Guest,
     Notebook,
+    Passthrough,
     PowerLimit,
     Python,
     Rig,
@@ -42,6 +44,8 @@ DOCS = Path(__file__).parents[2] / "docs"
         Python,
         Notebook,
         WakeOnLan,
+        Passthrough,
+        Guest,
     ],
 )
 def test_every_setting_is_in_the_documents_and_no_other(part: type) -> None:
@@ -61,7 +65,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 COMPONENTS = [
     "base", "users", "ssh", "storage", "driver", "boot_guard", "boot_trial", "cuda", "containers",
-    "python_env", "notebook", "wake_on_lan", "notify",
+    "python_env", "notebook", "wake_on_lan", "passthrough", "notify",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 PLAN = Path("/etc/deeprig/driver.json")
+GIVEN = Path("/etc/deeprig/passthrough.list")
 GUARD = Path("/var/lib/deeprig/boot-guard.json")
 LICENCES = {"open": "Dual MIT/GPL", "proprietary": "NVIDIA"}
 NOUVEAU = ("nouveau", "nova_core", "NovaCore")
@@ -144,14 +145,18 @@ def state() -> str:
 
 
 def cards() -> list[Path]:
-    """NVIDIA's cards on this box's own bus; a container sees its host's, which are not its own."""
+    """NVIDIA's cards on this box's own bus, without those given to a guest; a container sees its
+    host's, which are not its own.
+    """
     if said("systemd-detect-virt", "-c"):
         return []
     found = Path("/sys/bus/pci/devices").glob("*")
+    given = GIVEN.read_text() if GIVEN.exists() else ""
     return [
         card
         for card in sorted(found)
-        if (card / "vendor").read_text().strip() == "0x10de"
+        if f"{card.name} " not in given
+        and (card / "vendor").read_text().strip() == "0x10de"
         and (card / "class").read_text()[:6] in ("0x0300", "0x0302")
     ]
 

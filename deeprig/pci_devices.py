@@ -1,0 +1,137 @@
+"""A box's PCI devices: which IOMMU group each is in, who drives it, what the box needs it for."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deeprig.passthrough_settings import Passthrough
+
+SCRIPT = (Path(__file__).parent / "data/pci_devices.sh").read_text()
+
+BRIDGE = "06"
+STORAGE = "01"
+# VGA, 3D controller, another display device, a processing accelerator.
+GRAPHICS = ("0300", "0302", "0380", "1200")
+KINDS = {"01": "storage", "02": "network", "03": "display", "0403": "sound", "0c03": "USB"}
+OURS = "vfio-pci"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PciDevice:
+    """One function of a device: `id` is vendor:device, `group` its IOMMU group, "" for none.
+
+    `driver` is who holds it now, "" for nobody; `window` is MiB of memory above 4 GiB that it asks
+    a guest for; `console` whether the firmware showed itself on it.
+    """
+
+    address: str
+    id: str
+    pci_class: str
+    driver: str = ""
+    group: str = ""
+    console: bool = False
+    window: int = 0
+
+    @property
+    def slot(self) -> str:
+        """The address without the function: what is one card."""
+        return self.address.partition(".")[0]
+
+    @property
+    def is_graphics(self) -> bool:
+        return self.pci_class[:4] in GRAPHICS
+
+    @property
+    def is_bridge(self) -> bool:
+        return self.pci_class.startswith(BRIDGE)
+
+    def __str__(self) -> str:
+        kind = KINDS.get(self.pci_class[:4]) or KINDS.get(self.pci_class[:2], "device")
+        return f"{self.address} ({kind} {self.id})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bus:
+    """All that decides who may have which device; `known` is False where nobody asked.
+
+    `given` is what an earlier deploy recorded, address -> id, `was_in` whether there was one;
+    `guest_there` whether it made a guest; `system_disks` and `network_cards`
+    are addresses, those of the bridges above them too.
+    """
+
+    known: bool = False
+    devices: tuple[PciDevice, ...] = ()
+    given: tuple[tuple[str, str], ...] = ()
+    was_in: bool = False
+    guest_there: bool = False
+    virtualisation: str = ""
+    dma_table: str = ""
+    kernel_line: str = ""
+    processors: int = 0
+    memory_mib: int = 0
+    system_disks: tuple[str, ...] = ()
+    network_cards: tuple[str, ...] = ()
+
+    def device(self, address: str) -> PciDevice | None:
+        return next((device for device in self.devices if device.address == address), None)
+
+    def group(self, number: str) -> tuple[PciDevice, ...]:
+        """The devices of a group, without the bridges above them."""
+        found = (d for d in self.devices if number and d.group == number)
+        return tuple(device for device in found if not device.is_bridge)
+
+    def functions(self, slot: str) -> tuple[PciDevice, ...]:
+        return tuple(device for device in self.devices if device.slot == slot)
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether the kernel uses the IOMMU."""
+        return any(device.group for device in self.devices)
+
+    def holds_the_system(self, device: PciDevice) -> bool:
+        """Whether the box's own file systems are on it; any storage may, where nobody can tell."""
+        if not self.system_disks:
+            return device.pci_class.startswith(STORAGE)
+        return device.address in self.system_disks
+
+
+def variables(settings: Passthrough | None) -> str:
+    """What SCRIPT, and the one about graphics cards, are told of the settings."""
+    slots = " ".join(address.partition(".")[0] for address in settings.gpus) if settings else ""
+    return f"PASSTHROUGH='{'yes' if settings else ''}' GIVEN='{slots}'"
+
+
+def read(found: dict[str, list[str]]) -> Bus:
+    """The bus in what SCRIPT printed, key to values."""
+
+    def one(key: str) -> str:
+        return found.get(key, [""])[0]
+
+    return Bus(
+        known=bool(one("pci_asked")),
+        devices=tuple(_devices(found.get("pci", []))),
+        given=tuple((a, b) for a, b in (line.split() for line in found.get("given", []))),
+        was_in=bool(one("passthrough_was_in")),
+        guest_there=bool(one("guest_there")),
+        virtualisation=one("virtualisation"),
+        dma_table=one("dma_table"),
+        kernel_line=one("kernel_line"),
+        processors=int(one("processors") or 0),
+        memory_mib=int(one("memory_mib") or 0),
+        system_disks=tuple(found.get("system_disk", [])),
+        network_cards=tuple(found.get("network_card", [])),
+    )
+
+
+def _devices(lines: Iterable[str]) -> Iterable[PciDevice]:
+    for line in lines:
+        address, pci_id, pci_class, driver, group, console, window = line.split()
+        yield PciDevice(
+            address=address,
+            id=pci_id,
+            pci_class=pci_class,
+            driver=driver.strip("-"),
+            group=group.strip("-"),
+            console=console == "1",
+            window=int(window),
+        )

@@ -1,0 +1,81 @@
+"""A guest of the box, which gets the cards that were given away: libvirt, QEMU, a cloud image."""
+
+import hashlib
+import json
+import uuid
+from typing import Any
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from deeprig import data, passthrough
+from deeprig.passthrough_settings import Guest
+from deeprig.pci_devices import PciDevice
+from tasks import config_files, operations, packages
+from tasks.facts import Shell
+from tasks.operations import Commands, Watched
+
+SCRIPT = "/usr/local/lib/deeprig/passthrough-guest"
+PARTS = "/usr/local/lib/deeprig/guest_files.py"
+PAGES = "/etc/sysctl.d/50-deeprig-passthrough.conf"
+DEFINITION, ASKED = "/etc/deeprig/guest.xml", "/etc/deeprig/guest.json"
+SEED = ("/etc/deeprig/guest-user-data", "/etc/deeprig/guest-meta-data")
+FILES = (PAGES, DEFINITION, *SEED, SCRIPT, PARTS, ASKED)
+# NVIDIA's drivers since then work in a virtual machine that says what it is.
+FIRST_OPEN_EYED_DRIVER = 465
+
+
+@deploy("Guest")
+def provide(guest: Guest, going: tuple[PciDevice, ...]) -> None:
+    """The guest on its own disk, defined with the cards, up with the box."""
+    packages.install(
+        name="Install what runs guests", packages=data.load("packages")["guest"], watched=True
+    )
+    config_files.copy(PARTS)
+    config_files.copy(SCRIPT, mode="755")
+    if guest.huge_pages:
+        config_files.write(PAGES, pages=-(-guest.memory_mib // 2))
+    identity = f"{host.name}/{guest.name}"
+    config_files.write(DEFINITION, **values(guest, going, identity=identity))
+    config_files.write(SEED[0], guest=guest)
+    operations.put(
+        name=f"Write {SEED[1]}",
+        dest=SEED[1],
+        content=f"instance-id: {guest.name}\nlocal-hostname: {guest.name}\n",
+    )
+    about = {key: getattr(guest, key) for key in ("name", "image", "sha256", "disk_gib")}
+    operations.put(name=f"Write {ASKED}", dest=ASKED, content=json.dumps(about, indent=2))
+    _stand(name="Have the guest defined, and running where its cards are there")
+
+
+def values(guest: Guest, going: tuple[PciDevice, ...], *, identity: str) -> dict[str, Any]:
+    """What the guest's definition is rendered with; the same for the same box and name."""
+    digest = hashlib.sha256(identity.encode()).hexdigest()
+    return {
+        "guest": guest,
+        "devices": going,
+        "uuid": uuid.uuid5(uuid.NAMESPACE_URL, f"deeprig:guest/{identity}"),
+        "mac": f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}",
+        "window_mib": passthrough.window_mib(going),
+        "hide_kvm": bool(guest.driver and int(guest.driver) < FIRST_OPEN_EYED_DRIVER),
+    }
+
+
+@operation()
+def _stand() -> Commands:
+    """Have the guest as its settings say, on a disk that is never made anew."""
+    state = host.get_fact(Shell, script=f"{SCRIPT} state")
+    if state.startswith("ok "):
+        host.noop(state)
+        return
+    yield Watched(f"{SCRIPT} stand")
+
+
+@operation()
+def rest() -> Commands:
+    """Shut the guest down and have it come up no more; it stays defined, with its disk."""
+    if not host.get_fact(Shell, script=f"[ ! -x {SCRIPT} ] || echo there"):
+        host.noop("the guest is at rest")
+        return
+    yield Watched(f"{SCRIPT} rest")

@@ -1,0 +1,118 @@
+"""GPU passthrough: chosen cards are vfio-pci's from the next boot on, and a guest gets them."""
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from deeprig import boot_line, passthrough
+from deeprig.passthrough_settings import Passthrough
+from deeprig.pci_devices import OURS, Bus, PciDevice
+from tasks import config_files, guest, kernel_parameters, operations
+from tasks.operations import Commands
+
+BIND = "/usr/local/lib/deeprig/passthrough-bind"
+LIST = "/etc/deeprig/passthrough.list"
+HOOK = "/etc/initramfs-tools/hooks/deeprig-passthrough"
+BEFORE_UDEV = "/etc/initramfs-tools/scripts/init-top/deeprig-passthrough"
+UNIT = "deeprig-passthrough.service"
+GRUB = "/etc/default/grub.d/50-deeprig-passthrough.cfg"
+
+
+@deploy("Passthrough")
+def give(settings: Passthrough, bus: Bus) -> None:
+    """The cards' whole IOMMU groups for vfio-pci from the next boot on, and a guest with them."""
+    # Without groups nobody knows what goes together: the IOMMU comes first, with a boot.
+    going = passthrough.devices(bus, settings) if bus.has_groups else ()
+    for script in (BIND, HOOK, BEFORE_UDEV):
+        config_files.copy(script, mode="755")
+    config_files.copy(f"/etc/systemd/system/{UNIT}")
+    config_files.write(LIST, devices=going)
+    config_files.write(GRUB, parameters=" ".join(boot_line.iommu(bus)))
+    _have_the_boot_know()
+    operations.bring_about(
+        name="Have systemd read the unit",
+        holds=f"systemctl show -P NeedDaemonReload {UNIT} | grep -x no",
+        commands=["systemctl daemon-reload"],
+    )
+    operations.enable(name="Give the cards away at every boot", unit=UNIT, start=False)
+    if settings.guest and going:
+        guest.provide(guest=settings.guest, going=going)
+    elif bus.guest_there and not settings.guest:
+        guest.rest(name="Stop the guest, and leave it defined")
+        operations.remove(name=f"No {guest.ASKED}", path=guest.ASKED)
+    _say_what_is_owed(name="Say whether a reboot is owed", going=going, groups=bus.has_groups)
+
+
+@deploy("Passthrough")
+def take_back(bus: Bus) -> None:
+    """Everything back with the box from the next boot on; the guest stays defined, and stopped."""
+    if not bus.was_in:
+        return
+    if bus.guest_there:
+        guest.rest(name="Stop the guest, and leave it defined")
+    config_files.write(LIST, devices=())
+    operations.remove(name=f"No {GRUB}", path=GRUB)
+    _have_the_boot_know()
+    operations.bring_about(
+        name="Give no card away at boot",
+        holds=f"systemctl is-enabled -q {UNIT} || echo off",
+        commands=[f"systemctl disable {UNIT}"],
+    )
+    # The list at the end: as long as it is there, the next run goes on with this.
+    for path in (HOOK, BEFORE_UDEV, f"/etc/systemd/system/{UNIT}", BIND, *guest.FILES, LIST):
+        operations.remove(name=f"No {path}", path=path)
+    if bus.given:
+        _say_what_comes_back(name="Say what comes back", addresses=[a for a, _ in bus.given])
+
+
+def record(settings: Passthrough | None, bus: Bus) -> list[str] | None:
+    """What the manifest keeps of the cards that are given away."""
+    if settings is None:
+        return None
+    return [f"{device.address} {device.id}" for device in passthrough.devices(bus, settings)]
+
+
+def _have_the_boot_know() -> None:
+    operations.bring_about(
+        name="Have the initramfs know the list",
+        holds=initramfs_knows(),
+        commands=["update-initramfs -u -k all"],
+    )
+    kernel_parameters.have_grub_follow()
+
+
+def initramfs_knows() -> str:
+    """Prints a line where no initramfs is older than what it has of ours."""
+    return (
+        "command -v update-initramfs >/dev/null || { echo 'no initramfs-tools here'; exit; }; "
+        f"for f in {LIST} {BIND} {HOOK} {BEFORE_UDEV}; do for i in /boot/initrd.img-*; do "
+        "[ ! -e $i ] || [ ! -e $f ] || [ $i -nt $f ] || exit 1; done; done; echo newer"
+    )
+
+
+@operation()
+def _say_what_is_owed(going: tuple[PciDevice, ...], groups: bool) -> Commands:
+    """A card changes hands at a boot only: taking it from a running driver can hang for good."""
+    waiting = [device.address for device in going if device.driver != OURS]
+    if host.state.is_executing and not groups:
+        operations.say(host, "The IOMMU is on after a reboot; deploy again then.")
+    if host.state.is_executing and waiting:
+        operations.say(
+            host,
+            f"{', '.join(waiting)} go to vfio-pci at the next boot: `sudo systemctl reboot` when "
+            "it suits you.",
+        )
+    host.noop("a reboot is owed" if waiting or not groups else "vfio-pci has them")
+    yield from ()
+
+
+@operation()
+def _say_what_comes_back(addresses: list[str]) -> Commands:
+    if host.state.is_executing:
+        operations.say(
+            host,
+            f"{', '.join(addresses)} come back to their own drivers at the next boot: `sudo "
+            "systemctl reboot` when it suits you.",
+        )
+    host.noop("said")
+    yield from ()
