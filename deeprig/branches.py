@@ -20,17 +20,17 @@ def known() -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in ordered}
 
 
-def at(system: str, source: str, architecture: str = "") -> list[str]:
+def at(system: str, source: str, architecture: str | None = None) -> list[str]:
     """The branches that a source has for a system, by the tables, best first."""
     row = repository(system, architecture) if source == "nvidia" else archive(system)
     return [name for name in known() if row and name in row["branches"]]
 
 
-def repository(system: str, architecture: str = "") -> dict[str, Any] | None:
+def repository(system: str, architecture: str | None = None) -> dict[str, Any] | None:
     """NVIDIA's repository for a system, if it has a folder for this architecture (or for any)."""
     rows: list[dict[str, Any]] = data.load("repositories")["repository"]
     row = next((row for row in rows if row["system"] == system), None)
-    return row if row and architecture in ("", *row["architectures"]) else None
+    return row if row and architecture in (None, *row["architectures"]) else None
 
 
 def archive(system: str) -> dict[str, Any] | None:

@@ -44,7 +44,7 @@ def test_the_boot_gives_the_cards_away_before_the_guest_is_defined() -> None:
         f"Write {passthrough.LIST}",
         f"Write {passthrough.GRUB}",
         "Have the initramfs know the list",
-        "Have the boot menu know the kernel parameters",
+        "Have GRUB's menu follow its settings",
         "Have systemd read the unit",
         "Give the cards away at every boot",
         "Guest | Install what runs guests",
@@ -61,7 +61,7 @@ def test_the_boot_gives_the_cards_away_before_the_guest_is_defined() -> None:
 
 def test_without_groups_only_the_iommu_is_asked_for() -> None:
     names = plan(rig().passthrough, without_groups().bus)
-    assert "Have the boot menu know the kernel parameters" in names
+    assert "Have GRUB's menu follow its settings" in names
     assert not any(name.startswith("Guest") for name in names)
     assert config_files.render(passthrough.LIST, devices=()).count("10de") == 0
 
