@@ -100,7 +100,9 @@ def cards(asked: Asked) -> list[limits.Limits]:
 
 
 @settings(max_examples=400, deadline=None)
-@example("debian-12", Graphics((identify("10de:2204"),)), Driver(), Cuda(), None, "").via("no name")
+@example("debian-12", Graphics(gpus=(identify("10de:2204"),)), Driver(), Cuda(), None, "").via(
+    "no name"
+)
 @given(
     system=some.one_of(some.sampled_from(SYSTEMS), some.text(max_size=20)),
     graphics=boxes(anything),
