@@ -1,6 +1,7 @@
 """The toolkit compiles, is the planned one, and brought no driver along."""
 
 import re
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from typing import Any
@@ -21,8 +22,22 @@ PROGRAM = r"""
 #include <cuda_runtime.h>
 #include <cstdio>
 __global__ void add(int *a, int b) { *a += b; }
-int main() { int *a; if (cudaMalloc(&a, 4)) return 0; add<<<1, 1>>>(a, 2); return 0; }
+int main() {
+  int cards = 0, here = 40, *there;
+  cudaError_t error = cudaGetDeviceCount(&cards);
+  if (error || !cards) { printf("no card: %s\n", cudaGetErrorString(error)); return 0; }
+  cudaMalloc(&there, sizeof here);
+  cudaMemcpy(there, &here, sizeof here, cudaMemcpyHostToDevice);
+  add<<<1, 1>>>(there, 2);
+  cudaMemcpy(&here, there, sizeof here, cudaMemcpyDeviceToHost);
+  printf("%d: %s\n", here, cudaGetErrorString(cudaGetLastError()));
+}
 """
+# Where nvcc puts a program's code for cards, and the machine that its object files are for (ELF).
+FOR_CARDS = re.compile(r"\.nv_fatbin +PROGBITS +[0-9a-f]+ +[0-9a-f]+ +([0-9a-f]+)")
+EM_CUDA = 190
+STAND_IN = "the lab's stand-in of nvcc makes nothing for a card"
+Say = Callable[[str], None]
 DRIVER_SET = (
     "cd /usr/local/lib/deeprig; python3 -EsB -c 'import driver_proof as d; print(*d.driver_set())'"
 )
@@ -43,6 +58,12 @@ def cards(survey: Survey, rig: Rig) -> list[str]:
     """The compute capabilities of the cards in the box, and of those to prepare for."""
     expected = [identify(pci_id) for pci_id in (rig.driver.gpus if rig.driver else ())]
     return sorted({card.compute_capability for card in (*survey.graphics.gpus, *expected)} - {""})
+
+
+@pytest.fixture(scope="module")
+def stand_in(host: Host, plan: stack.Plan) -> bool:
+    """Whether the compiler is the lab's, which hands kernels to g++ as plain functions."""
+    return "stand-in made by deeprig's lab" in host.check_output("nvcc --version")
 
 
 def compiled(host: Host, source: str, command: str) -> str:
@@ -107,16 +128,21 @@ def test_nccl_is_as_planned(host: Host, plan: stack.Plan) -> None:
     assert fnmatchcase(there, plan.nccl.partition("+")[0])
 
 
-@pytest.mark.parametrize("kind", sessions.SESSIONS)
+@pytest.mark.parametrize("kind", [*sessions.SESSIONS, "user unit"])
 def test_the_compiler_is_found_and_no_library_path_set(
     host: Host, plan: stack.Plan, rig: Rig, data: dict[str, Any], login: Any, kind: str
 ) -> None:
     if kind == "notebook" and rig.notebook is None:
         pytest.skip("Rig.notebook is None: there is no notebook server")
     user = rig.notebook.user if rig.notebook else str(data["ssh_user"])
-    command = 'command -v nvcc; echo "library path:$LD_LIBRARY_PATH"; echo "$PATH"'
-    said = sessions.run(kind, command, host=host, user=user, login=login).splitlines()
     expected = f"{PROGRAMS}/nvcc" if plan.cuda_source == "nvidia" else "/usr/bin/nvcc"
+    if kind == "user unit":
+        unit = sessions.environment(kind, host=host, user=user, login=login)
+        found = host.check_output("env PATH=%s sh -c 'command -v nvcc'", unit["PATH"])
+        said = [found, f"library path:{unit.get('LD_LIBRARY_PATH', '')}", unit["PATH"]]
+    else:
+        command = 'command -v nvcc; echo "library path:$LD_LIBRARY_PATH"; echo "$PATH"'
+        said = sessions.run(kind, command, host=host, user=user, login=login).splitlines()
     assert said[0] == expected
     assert said[1] == "library path:"
     assert "/usr/bin" in said[2].split(":")  # the control: what was there before still is
@@ -151,19 +177,41 @@ def test_the_library_loads_and_gives_its_version(
 
 
 @pytest.mark.tier("functional")
-def test_nvcc_compiles_a_kernel(host: Host, plan: stack.Plan) -> None:
-    said = compiled(host, PROGRAM, "nvcc -o a a.cu && ./a && nvcc -ptx -o a.ptx a.cu && cat a.ptx")
-    assert ".target sm_" in said
+def test_a_program_that_nvcc_compiled_runs(
+    host: Host, plan: stack.Plan, survey: Survey, stand_in: bool, note: Say
+) -> None:
+    """On a card, where there is one; else up to where it would need one."""
+    said = compiled(host, PROGRAM, "nvcc -o a a.cu && ./a").strip()
+    if stand_in:
+        note(f"{STAND_IN}; the program itself runs")
+    if survey.graphics.gpus and not survey.graphics.fake:
+        assert said == "42: no error"
+    else:
+        assert said.startswith("no card: ")
 
 
 @pytest.mark.tier("functional")
-def test_nvcc_compiles_for_the_cards(host: Host, plan: stack.Plan, cards: list[str]) -> None:
+def test_the_program_holds_code_for_a_card(host: Host, plan: stack.Plan, stand_in: bool) -> None:
+    if stand_in:
+        pytest.skip(STAND_IN)
+    said = compiled(host, PROGRAM, "nvcc -o a a.cu && readelf --wide --sections a")
+    found = FOR_CARDS.search(said)
+    assert found and int(found[1], 16) > 0
+
+
+@pytest.mark.tier("functional")
+def test_nvcc_compiles_for_the_cards(
+    host: Host, plan: stack.Plan, cards: list[str], stand_in: bool, note: Say
+) -> None:
+    if stand_in:
+        note(f"{STAND_IN}; it knows their architecture")
     if not cards:
         raise NothingThere("there is no NVIDIA card in the box, and none to prepare for")
     for capability in cards:
         name = f"sm_{capability.replace('.', '')}"
-        said = compiled(host, PROGRAM, f"nvcc -arch={name} -cubin -o a.cubin a.cu && echo made")
-        assert said == "made", name
+        command = f"nvcc -arch={name} -cubin -o a.cubin a.cu && od -An -tu2 -j18 -N2 a.cubin"
+        machine = int(compiled(host, PROGRAM, command))
+        assert (machine == EM_CUDA) != stand_in, name
 
 
 @pytest.mark.tier("functional")
