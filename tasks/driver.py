@@ -31,6 +31,8 @@ WAITING = f"{SCRIPTS}/driver_waiting.py"
 MODULES = [f"{SCRIPTS}/driver_{name}.py" for name in ("proof", "apt", "build", "waiting")]
 WANTED = "/etc/deeprig/driver-wanted.json"
 NOUVEAU = "/etc/modprobe.d/50-deeprig-nouveau.conf"
+AFTER_UPDATE = "/etc/apt/apt.conf.d/deeprig-waiting.conf"
+MOTD = "/etc/update-motd.d/61-deeprig-driver"
 UPDATES = "/etc/apt/apt.conf.d/deeprig-driver.conf"
 
 
@@ -66,6 +68,8 @@ def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
         commands=["update-initramfs -u -k all"],
     )
     _hold(name="Hold the driver, package by package")
+    config_files.copy(AFTER_UPDATE)
+    config_files.copy(MOTD, mode="755")
     _load(name="Load the modules, or say that a reboot is owed")
 
 

@@ -152,6 +152,14 @@ def test_no_fix_of_the_driver_has_waited_for_a_month(host: Host, plan: stack.Pla
     assert said == ""
 
 
+def test_the_days_that_a_fix_waits_are_counted_without_anybodys_doing(
+    host: Host, plan: stack.Plan
+) -> None:
+    said = host.check_output("apt-config dump --format '%v%n' APT::Update::Post-Invoke-Success")
+    assert "/usr/local/lib/deeprig/driver_waiting.py" in said
+    assert host.file(driver.MOTD).mode & 0o111 == 0o111
+
+
 def test_the_packages_are_kept_for_a_day_without_a_network(
     host: Host, driver_set: set[str], plan: stack.Plan, version: str
 ) -> None:

@@ -4,6 +4,7 @@ The box is the ubuntu-like one; the lab's stand-ins for Ubuntu's archive and NVI
 serve it packages of the real ones' names, versions and relations.
 """
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from lab import boxes
+from lab import boxes, fake_gpu
 from lab.stand_ins import nvidia_repository, ubuntu_archive
-from tasks import driver
+from tasks import driver, manifest
 from tests.lab import drivers
-from tests.lab.conftest import deploy
+from tests.lab.conftest import DEEPRIG, ROOT, deploy, run_on
 from tests.lab.drivers import INSTALL, RTX_3090, STATE, Login
+from tests.lab.receivers import Ntfy
+from tests.lab.test_notify import LOOK, send_to
 
 pytestmark = pytest.mark.lab
 
@@ -83,7 +86,7 @@ def test_it_verifies(file: Path) -> None:
     passed = drivers.verified(file)["passed"]
     for check in (
         "driver: kernels are held together with modules that were made for them",
-        "cuda: nvcc compiles a kernel",
+        "cuda: a program that nvcc compiled runs",
         "cuda: a program links with nccl",
         "nvidia_repository: it stands as it was compared",
     ):
@@ -183,21 +186,72 @@ def test_updates_of_the_lists_are_silent(login: Login) -> None:
     assert [line for line in said.splitlines() if line[:2] in ("W:", "E:", "N:")] == []
 
 
-def test_held_is_not_forgotten(login: Login, file: Path) -> None:
-    """Fixes that were first seen 31 days ago: verify says so; notify asks the same question."""
-    ask = "cd /usr/local/lib/deeprig; sudo python3 -EsB -c "
-    overdue = f"{ask} 'import driver_waiting as w; print(*w.overdue(), sep=chr(10))'"
-    assert login(overdue).strip() == ""
-    seen = "/var/lib/deeprig/driver-waiting.json"
-    older = f"import json; f = open('{seen}'); d = json.load(f); f.close(); "
+SEEN = "/var/lib/deeprig/driver-waiting.json"
+WAITS = "libnvidia-compute-580-server 580.173.02-0ubuntu0.24.04.1 (580.178.04-"
+
+
+@pytest.fixture
+def a_month_later(login: Login) -> Iterator[None]:
+    """Fixes that wait were first seen 31 days ago, by apt's own update of its lists."""
+    login(f"sudo rm -f {SEEN}; {UPDATE}")
+    login(f"sudo cp {SEEN} /root/seen")
+    older = f"import json; f = open('{SEEN}'); d = json.load(f); f.close(); "
     older += "json.dump({k: v - 31 * 86400 for k, v in d.items()}, "
-    login(f"sudo cp {seen} /root/seen; sudo python3 -c \"{older} open('{seen}', 'w'))\"")
-    said = login(overdue)
+    login(f"sudo python3 -c \"{older} open('{SEEN}', 'w'))\"")
+    yield
+    login(f"sudo mv /root/seen {SEEN}; {UPDATE}")
+
+
+def at_login(box: boxes.Box) -> str:
+    """What a person sees who logs in."""
+    ssh, environment = boxes.ssh_command(boxes.get(box.name))
+    return subprocess.run(
+        [*ssh[:-1], "-tt", ssh[-1]], env=environment, input="exit\n", capture_output=True,
+        text=True, timeout=60, check=False,
+    ).stdout  # fmt: skip
+
+
+def test_held_is_not_forgotten_where_no_word_is_sent(
+    box: boxes.Box, login: Login, file: Path, a_month_later: None
+) -> None:
+    """Without notify=: each login says so after apt's next update, and verify does."""
+    assert login("ls /etc/systemd/system/deeprig-watch.timer 2>/dev/null || true") == ""
+    assert "deeprig: the driver lacks" not in at_login(box)  # the control
+    login(UPDATE)
+    said = at_login(box)
+    assert f"deeprig: the driver lacks security fixes: {WAITS}" in said
+    assert "linux-generic 6.8.0-142.142 (6.8.0-145.145 for 31 days)" in said
+    assert "`deeprig driver upgrade`" in said
     with pytest.raises(AssertionError, match="no fix of the driver has waited for a month"):
         drivers.verified(file)
-    login(f"sudo mv /root/seen {seen}")
-    assert "libnvidia-compute-580-server 580.173.02-0ubuntu0.24.04.1 (580.178.04-" in said
-    assert "linux-generic 6.8.0-142.142 (6.8.0-145.145 for 31 days)" in said
+
+
+def test_held_is_not_forgotten_by_notify(
+    box: boxes.Box, login: Login, ntfy: Ntfy, request: pytest.FixtureRequest
+) -> None:
+    """A driver that was deployed and held, and the stand-in for ntfy."""
+    login(LOOK)
+    assert "the driver lacks security fixes" not in ntfy.titles()  # the control: not a month yet
+    request.getfixturevalue("a_month_later")
+    login(LOOK)
+    [message] = [one for one in ntfy.got if one.title.endswith("the driver lacks security fixes")]
+    assert message.text.startswith("Held back, while there are newer ones: ")
+    assert WAITS in message.text and "for 31 days" in message.text
+    ntfy.got.clear()
+    login(LOOK)
+    assert ntfy.titles() == []  # once a day is enough
+
+
+@pytest.fixture
+def ntfy(box: boxes.Box) -> Iterator[Ntfy]:
+    made = Ntfy()
+    made.start()
+    report = run_on(box, send_to(made.url("topic")))
+    assert report.error is None, report.steps
+    made.titles()
+    yield made
+    made.stop()
+    assert run_on(box, send_to(None)).error is None
 
 
 def test_a_kernel_that_came_by_hand_gets_its_modules_or_is_told(
@@ -218,3 +272,25 @@ def test_a_kernel_that_came_by_hand_gets_its_modules_or_is_told(
     assert "sudo apt purge linux-image-6.8.0-147-generic" in said
     login("sudo apt-get -qy purge linux-image-6.8.0-147-generic")
     drivers.moved(drivers.run(box, file))
+
+
+def test_a_box_whose_only_card_is_fake_is_not_called_proved(box: boxes.Box, file: Path) -> None:
+    """The driver stands, every check passes, and still nothing was proved of a real card."""
+    fake_gpu.put(box, "one-3090", driver="580.173.02")
+    assert drivers.changes(drivers.deploy(file)) == [f"Manifest | Write {manifest.PATH}"]
+
+    def verify(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [DEEPRIG, "verify", "--inventory", str(file), *more],
+            cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
+        )  # fmt: skip
+
+    said = verify("--json")
+    checks = json.loads(said.stdout)
+    outcomes = {check["outcome"] for check in checks}
+    assert not outcomes & {"failed", "unasked"}, [c for c in checks if c["outcome"] == "failed"]
+    assert said.returncode == 2
+    assert "gpu_live: 0 ran, at least 6 must" in said.stderr
+    live = verify("--tier", "live")
+    assert live.returncode == 2
+    assert "ran on a fake GPU, which proves nothing of a real one" in live.stdout

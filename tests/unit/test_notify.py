@@ -332,6 +332,34 @@ def test_a_held_driver_is_told_after_thirty_days(
     assert first_seen == {}
 
 
+def test_without_word_being_sent_a_login_says_what_is_overdue(
+    waiting: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """apt runs it after each update; the first day counts from there."""
+    seen, motd = tmp_path / "deeprig/seen.json", tmp_path / "deeprig/waiting.motd"
+    monkeypatch.setattr(waiting, "newer", newer_is_greater)
+    monkeypatch.setattr(waiting, "SEEN", seen)
+    monkeypatch.setattr(waiting, "MOTD", motd)
+    monkeypatch.setattr(waiting.os, "geteuid", lambda: 0)
+    answers = {"showhold": "nvidia-driver\n", "nvidia-driver": POLICY}
+    monkeypatch.setattr(waiting, "output", lambda *argv: answers[argv[-1]])
+
+    def noted(day: int) -> str:
+        monkeypatch.setattr(waiting.time, "time", lambda: NOW + day * DAY)
+        waiting.note()
+        return motd.read_text() if motd.exists() else ""
+
+    assert noted(0) == noted(30) == ""
+    assert noted(31) == (
+        "deeprig: the driver lacks security fixes: nvidia-driver 535.247.01-1~deb12u1 "
+        "(535.261.03-1~deb12u1 for 31 days); `deeprig driver upgrade`, from where you deploy, "
+        "moves it.\n"
+    )
+    answers["showhold"] = ""
+    assert noted(32) == ""
+    assert json.loads(seen.read_text()) == {}
+
+
 def test_no_error_names_the_address(watch: Any) -> None:
     delivery = sys.modules["watch_delivery"]
     url = "http://user:hunter2@127.0.0.1:9/secret-topic"

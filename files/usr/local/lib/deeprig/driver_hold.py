@@ -9,6 +9,7 @@ from pathlib import Path
 
 import boot_record
 import driver_apt
+import driver_waiting
 from driver_apt import Wrong
 
 UPDATES = Path("/etc/apt/apt.conf.d/deeprig-driver.conf")
@@ -34,6 +35,7 @@ def only(names: list[str], before: list[str]) -> None:
     mark("unhold", [name for name in before if name in held and name not in names])
     mark("hold", [name for name in names if name not in held])
     boot_record.write(UPDATES, left_alone(names))
+    driver_waiting.note()
 
 
 def left_alone(names: list[str]) -> str:

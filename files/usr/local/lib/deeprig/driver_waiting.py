@@ -1,5 +1,8 @@
 """Held is not forgotten: newer versions of the driver that wait for a person, and since when.
 
+apt runs it after each update of its lists, so that the days are counted, and a login says what is
+overdue, also where no word is sent.
+
 Written by deeprig (files/usr/local/lib/deeprig/driver_waiting.py): change it there.
 """
 
@@ -7,12 +10,15 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 SEEN = Path("/var/lib/deeprig/driver-waiting.json")
+MOTD = Path("/var/lib/deeprig/driver-waiting.motd")
+REMEDY = "`deeprig driver upgrade`, from where you deploy, moves it"
 DAY = 24 * 3600
 OVERDUE_DAYS = 30
 HELD = re.compile(r"nvidia|^libcuda|^libnv|^firmware-nvidia|^cuda-drivers")
@@ -37,19 +43,24 @@ def output(*argv: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120).stdout
 
 
-def waiting_fixes(now: float | None = None, seen: Path = SEEN) -> list[Fix]:
-    """What waits now; when each was first seen is remembered in a file, where root asks."""
+def waiting_fixes(now: float | None = None) -> list[Fix]:
+    """What waits now; when each was first seen is remembered in SEEN, where root asks."""
     try:
-        first_seen = json.loads(seen.read_text())
+        first_seen = json.loads(SEEN.read_text())
     except (OSError, ValueError):
         first_seen = {}
     before = dict(first_seen)
     found = waiting(first_seen, time.time() if now is None else now, output)
     if first_seen != before and os.geteuid() == 0:
-        draft = seen.with_suffix(".new")
-        draft.write_text(json.dumps(first_seen, indent=1))
-        draft.replace(seen)
+        write(SEEN, json.dumps(first_seen, indent=1))
     return found
+
+
+def write(path: Path, text: str) -> None:
+    """All of it, or none of it."""
+    draft = path.with_suffix(".new")
+    draft.write_text(text)
+    draft.replace(path)
 
 
 def waiting(first_seen: dict[str, Any], now: float, output: Callable[..., str]) -> list[Fix]:
@@ -86,6 +97,16 @@ def overdue(now: float | None = None) -> list[str]:
     """Such as `nvidia-driver 550.1 (550.2 for 40 days)`."""
     moment = time.time() if now is None else now
     return told(waiting_fixes(moment), moment)
+
+
+def note() -> None:
+    """Count the days, and have a login say what is overdue."""
+    SEEN.parent.mkdir(parents=True, exist_ok=True)
+    waits = overdue()
+    if waits:
+        write(MOTD, f"deeprig: the driver lacks security fixes: {', '.join(waits)}; {REMEDY}.\n")
+    else:
+        MOTD.unlink(missing_ok=True)
 
 
 def told(fixes: list[Fix], now: float) -> list[str]:
@@ -130,3 +151,11 @@ def is_nvidias(url: str) -> bool:
 def newer(version: str, installed: str) -> bool:
     command = ["dpkg", "--compare-versions", version, "gt", installed]
     return subprocess.run(command, check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    try:
+        note()
+    except (OSError, subprocess.SubprocessError) as error:
+        sys.exit(f"deeprig cannot tell which fixes of the driver wait: {error}.")
