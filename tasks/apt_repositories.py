@@ -12,6 +12,8 @@ from tasks.operations import Commands, Watched
 
 SCRIPTS = "/usr/local/lib/deeprig"
 SCRIPT = f"{SCRIPTS}/apt-repository"
+PARTS = ("apt_entries", "apt_index", "apt_key", "apt_specification", "apt_words", "openpgp_keys")
+MODULES = [f"{SCRIPTS}/{part}.py" for part in (*PARTS, "replaced")]
 SPECS = "/etc/deeprig/repositories"
 
 # Packages, pin ("" for this repository itself), priority: a stanza of apt_preferences(5).
@@ -48,8 +50,8 @@ class Repository:
 
 def provide(repository: Repository) -> None:
     """Have the repository, with its key and its preferences; part of a component's deploy."""
-    for module in ("openpgp_keys.py", "apt_entries.py"):
-        config_files.copy(f"{SCRIPTS}/{module}")
+    for module in MODULES:
+        config_files.copy(module)
     config_files.copy(SCRIPT, mode="755")
     spec = f"{SPECS}/{repository.name}.json"
     operations.put(

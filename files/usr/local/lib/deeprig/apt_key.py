@@ -1,0 +1,70 @@
+"""The key that a repository hands out, compared with those that may sign it.
+
+Written by deeprig (files/usr/local/lib/deeprig/apt_key.py): change it there.
+"""
+
+import io
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+
+import openpgp_keys
+from apt_specification import Repository
+from apt_words import C, Wrong, explained
+
+HELPER = "/usr/lib/apt/apt-helper"
+
+
+def fetched(repository: Repository, folder: Path) -> bytes:
+    """The key that it hands out, from the first of the addresses that has one."""
+    said = ""
+    for url in repository.spec["key_urls"]:
+        file = folder / "fetched"
+        done = subprocess.run(
+            [HELPER, "download-file", url, str(file)], capture_output=True, text=True, env=C
+        )
+        if done.returncode == 0:
+            return from_package(file) if url.endswith(".deb") else file.read_bytes()
+        said += done.stdout + done.stderr
+    where = " or ".join(repository.spec["key_urls"])
+    raise Wrong(f"{repository.title} hands out no key at {where}: {explained(said)}")
+
+
+def from_package(file: Path) -> bytes:
+    """The keyring in a keyring package, which is read and never installed."""
+    unpacked = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(file)], capture_output=True)
+    if unpacked.returncode:
+        raise Wrong(f"its keyring package is no Debian package: {unpacked.stderr.decode().strip()}")
+    with tarfile.open(fileobj=io.BytesIO(unpacked.stdout)) as tar:
+        for member in tar:
+            if member.isfile() and re.search(r"keyrings/[^/]+\.(gpg|asc)$", member.name):
+                content = tar.extractfile(member)
+                return content.read() if content else b""
+    raise Wrong("its keyring package holds no key")
+
+
+def checked(repository: Repository, handed_out: bytes) -> bytes:
+    """Those of the keys that may sign it; a sentence where none of them may."""
+    try:
+        found = openpgp_keys.keys(handed_out)
+    except openpgp_keys.NoKey:
+        raise Wrong(f"what {repository.title} hands out is no key") from None
+    spec = repository.spec
+    for fingerprint in found:
+        if any(fingerprint.endswith(end) for end in spec["retired"]):
+            raise Wrong(f"{repository.title} hands out {fingerprint}, a key that was given up")
+        whose = spec["foreign"].get(fingerprint)
+        if whose:
+            raise Wrong(
+                f"{repository.title} hands out {fingerprint}, which is the key of {whose}; "
+                "nothing was changed"
+            )
+    good = {name: key for name, key in found.items() if name in repository.accepted()}
+    if not good:
+        [first, *_] = found
+        raise Wrong(
+            f"{repository.title} hands out the key {first}, which deeprig does not know; compare "
+            f'it with its owner\'s word, then {spec["setting"]}(repo_key="{first}") takes it'
+        )
+    return b"".join(good.values())
