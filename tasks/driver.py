@@ -28,7 +28,8 @@ from tasks.operations import Commands, Watched
 SCRIPTS = "/usr/local/lib/deeprig"
 DRIVER_SET = f"{SCRIPTS}/driver-set"
 WAITING = f"{SCRIPTS}/driver_waiting.py"
-MODULES = [f"{SCRIPTS}/driver_{name}.py" for name in ("proof", "apt", "build", "waiting")]
+PARTS = ("apt", "build", "downloads", "others", "proof", "undo", "waiting", "wanted")
+MODULES = [f"{SCRIPTS}/driver_{name}.py" for name in PARTS]
 WANTED = "/etc/deeprig/driver-wanted.json"
 NOUVEAU = "/etc/modprobe.d/50-deeprig-nouveau.conf"
 AFTER_UPDATE = "/etc/apt/apt.conf.d/deeprig-waiting.conf"

@@ -103,9 +103,10 @@ def test_a_version_is_of_the_branch_or_not(
         ("/var/lib/dpkg/status", ""),
     ],
 )
-def test_where_an_installed_driver_came_from(apt: ModuleType, place: str, source: str) -> None:
+def test_where_an_installed_driver_came_from(place: str, source: str) -> None:
     policy = f"x:\n  Version table:\n *** 580.1 500\n        500 {place}\n     570.1 500\n"
-    assert apt.origin(policy) == source
+    with loaded("driver_others") as others:
+        assert others.origin(policy) == source
 
 
 @pytest.mark.parametrize(

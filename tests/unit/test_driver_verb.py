@@ -21,6 +21,7 @@ from deeprig.driver_move import INVENTORY, Move
 from deeprig.driver_status_page import page
 from deeprig.errors import DeeprigError
 from deeprig.settings import Driver, box
+from tasks import driver as driver_task
 from tasks.driver import left_alone_by_updates
 from tasks.driver_move import MODULES
 
@@ -310,7 +311,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
 def test_every_module_of_the_script_is_put_on_the_box() -> None:
     there = {Path(module).name for module in MODULES}
     own = {file.name for file in SCRIPTS.glob("driver_*.py")}
-    assert own - there == {f"driver_{name}.py" for name in ("apt", "build", "proof", "waiting")}
+    assert own - there == {Path(module).name for module in driver_task.MODULES}
 
 
 def test_the_moves_of_a_package_are_found_in_all_logs(load: Load, tmp_path: Path) -> None:

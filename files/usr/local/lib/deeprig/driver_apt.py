@@ -5,18 +5,14 @@ Written by deeprig (files/usr/local/lib/deeprig/driver_apt.py): change it there.
 
 import os
 import re
-import shutil
 import subprocess
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import driver_proof
-import driver_waiting
 
 LOG = Path("/var/log/deeprig/driver.log")
-DEBS = Path("/var/lib/deeprig/driver-debs")
-INCOMING = DEBS / "incoming"
 APT_GET = ["apt-get", "-q", "-y", "--no-install-recommends"]
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C.UTF-8"}
 PROGRESS_SECONDS = 10
@@ -27,7 +23,6 @@ HELPERS = ("nvidia-modprobe", "nvidia-persistenced", "nvidia-settings", "nvidia-
 DESKTOP = re.compile(
     r"^(xserver-.*|nvidia-driver|nvidia-driver-full|nvidia-settings|gdm3|lightdm)$"
 )
-NVIDIAS = "/compute/cuda/repos/"
 # Whoever installs one of these gets whatever driver is newest.
 NEVER = re.compile(r"^(cuda|cuda-\d+-\d+|cuda-runtime-.*|cuda-drivers.*|nvidia-open)$")
 
@@ -156,67 +151,6 @@ def offered(name: str) -> list[str]:
         line.split("|") for line in driver_proof.said("apt-cache", "madison", name).splitlines()
     ]
     return list(dict.fromkeys(row[1].strip() for row in rows if len(row) > 1))
-
-
-def install_options() -> list[str]:
-    """Downloads into a folder of ours, since apt's own may be emptied by whoever likes."""
-    (INCOMING / "partial").mkdir(parents=True, exist_ok=True)
-    return ["-o", f"Dir::Cache::Archives={INCOMING}/", "-o", "APT::Keep-Downloaded-Packages=true"]
-
-
-def keep_debs(version: str, names: list[str]) -> None:
-    """The packages of what is installed, for the day when it must be put back without a network."""
-    folder = DEBS / version
-    folder.mkdir(parents=True, exist_ok=True)
-    there = driver_proof.installed()
-    for name in names:
-        if name.startswith(driver_proof.OF_A_KERNEL) or any(folder.glob(f"{name}_*.deb")):
-            continue
-        for file in INCOMING.glob(f"{name}_{there[name].replace(':', '%3a')}_*.deb"):
-            file.rename(folder / file.name)
-    lacking = [name for name in names if not any(folder.glob(f"{name}_*.deb"))]
-    lacking = [n for n in lacking if not n.startswith(driver_proof.OF_A_KERNEL)]
-    if lacking:
-        asked = [f"{name}={there[name]}" for name in lacking]
-        subprocess.run(
-            ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *asked],
-            cwd=folder, capture_output=True, env={**os.environ, **QUIET},
-        )  # fmt: skip
-    shutil.rmtree(INCOMING, ignore_errors=True)
-
-
-class Other(NamedTuple):
-    """A driver that somebody else installed."""
-
-    name: str
-    version: str
-    branch: str
-    source: str
-
-
-def by_others() -> Other | None:
-    """The driver that is there without our doing, by the library that every driver has."""
-    library = re.compile(r"^(libcuda1|libnvidia-compute(-\d+)?(-server)?)$")
-    for name, version in driver_proof.installed().items():
-        its = driver_proof.upstream(version)
-        if library.match(name) and DRIVER_VERSION.match(its):
-            policy = driver_proof.said("apt-cache", "policy", name)
-            return Other(name, its, its.partition(".")[0], origin(policy))
-    return None
-
-
-def origin(policy: str) -> str:
-    """nvidia, distro, or "" where no index has the installed version any more."""
-    found = re.search(r"^ \*\*\* .*\n((?: {8}.*\n?)*)", policy, re.MULTILINE)
-    places = [line.split()[1] for line in found[1].splitlines()] if found else []
-    urls = [place for place in places if "://" in place or place.startswith("file:")]
-    if not urls:
-        return ""
-    return (
-        "nvidia"
-        if any(NVIDIAS in url or driver_waiting.is_nvidias(url) for url in urls)
-        else "distro"
-    )
 
 
 def is_of_branch(name: str, version: str, branch: str) -> bool:

@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 import driver_proof
-from driver_apt import DEBS, INCOMING, QUIET
+from driver_apt import QUIET
+from driver_downloads import DEBS, INCOMING
 
 APT_CACHE = Path("/var/cache/apt/archives")
 INFO = Path("/var/lib/dpkg/info")

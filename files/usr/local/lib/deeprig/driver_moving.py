@@ -11,6 +11,7 @@ import driver_apt
 import driver_back
 import driver_build
 import driver_debs
+import driver_downloads
 import driver_hold
 import driver_proof
 import driver_reboot
@@ -110,7 +111,7 @@ def install(version: str, way: driver_transaction.Way) -> None:
     packages = driver_snapshot.moving()
     driver_hold.only(driver_proof.driver_set(), before)
     lacking = driver_debs.keep(way.version, packages)
-    driver_apt.keep_debs(way.version, list(packages))  # empties the folder of downloads
+    driver_downloads.keep_debs(way.version, list(packages))  # empties the folder of downloads
     if lacking:
         print(f"No .deb could be kept of {' '.join(lacking)}.", flush=True)
     driver_debs.prune([version, way.version])

@@ -14,7 +14,8 @@ import driver_build
 import driver_debs
 import driver_hold
 import driver_proof
-from driver_apt import DEBS, Wrong, run
+from driver_apt import Wrong, run
+from driver_downloads import DEBS
 from driver_record import FOLDER
 
 SNAPSHOT = FOLDER / "snapshot.json"

@@ -12,6 +12,7 @@ from pathlib import Path
 import boot_proof
 import driver_apt
 import driver_debs
+import driver_downloads
 import driver_history
 import driver_hold
 import driver_proof
@@ -118,7 +119,7 @@ def way_back() -> dict:
     snapshot = driver_snapshot.load()
     if snapshot is None:
         return {}
-    folder = driver_apt.DEBS / snapshot["version"]
+    folder = driver_downloads.DEBS / snapshot["version"]
     lacking = [n for n, v in snapshot["packages"].items() if not driver_debs.kept(folder, n, v)]
     return {"version": snapshot["version"], "when": snapshot["when"], "lacking": lacking}
 

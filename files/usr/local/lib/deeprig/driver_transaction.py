@@ -11,6 +11,7 @@ from typing import NamedTuple
 import boot_proof
 import driver_apt
 import driver_build
+import driver_downloads
 import driver_kernels
 import driver_proof
 from driver_apt import APT_GET, DRIVER_VERSION, Simulation, Wrong, run
@@ -162,13 +163,13 @@ def objection(way: Way, old: dict[str, str], plan: dict) -> str:
 
 def fetch(way: Way) -> None:
     """All of it is on the box before the first package moves."""
-    argv = [*APT_GET, *LETS, *driver_apt.install_options(), "--download-only", "install"]
+    argv = [*APT_GET, *LETS, *driver_downloads.install_options(), "--download-only", "install"]
     if why := run(f"Fetch driver {way.version}", [*argv, *way.names]):
         raise Wrong(f"driver {way.version} cannot be fetched: {why}")
 
 
 def install(way: Way) -> None:
-    argv = [*APT_GET, *LETS, *driver_apt.install_options(), "install", *way.names]
+    argv = [*APT_GET, *LETS, *driver_downloads.install_options(), "install", *way.names]
     why = run(f"Install driver {way.version} and its modules", argv)
     driver_build.build_what_is_missing()
     state = driver_proof.state()
