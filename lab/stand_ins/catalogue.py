@@ -83,12 +83,20 @@ def _scripts(row: Row, values: Values) -> Iterator[tuple[str, str]]:
         yield name, sources.text(source, values)
 
 
+def _names(name: str) -> list[str]:
+    """ "a-{b,c}.c" is two files of one content, a-b.c and a-c.c."""
+    start, brace, rest = name.partition("{")
+    ways, _, end = rest.partition("}")
+    return [f"{start}{way}{end}" for way in ways.split(",")] if brace else [name]
+
+
 def _contents(row: Row, values: Values) -> Iterator[tuple[str, File | Link]]:
     links: dict[str, str] = row.get("links", {})
     for path, source in row.get("files", {}).items():
         if source.endswith("/"):
             for part in sorted((sources.FILES / source).iterdir()):
-                yield path + part.name, File(sources.text(source + part.name, values).encode())
+                content = File(sources.text(source + part.name, values).encode())
+                yield from ((path + name, content) for name in _names(part.name))
         elif ".so" in Path(path).name:
             name = Path(path).name
             soname = next((Path(k).name for k, v in links.items() if v == name), name)

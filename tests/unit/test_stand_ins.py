@@ -92,3 +92,15 @@ def test_every_package_says_what_it_is() -> None:
         assert package.fields["Description"].startswith(
             "stand-in made by deeprig's lab; not NVIDIA"
         )
+
+
+def test_the_modules_that_need_the_first_have_one_source() -> None:
+    [dkms] = [
+        package
+        for package in nvidia_repository.driver("debian13", "580.178.04")
+        if package.fields["Package"] == "nvidia-kernel-open-dkms"
+    ]
+    sources = {path.rpartition("/")[2]: file for path, file in dkms.files.items() if "src" in path}
+    assert {"nvidia.c", "nvidia-modeset.c", "nvidia-drm.c", "nvidia-uvm.c"} <= set(sources)
+    assert sources["nvidia-drm.c"] == sources["nvidia-uvm.c"] != sources["nvidia.c"]
+    assert not any("{" in name for name in sources)
