@@ -13,6 +13,8 @@ import pytest
 from deeprig.runs import Report
 from deeprig.settings import Rig
 from lab import boxes, console, vm
+from lab.errors import DeeprigError
+from lab.hardware import Hardware
 from tasks import boot_trial, kernel_parameters, reboot
 from tests.lab.conftest import run_on
 from tests.lab.guarded import Run, boot_id, shell
@@ -42,7 +44,7 @@ def box(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
     system = str(request.config.getoption("--os"))
     if "t-boot-trial" in [old.name for old in boxes.every()]:
         boxes.down("t-boot-trial")
-    yield boxes.up("t-boot-trial", os=system, kind="vm", pci=("watchdog",))
+    yield boxes.up("t-boot-trial", os=system, kind="vm", hardware=Hardware(pci=("watchdog",)))
     if not os.environ.get("KEEP"):
         boxes.down("t-boot-trial")
 
@@ -161,7 +163,7 @@ def test_without_a_watchdog_that_takes_the_switch_and_is_said_beforehand(
     told = run(f"sudo {boot_trial.SCRIPT} renew && sudo {boot_trial.SCRIPT} arm")
     assert "no hardware watchdog: if it hangs silently, only its switch helps" in told
     run("sudo systemctl reboot", check=False)
-    with pytest.raises(boxes.DeeprigError):
+    with pytest.raises(DeeprigError):
         vm.wait_for_login(boxes.get(box.name), seconds=400)
     boxes.cut(box.name)
     assert HANGS not in words(run)
