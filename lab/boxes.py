@@ -140,8 +140,7 @@ def ssh_command(box: Box) -> tuple[list[str], dict[str, str]]:
     seen.write_text("".join(f"{box.host} {key}\n" for key in guest.host_keys(box.upper)))
     askpass.write_text(f"#!/bin/sh\necho {box.password}\n")
     askpass.chmod(0o700)
-    found = vm.ssh_port(box) if box.kind == "vm" else container.ssh_port(box.name, box.host)
-    port = found or box.port
+    port = _port(box) or box.port
     command = ["ssh", "-F", "none", "-p", str(port), "-i", str(box.key), "-o", "IdentitiesOnly=yes"]
     # On a VM's disk they may be others by now; then those that a deploy proved hold.
     known = f'UserKnownHostsFile="{seen}" "{box.known_hosts}"'
@@ -149,6 +148,13 @@ def ssh_command(box: Box) -> tuple[list[str], dict[str, str]]:
     user = DEPLOY_USER if box.bootstrapped else INSTALLERS_USER
     environment = {"SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force"}
     return [*command, f"{user}@{box.host}"], environment
+
+
+def _port(box: Box) -> int | None:
+    """Where its sshd listens; a VM is dialled for that only if a deploy moved it once."""
+    if box.kind == "container":
+        return container.ssh_port(box.name, box.host)
+    return vm.ssh_port(box) if vm.known_ports(box.known_hosts) else None
 
 
 def _check_same(there: Box, **asked: Any) -> None:

@@ -88,9 +88,10 @@ def wait_for_login(
     fail(f"box {name} does not answer SSH at {address} after {seconds:.0f} s; see {console}.")
 
 
-def answers(address: str, port: int) -> bool:
+def answers(address: str, port: int, greeting_seconds: float = 1) -> bool:
     """Whether a port shows SSH's greeting."""
     with suppress(OSError), socket.create_connection((address, port), timeout=1) as door:
+        door.settimeout(greeting_seconds)
         return door.recv(4) == b"SSH-"
     return False
 

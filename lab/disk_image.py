@@ -39,6 +39,8 @@ def build(root: Path, image: Path) -> None:
     root_id, efi_id = str(uuid.uuid4()), uuid.uuid4().hex[:8].upper()
     fstab = FSTAB.format(root=root_id, efi=f"{efi_id[:4]}-{efi_id[4:]}")
     (root / "etc/fstab").write_text(fstab)
+    for folder in ("etc", "var"):  # the packages did what systemd would do at the first boot
+        (root / folder / ".updated").touch()
     (image / ETC).mkdir()
     shell.run("cp", "--archive", f"{root}/etc/.", str(image / ETC))
     with disk.open("wb") as file:

@@ -13,6 +13,9 @@ from lab.errors import fail
 # Without KVM it takes a minute or so of a processor that others may want as well.
 SECONDS_TO_BOOT = 1200
 SECONDS_TO_GO_DOWN = 120
+# Each knock has sshd start a process. Who gives up early and knocks again keeps a slow box so busy
+# that it never answers.
+SECONDS_TO_GREET = 60
 # A QEMU that is not there by then died at once.
 SECONDS_TO_START = 2
 # Written before each power-on; the firmware writes a line at each boot, a reboot's too.
@@ -89,8 +92,10 @@ def wait_for_login(box: Box, *, seconds: float = SECONDS_TO_BOOT) -> None:
 
 def ssh_port(box: Box) -> int | None:
     """The port that shows SSH's greeting: 22, or one that a deploy has moved it to."""
-    moved = known_ports(box.known_hosts)
-    return next((port for port in (box.port, *moved) if container.answers(box.host, port)), None)
+    for port in (box.port, *known_ports(box.known_hosts)):
+        if container.answers(box.host, port, SECONDS_TO_GREET):
+            return port
+    return None
 
 
 def known_ports(known_hosts: Path) -> list[int]:
@@ -104,7 +109,10 @@ def _start(box: Box, command: list[str]) -> None:
     """QEMU in a session and control group of its own, with the lab's network as its own."""
     cgroups.group(box.name, "supervisor").mkdir(parents=True)
     enter = f'echo $$ > {cgroups.group(box.name, "supervisor")}/cgroup.procs && exec "$@"'
-    # Ahead of others: a guest's clock goes on while it waits for its processor.
+    # Ahead of others: a guest's clock goes on while it waits for its processor. Where the kernel
+    # shares the processors out by session, `nice` counts within one only.
+    ahead = "echo -5 > /proc/self/autogroup"
+    enter = f"[ ! -e /proc/self/autogroup ] || {ahead}; {enter}"
     inside = ["nice", "--adjustment=-5", "nsenter", f"--net={network.ROUTER_FILE}", *command]
     with (box.folder / COMPLAINTS).open("w") as complaints:
         subprocess.run(

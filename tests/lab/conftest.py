@@ -99,10 +99,12 @@ def shell(client: paramiko.SSHClient, command: str, *, check: bool = True) -> st
     return text
 
 
-def deploy(by: boxes.Box | Path) -> subprocess.CompletedProcess[str]:
-    """`pyinfra -y <inventory> deploy.py`, as a user runs it: a box's own inventory, or another."""
+def deploy(by: boxes.Box | Path, code: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`pyinfra -y <inventory> deploy.py`, as a user runs it: a box's own inventory, or another;
+    or with less to deploy.
+    """
     return subprocess.run(
-        _pyinfra(by), cwd=ROOT, capture_output=True, text=True, check=False, timeout=3000
+        _pyinfra(by, code), cwd=ROOT, capture_output=True, text=True, check=False, timeout=3000
     )
 
 
@@ -124,8 +126,9 @@ def cut_while(box: boxes.Box, words: str, seconds: float, file: Path | None = No
     boxes.up(box.name)
 
 
-def _pyinfra(by: boxes.Box | Path) -> list[str]:
-    return [PYINFRA, "-y", str(by if isinstance(by, Path) else by.inventory), "deploy.py"]
+def _pyinfra(by: boxes.Box | Path, code: Path | None = None) -> list[str]:
+    inventory = by if isinstance(by, Path) else by.inventory
+    return [PYINFRA, "-y", str(inventory), str(code or "deploy.py")]
 
 
 def run_on(box: boxes.Box, build: Callable[[Rig], None], *, dry: bool = False) -> runs.Report:

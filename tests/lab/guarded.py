@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from deeprig.settings import Rig
 from deeprig.stack import Plan
-from lab import boxes
+from lab import boxes, console, vm
 from lab.stand_ins.nvidia_repository import Repository
 from tasks import boot_guard, operations
 from tests.lab.conftest import ROOT
@@ -49,6 +49,7 @@ def cards() -> list:
     """deeprig lab stand-in: one card, held by whatever driver /run/lab-card/driver leads to."""
     return [Path("/run/lab-card")]
 '''
+ONE_CONNECTION = ("-oControlPersist=120", "-oServerAliveInterval=20", "-oServerAliveCountMax=3")
 PROBE = """\
 #!/bin/sh
 # deeprig lab stand-in for grub-probe: a container's / is on no disk that GRUB could know.
@@ -85,13 +86,21 @@ def shell(box: boxes.Box) -> Run:
     def run(command: str, *, check: bool = True, stdin: str = "") -> str:
         ssh, environment = boxes.ssh_command(boxes.get(box.name))
         done = subprocess.run(
-            [*ssh, command], env=environment, input=stdin, capture_output=True, text=True,
-            timeout=900, check=False,
+            [*ssh, *_one_login(box), command], env=environment, input=stdin,
+            capture_output=True, text=True, timeout=1800, check=False,
         )  # fmt: skip
         assert done.returncode == 0 or not check, f"{command}: {done.stdout[-3000:]}{done.stderr}"
         return done.stdout
 
     return run
+
+
+def _one_login(box: boxes.Box) -> list[str]:
+    """One for each boot of a VM, where each takes seconds."""
+    if box.kind != "vm":
+        return []
+    place = box.folder / f"ssh-{console.last(box.console, vm.BOOT_SIGNS)}"
+    return [f"-oControlPath={place}", "-oControlMaster=auto", *ONE_CONNECTION]
 
 
 def quoted(text: str) -> str:
@@ -151,3 +160,28 @@ def state(run: Run) -> str:
 
 def boot_id(run: Run) -> str:
     return run("cat /proc/sys/kernel/random/boot_id").strip()
+
+
+def motd(box: boxes.Box) -> str:
+    """What a person sees who logs in."""
+    ssh, environment = boxes.ssh_command(boxes.get(box.name))
+    done = subprocess.run(
+        [*ssh[:-1], "-tt", ssh[-1]], env=environment, input="exit\n", capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+def choose_once(run: Run, kernel: str) -> None:
+    """As a person does who wants this kernel for the next boot."""
+    [entry] = {
+        word.strip("'")
+        for word in run("sudo cat /boot/grub/grub.cfg").split()
+        if f"-{kernel}-advanced-" in word
+    }
+    [submenu] = {
+        word.strip("'")
+        for word in run("sudo grep ^submenu /boot/grub/grub.cfg").split()
+        if "gnulinux-advanced-" in word
+    }
+    run(f"sudo grub-reboot '{submenu}>{entry}'")

@@ -25,9 +25,11 @@ from tests.lab.guarded import (
     Run,
     archive_kernels,
     boots,
+    choose_once,
     guard,
     install_driver,
     install_kernel,
+    motd,
     shell,
     state,
 )
@@ -69,16 +71,6 @@ def kernels(box: boxes.Box, run: Run, nvidia: Repository) -> Kernels:
     report = run_on(box, guard)
     assert report.error is None, report.steps[-1].output
     return found
-
-
-def motd(box: boxes.Box) -> str:
-    """What a person sees who logs in."""
-    ssh, environment = boxes.ssh_command(boxes.get(box.name))
-    done = subprocess.run(
-        [*ssh[:-1], "-tt", ssh[-1]], env=environment, input="exit\n", capture_output=True,
-        text=True, timeout=60, check=False,
-    )  # fmt: skip
-    return done.stdout
 
 
 def not_fit(kernels: Kernels, kernel: str, remedy: str) -> str:
@@ -131,17 +123,7 @@ def test_the_gate_sees_the_kernel_that_boots_next_not_the_newest(
 def test_a_kernel_that_a_person_chose_for_the_next_boot_has_to_pass_the_gate_too(
     kernels: Kernels, run: Run
 ) -> None:
-    [entry] = {
-        word.strip("'")
-        for word in run("sudo cat /boot/grub/grub.cfg").split()
-        if f"-{kernels.second}-advanced-" in word
-    }
-    [submenu] = {
-        word.strip("'")
-        for word in run("sudo grep ^submenu /boot/grub/grub.cfg").split()
-        if "gnulinux-advanced-" in word
-    }
-    run(f"sudo grub-reboot '{submenu}>{entry}'")
+    choose_once(run, kernels.second)
     said = run(f"sudo {reboot.GATE} check 2>&1 && echo passed", check=False)
     run("sudo grub-editenv /boot/grub/grubenv unset next_entry")
     [sentence] = [line for line in said.splitlines() if line.startswith("No reboot: ")]

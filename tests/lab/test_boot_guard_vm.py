@@ -4,9 +4,13 @@ The kernels, GRUB, DKMS and the reboots are real. Stand-ins: the driver (lab/sta
 module builds, loads and drives nothing, and the card.
 """
 
+import json
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +19,10 @@ from deeprig.settings import Rig
 from lab import boxes
 from lab.stand_ins import nvidia_repository
 from lab.stand_ins.nvidia_repository import Repository
-from tasks import boot_guard, manifest, reboot
-from tests.lab.conftest import run_on
+from tasks import boot_guard, manifest, notify, reboot
+from tests.lab import conftest
+from tests.lab.conftest import ROOT, run_on, variant
+from tests.lab.drivers import RTX_3090
 from tests.lab.guarded import (
     A_CARD,
     APT,
@@ -25,15 +31,34 @@ from tests.lab.guarded import (
     MENDED,
     Run,
     boot_id,
+    choose_once,
     guard,
     install_driver,
+    motd,
     shell,
     state,
 )
+from tests.lab.receivers import Ntfy
 
 pytestmark = pytest.mark.lab
 
 OS, DIST = "debian-13", "debian13"
+HELD = "sudo mkdir -p /run/lab-card/nouveau && sudo ln -s nouveau /run/lab-card/driver"
+# `deeprig verify` of this component alone.
+CHECKS = """
+import json, sys
+from pathlib import Path
+from deeprig import checks
+found = checks.run(Path(sys.argv[1]), [], "live", lambda check: None, ["boot_guard"])
+print(json.dumps({check.check: [check.outcome, check.reason] for check in found}))
+"""
+# What `pyinfra inventory.py` runs in the place of deploy.py.
+GUARD_AND_REBOOT = """
+from pyinfra.context import config, host
+from tests.lab.test_boot_guard_vm import deploy
+config.SUDO = True
+deploy(host.data.rig)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +120,7 @@ def test_the_first_deploy_reboots_where_nouveau_holds_a_card(
 ) -> None:
     """It holds the card that stands in, until the next boot."""
     install_driver(run, nvidia, DIST)
-    run("sudo mkdir -p /run/lab-card/nouveau && sudo ln -s nouveau /run/lab-card/driver")
+    run(HELD)
     before = boot_id(run)
     report = run_on(box, deploy)
     assert report.error is None, failed(report)
@@ -114,9 +139,72 @@ def test_after_a_power_cut_the_box_is_up_with_the_old_kernel_and_its_module(
     assert run("sudo dpkg --audit") == ""
     boxes.cut(box.name)
     assert up(run) == (kernels[0], FIRST)
-    assert f"kernel {kernels[1]} is not fit to boot" in state(run)
-    assert f"kernel {kernels[1]} is not fit to boot" in run("cat /run/motd.dynamic")
     assert run_on(box, deploy).changes == []
+
+
+def test_a_login_verify_and_notify_say_so_in_one_sentence(
+    box: boxes.Box, kernels: tuple[str, str], run: Run
+) -> None:
+    [sentence] = state(run).splitlines()
+    assert sentence.startswith(
+        f"kernel {kernels[1]} is not fit to boot (there is no nvidia for kernel {kernels[1]}); the "
+        f"box boots {kernels[0]} until it is; `sudo {boot_guard.GUARD} rebuild {kernels[1]}` "
+    )
+    assert f"deeprig: {sentence}." in motd(box)
+    found = verified(box)
+    assert found["the newest kernel is the one that boots"] == ["warned", sentence]
+    assert [outcome for outcome, _ in found.values()].count("failed") == 0
+    assert notified(box, run) == [f"{sentence[0].upper()}{sentence[1:]}."]
+
+
+def verified(box: boxes.Box) -> dict[str, list[str]]:
+    """Check -> outcome and reason, of the guard's part of `deeprig verify`."""
+    driver = f'driver=Driver(gpus=("{RTX_3090}",), source="nvidia")'
+    file = variant(
+        box,
+        box.inventory.with_name("verify.py"),
+        ("import Notebook,", "import Driver, Notebook,"),
+        ('notebook=Notebook(user="ai")', f"notebook=None, cuda=None, {driver}"),
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKS, str(file)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def notified(box: boxes.Box, run: Run) -> list[str]:
+    """What the box's watch sends of the next boot, to a stand-in for an ntfy server."""
+    server = Ntfy()
+    server.start()
+    report = run_on(box, lambda rig: notify.provide(to=server.url("lab"), relay=None))
+    assert report.error is None, failed(report)
+    run(f"sudo systemctl start {notify.SERVICE}")
+    run_on(box, lambda rig: notify.provide(to=None, relay=None))
+    server.stop()
+    return [message.text for message in server.got if "the next boot" in message.title]
+
+
+def test_our_reboot_is_refused_where_the_kernel_that_boots_next_has_no_module(
+    box: boxes.Box, kernels: tuple[str, str], run: Run, tmp_path: Path
+) -> None:
+    """A person chose it for once; and a reboot is owed."""
+    code = tmp_path / "guard_and_reboot.py"
+    code.write_text(GUARD_AND_REBOOT)
+    choose_once(run, kernels[1])
+    run(HELD)
+    before = boot_id(run)
+    done = conftest.deploy(box, code)
+    run("sudo grub-editenv /boot/grub/grubenv unset next_entry && sudo rm -r /run/lab-card")
+    assert done.returncode == 1
+    said = (done.stdout + done.stderr).splitlines()
+    [sentence] = {line.partition("] ")[2] for line in said if "No reboot: " in line}
+    why = f"there is no nvidia for kernel {kernels[1]}; `sudo {boot_guard.GUARD} rebuild"
+    assert sentence.startswith(f"No reboot: kernel {kernels[1]} boots next, and {why}")
+    assert any("this stand-in was told not to build for this kernel" in line for line in said)
+    assert boot_id(run) == before
+    assert run("sudo dpkg --audit") == ""
 
 
 def test_a_newer_driver_waits_for_a_reboot_while_something_runs(
