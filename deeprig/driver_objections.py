@@ -78,7 +78,7 @@ def _branch(question: Question) -> str:
         return ""
     there = question.branches()
     for card in question.known:
-        border = _border(card, asked)
+        border = limits.of(card).driver_border(asked)
         if border:
             return f"{card} {border}, and Driver.branch is {asked!r}."
     if asked not in there:
@@ -92,20 +92,10 @@ def _cards(question: Question) -> str:
     there = question.branches()
     where = place(question.system, question.driver_source)
     for card in question.known:
-        borders = [_border(card, branch) for branch in there]
+        borders = [limits.of(card).driver_border(branch) for branch in there]
         if all(borders):
             return f"{card} {borders[0]}, and {where} has {listed(sorted(there))}."
     return ""
-
-
-def _border(card: Gpu, branch: str) -> str:
-    """Why a branch does not drive a card, as the end of a sentence; "" where it does."""
-    able = limits.of(card)
-    if able.drives(branch):
-        return ""
-    if able.last_driver and int(branch) > int(able.last_driver):
-        return f"ends with driver {able.last_driver}"
-    return f"needs driver {able.first_driver} or newer"
 
 
 def _flavour(question: Question) -> str:

@@ -19,10 +19,20 @@ class Limits:
     last_cuda: str = ""
 
     def drives(self, branch: str) -> bool:
-        return _within(branch, self.first_driver, self.last_driver)
+        return not self.driver_border(branch)
 
     def compiles(self, cuda: str) -> bool:
-        return _within(cuda, self.first_cuda, self.last_cuda)
+        return not self.cuda_border(cuda)
+
+    def driver_border(self, branch: str) -> str:
+        """Why a branch does not drive the card, as the end of a sentence; "" where it does."""
+        first, last = self.first_driver, self.last_driver
+        return _border(branch, first, last, f"needs driver {first} or newer", "driver ")
+
+    def cuda_border(self, cuda: str) -> str:
+        """Why a toolkit does not compile for it, as the end of a sentence; "" where it does."""
+        first, last = self.first_cuda, self.last_cuda
+        return _border(cuda, first, last, f"begins with {first}")
 
 
 def of(card: Gpu) -> Limits:
@@ -49,6 +59,8 @@ def _last_of(rows: list[dict[str, Any]], key: str) -> str:
     return found
 
 
-def _within(version: str, first: str, last: str) -> bool:
+def _border(version: str, first: str, last: str, begins: str, what: str = "") -> str:
     asked = number(version)
-    return (not first or number(first) <= asked) and (not last or asked <= number(last))
+    if last and asked > number(last):
+        return f"ends with {what}{last}"
+    return begins if first and asked < number(first) else ""

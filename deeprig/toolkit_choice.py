@@ -6,7 +6,6 @@ from typing import Any
 
 from deeprig import branches, data, limits, offers, package_names
 from deeprig.branches import number
-from deeprig.gpus import Gpu
 from deeprig.question import Question, called, listed, named, place
 from deeprig.refusal import Refusal
 
@@ -188,20 +187,11 @@ def _objection(question: Question, cuda: str, driver: str) -> str:
 
 def _objections(question: Question, cuda: str, driver: str) -> Iterator[str]:
     for card in question.known:
-        border = _border(card, cuda)
+        border = limits.of(card).cuda_border(cuda)
         if border:
             yield f"CUDA {cuda} does not compile for {card}, whose CUDA {border}."
     if driver and number(cuda) > number(branches.cuda(driver)):
         yield f"CUDA {cuda} is more than driver {driver} runs, which is {branches.cuda(driver)}."
-
-
-def _border(card: Gpu, cuda: str) -> str:
-    able = limits.of(card)
-    if able.compiles(cuda):
-        return ""
-    if able.last_cuda and number(cuda) > number(able.last_cuda):
-        return f"ends with {able.last_cuda}"
-    return f"begins with {able.first_cuda}"
 
 
 def _and_it_fits(question: Question, driver: str) -> str:
