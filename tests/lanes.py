@@ -67,7 +67,7 @@ LANES: dict[str, list[list[str]]] = {
     ],
     "driver-upgrade": [[*PYTEST, "tests/lab/test_driver_upgrade.py"]],
     "cuda": [[*PYTEST, "tests/lab/test_cuda.py"]],
-    "gpu-live": [[*PYTEST, "tests/lab/test_gpu_live.py"]],
+    "gpu-live": [[*PYTEST, "tests/lab/test_gpu_live.py", "tests/lab/test_gpu_watch.py"]],
     "containers": [[*PYTEST, "tests/lab/test_containers.py"]],
     "containers-debian-12": [[*PYTEST, "tests/lab/test_containers.py", "--os", "debian-12"]],
     "wake-on-lan": [[*PYTEST, "tests/lab/test_wake_on_lan.py"]],

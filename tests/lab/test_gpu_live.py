@@ -1,4 +1,4 @@
-"""The live checks and the watch meet fake cards: all is well, or exactly what is wrong is told.
+"""The live checks meet fake cards: all is well, or exactly what is wrong is told.
 
 The cards, their driver and a kernel are pretended; nothing is installed. So of what verify says
 only the live checks of the cards count here, and all of those are marked as fake.
@@ -7,26 +7,23 @@ only the live checks of the cards count here, and all of those are marked as fak
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from lab import boxes, fake_gpu
 from lab.fake_gpu_files import FOLDER
-from tests.lab.conftest import DEEPRIG, ROOT, run_on, variant
-from tests.lab.receivers import Ntfy
-from tests.lab.test_notify import LOOK, as_root, send_to
+from tests.lab.conftest import DEEPRIG, ROOT, variant
+from tests.lab.test_notify import as_root
+from tests.lab.wrong_cards import UUID, WRONGS
 
 pytestmark = pytest.mark.lab
 
 Login = Callable[..., str]
 Verdict = dict[str, dict[str, Any]]
 NEWER = "595.91.07"
-UUID = "GPU-955ddd45-3e91-5ca4-86ec-14da31fba132"  # of the card at 0000:01:00.0, in every profile
-FORGET = "sudo /usr/local/lib/deeprig/watch --forget-gpus"
-CARD = f"{FOLDER}/root/sys/bus/pci/devices/0000:01:00.0"
 
 
 @pytest.fixture(scope="module")
@@ -160,81 +157,6 @@ def test_a_lost_card_is_told(box: boxes.Box, verify: Callable[..., Verdict]) -> 
     }
 
 
-class Wrong(NamedTuple):
-    """One thing that is not as it should be, and the one check that is to notice."""
-
-    check: str
-    words: str
-    values: Mapping[str, str] = {}
-    command: str = "true"
-    driver: str = ""
-    outcome: str = "failed"
-
-
-WRONGS = {
-    "persistence": Wrong(
-        "persistence is on",
-        "persistence is off: NVIDIA GeForce RTX 3090 (0000:01:00.0)",
-        values={"persistence_mode": "Disabled"},
-    ),
-    "reset": Wrong(
-        "no card needs a reset",
-        "GPU requires reset: NVIDIA GeForce RTX 3090",
-        values={"temperature.gpu": "[GPU requires reset]"},
-    ),
-    "capability": Wrong(
-        "the cards are what the table says",
-        "'0000:01:00.0': '7.5'",
-        values={"compute_cap": "7.5"},
-    ),
-    "nouveau": Wrong(
-        "no other driver holds a card",
-        "the cards are held: 0000:01:00.0 by nouveau",
-        command=f"ln -sfn ../../../../bus/pci/drivers/nouveau $(readlink -f {CARD})/driver",
-    ),
-    "flavour": Wrong(
-        "the loaded module is of the planned flavour",
-        "proprietary",
-        command="sed -i 's/Open Kernel Module for x86_64/x86_64 Kernel Module/' "
-        f"{FOLDER}/root/proc/driver/nvidia/version",
-    ),
-    "undriven": Wrong(
-        "every card on the bus is driven",
-        "on the bus, and not with the driver: 0000:05:00.0",
-        command=f"echo 0000:05:00.0 10de:2204 030000 >> {FOLDER}/cards; cd {FOLDER}/root/sys; "
-        "cp -r devices/pci0000:00/0000:00:01.0 devices/pci0000:00/0000:00:05.0; cd bus/pci; "
-        "ln -s ../../../devices/pci0000:00/0000:00:05.0/0000:01:00.0 devices/0000:05:00.0",
-    ),
-    "power": Wrong(
-        "the power limits are in force",
-        "is at 350.0 W, not at 280 W; it takes 100.0 to 366.0 W",
-        driver=f'power_limits=(PowerLimit(gpu="{UUID}", watts=280),)',
-    ),
-    "option": Wrong(
-        "the modules options are in force",
-        "from the next load of the module on: NVreg_EnableResizableBar=1",
-        driver='module_options=("NVreg_EnableResizableBar=1",)',
-    ),
-    "path": Wrong(
-        "no library path is set: login shell",
-        "a login shell has it: /usr/lib/cuda",
-        command="echo export LD_LIBRARY_PATH=/usr/lib/cuda > /etc/profile.d/lab.sh",
-    ),
-    "lanes": Wrong(
-        "each card has the lanes that its slot gives",
-        "runs on 4 lanes of 16; look at its seat",
-        values={"pcie.link.width.current": "4"},
-        outcome="warned",
-    ),
-    "generation": Wrong(
-        "a busy cards link is as fast as it can be",
-        "runs at PCIe 1 of 4; look at its riser",
-        values={"pstate": "P0"},
-        outcome="warned",
-    ),
-}
-
-
 @pytest.mark.parametrize("name", WRONGS)
 def test_one_wrong_thing_is_noticed_by_one_check(
     box: boxes.Box, login: Login, check: Callable[..., Verdict], name: str
@@ -266,35 +188,3 @@ def test_where_there_is_no_card_the_checks_are_skipped(
     assert reasons(found, "failed") == {}
     assert "there is no NVIDIA card in the box" in reasons(found, "skipped")["nvidia smi answers"]
     assert not any(one["fake"] for one in found.values())
-
-
-@pytest.fixture
-def ntfy(box: boxes.Box) -> Iterator[Ntfy]:
-    made = Ntfy()
-    made.start()
-    report = run_on(box, send_to(made.url("topic")))
-    assert report.error is None, report.steps
-    made.titles()
-    yield made
-    made.stop()
-
-
-def test_the_watch_tells_lost_cards(box: boxes.Box, login: Login, ntfy: Ntfy) -> None:
-    fake_gpu.put(box, "four-1080ti")
-    login(LOOK)
-    assert ntfy.titles() == []  # the control
-    login(f"sudo rm {FOLDER}/root/sys/bus/pci/devices/0000:42:00.0")
-    login(LOOK)
-    assert ntfy.titles() == ["a GPU 10de:1b06 is gone [fake GPU]"]
-    fake_gpu.take_out(box)
-    login(FORGET)
-    assert ntfy.titles() == ["over: a GPU 10de:1b06 is gone [fake GPU]"]
-
-    fake_gpu.put(box, "gpu-lost")
-    login(LOOK)
-    [message] = ntfy.got
-    assert message.text.startswith("nvidia-smi says: Unable to determine the device handle")
-    assert ntfy.titles() == ["a GPU is lost [fake GPU]"]
-    fake_gpu.take_out(box)
-    login(FORGET)
-    assert ntfy.titles() == ["over: a GPU is lost [fake GPU]"]
