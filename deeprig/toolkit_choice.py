@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deeprig import branches, data, limits, offers, package_names
+from deeprig import branches, data, library_choice, limits, offers, package_names
 from deeprig.branches import number
 from deeprig.question import Question, called, listed, named, place
 from deeprig.refusal import Refusal
@@ -112,8 +112,8 @@ def _with_libraries(question: Question, row: Row, driver: str, torch_cuda: str) 
     names = package_names.filled(table["packages"][parts], cuda=cuda) if parts != "none" else ()
     if not offers.has(graphics, system, "nvidia", names):
         return None
-    cudnn = _cudnn(question, cuda)
-    nccl = _nccl(question, row)
+    cudnn = library_choice.cudnn(question, cuda)
+    nccl = library_choice.nccl(question, row)
     why = f"{cuda} is torch's own" if cuda == torch_cuda else f"{cuda} is the newest that fits"
     return Toolkit(
         cuda=cuda if parts != "none" else "none",
@@ -128,55 +128,6 @@ def _with_libraries(question: Question, row: Row, driver: str, torch_cuda: str) 
             "cudnn": cudnn.why,
             "nccl": nccl.why,
         },
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Library:
-    version: str
-    packages: tuple[str, ...]
-    pins: tuple[tuple[str, str], ...]
-    why: str
-
-
-def _cudnn(question: Question, cuda: str) -> Library:
-    table = data.load("cuda")
-    names = package_names.filled(table["packages"]["cudnn"], cuda=cuda)
-    old = [card for card in question.known if card.architecture in table["cudnn"]["architectures"]]
-    wanted = table["cudnn"]["package_version"] if old else ""
-    packages = tuple(f"{name}={wanted}" for name in names) if old else names
-    if not _has(question, packages):
-        return Library(version="none", packages=(), pins=(), why="the index has none for this CUDA")
-    if old:
-        return Library(
-            version=table["cudnn"]["version"],
-            packages=packages,
-            pins=((" ".join(names), wanted),),
-            why=f"{table['cudnn']['version']} is the last with kernels for {named(old)}",
-        )
-    major = cuda.partition(".")[0]
-    return Library(version="9", packages=packages, pins=(), why=f"the newest 9 for CUDA {major}")
-
-
-def _nccl(question: Question, row: Row) -> Library:
-    names = data.load("cuda")["packages"]["nccl"]
-    for pattern in row["nccl"]:
-        packages = tuple(f"{name}={pattern}" for name in names)
-        if _has(question, packages):
-            return Library(
-                version=pattern,
-                packages=packages,
-                pins=((" ".join(names), pattern),),
-                why=f"a build for CUDA {pattern.rpartition('cuda')[2]}; the newest of all is not",
-            )
-    return Library(version="none", packages=(), pins=(), why="the index has none for this CUDA")
-
-
-def _has(question: Question, packages: tuple[str, ...]) -> bool:
-    pairs = (package.partition("=") for package in packages)
-    return all(
-        offers.has_version(question.graphics, question.system, "nvidia", name, pattern or "*")
-        for name, _, pattern in pairs
     )
 
 

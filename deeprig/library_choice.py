@@ -1,0 +1,60 @@
+"""Which cuDNN and NCCL go with a toolkit."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from deeprig import data, offers, package_names
+from deeprig.question import Question, named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    """`packages` and `pins` are as in the plan; none where the source has none."""
+
+    version: str
+    packages: tuple[str, ...]
+    pins: tuple[tuple[str, str], ...]
+    why: str
+
+
+def cudnn(question: Question, cuda: str) -> Library:
+    """The newest for this CUDA, or the last that has kernels for the cards."""
+    table = data.load("cuda")
+    names = package_names.filled(table["packages"]["cudnn"], cuda=cuda)
+    old = [card for card in question.known if card.architecture in table["cudnn"]["architectures"]]
+    wanted = table["cudnn"]["package_version"] if old else ""
+    packages = tuple(f"{name}={wanted}" for name in names) if old else names
+    if not _has(question, packages):
+        return Library(version="none", packages=(), pins=(), why="the index has none for this CUDA")
+    if old:
+        return Library(
+            version=table["cudnn"]["version"],
+            packages=packages,
+            pins=((" ".join(names), wanted),),
+            why=f"{table['cudnn']['version']} is the last with kernels for {named(old)}",
+        )
+    major = cuda.partition(".")[0]
+    return Library(version="9", packages=packages, pins=(), why=f"the newest 9 for CUDA {major}")
+
+
+def nccl(question: Question, row: dict[str, Any]) -> Library:
+    """A build for the CUDA of this row of toolkits."""
+    names = data.load("cuda")["packages"]["nccl"]
+    for pattern in row["nccl"]:
+        packages = tuple(f"{name}={pattern}" for name in names)
+        if _has(question, packages):
+            return Library(
+                version=pattern,
+                packages=packages,
+                pins=((" ".join(names), pattern),),
+                why=f"a build for CUDA {pattern.rpartition('cuda')[2]}; the newest of all is not",
+            )
+    return Library(version="none", packages=(), pins=(), why="the index has none for this CUDA")
+
+
+def _has(question: Question, packages: tuple[str, ...]) -> bool:
+    pairs = (package.partition("=") for package in packages)
+    return all(
+        offers.has_version(question.graphics, question.system, "nvidia", name, pattern or "*")
+        for name, _, pattern in pairs
+    )
