@@ -16,6 +16,7 @@ from tasks import (
     driver_move,
     gpu_settings,
     host_keys,
+    jobs,
     kernel_parameters,
     manifest,
     network_access,
@@ -80,6 +81,7 @@ def build(rig: Rig) -> None:
         )
     if rig.notebook:
         notebook.serve(settings=rig.notebook)
+        jobs.provide()
     if rig.wake_on_lan:
         wake_on_lan.enable(settings=rig.wake_on_lan, network=survey.network)
     if rig.passthrough:

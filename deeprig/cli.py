@@ -15,6 +15,7 @@ except ModuleNotFoundError as error:
 # verb: its module, the command in it, what `--help` says
 VERBS = {
     "demo": ("deeprig.demo", "demo", "Throwaway box: deploy, verify, deploy again, take down."),
+    "init": ("deeprig.init", "init", "From an address to an inventory, rigs.py, in one sitting."),
     "bootstrap": ("deeprig.first_contact", "bootstrap", "First contact with a box."),
     "plan": ("deeprig.plan", "plan", "What a run would decide and change; reads only."),
     "verify": ("deeprig.verify", "verify", "Prove that boxes are what the inventory says."),
@@ -22,6 +23,7 @@ VERBS = {
     "wake": ("deeprig.wake", "wake", "Power a box on, and wait until it lets you in."),
     "off": ("deeprig.off", "off", "Power a box off, unless work runs there."),
     "tunnel": ("deeprig.tunnel", "tunnel", "The notebook of a box in your browser."),
+    "run": ("deeprig.run", "run", "A job on a box that outlives the connection."),
     "lab": ("lab.cli", "lab", "Throwaway machines."),
 }
 

@@ -30,6 +30,7 @@ REQUIRED = {
     "python_env": 2,
     "frameworks": 1,
     "notebook": 4,
+    "jobs": 2,
     "notify": 3,
 }
 RAN = ("passed", "warned", "failed")
@@ -120,6 +121,7 @@ def required(rig: Rig, tier: str) -> dict[str, int]:
         "python_env": rig.python,
         "frameworks": rig.python and rig.notebook and rig.python.frameworks,
         "notebook": rig.notebook,
+        "jobs": rig.notebook,
         "notify": rig.notify,
     }
     wanted = {name: least for name, least in REQUIRED.items() if parts.get(name, True)}

@@ -39,6 +39,7 @@ def test_the_order_of_work() -> None:
         "SSH and firewall",
         "Python environments",
         "Notebook server",
+        "Jobs",
         "Notifications",
         "Manifest",
     ]

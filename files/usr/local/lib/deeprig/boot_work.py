@@ -1,4 +1,4 @@
-"""What a reboot would end: work on the GPUs, in notebooks and guests, people who are logged in.
+"""What a reboot would end: work on GPUs, jobs, notebooks, guests, and people who are logged in.
 
 Written by deeprig (files/usr/local/lib/deeprig/boot_work.py): change it there. Reads only.
 """
@@ -20,6 +20,7 @@ NO_WORK = {
     "(sd-pam)", "dbus-broker", "dbus-daemon", "dirmngr", "gpg-agent", "login", "ssh-agent", "sshd",
     "sshd-auth", "sshd-session", "systemd",
 }  # fmt: skip
+JOB = re.compile(r"/deeprig-job-([A-Za-z0-9_-]+)\.scope(/|$)")
 OURS = re.compile(r"/deeprig-[^/]*\.service(/|$)")
 # libvirt's and systemd-machined's scopes; a name in them is escaped as in units' names.
 MACHINE = re.compile(
@@ -66,8 +67,15 @@ def group(place: Path) -> str:
 
 
 def on_a_card(there: list[Process]) -> list[str]:
-    """Those that have one of NVIDIA's devices open."""
-    return once(p for p in there if p.name not in CARD_KEEPERS and any(cards(p.pid)))
+    """Those that have one of NVIDIA's devices open; a job's are named by the job."""
+    others = (p for p in there if p.name not in CARD_KEEPERS and not JOB.search(p.group))
+    return once(p for p in others if any(cards(p.pid)))
+
+
+def jobs(there: list[Process]) -> list[str]:
+    """Those of `deeprig run`."""
+    found = ((JOB.search(process.group), process) for process in there)
+    return sorted({f"job {match[1]} of {process.user}" for match, process in found if match})
 
 
 def cards(pid: int) -> list[str]:
@@ -88,7 +96,8 @@ def of_people(there: list[Process], own: str) -> list[str]:
 def is_of_people(process: Process, own: str) -> bool:
     if not process.group.startswith("/user.slice/") or process.name in NO_WORK:
         return False
-    return process.group != own and not OURS.search(process.group)
+    ours = OURS.search(process.group) or JOB.search(process.group)
+    return process.group != own and not ours
 
 
 def in_containers(there: list[Process]) -> list[str]:
@@ -137,6 +146,8 @@ def all_of_it() -> dict[str, list[str]]:
     """`work`, which nothing may interrupt, and `people`, who may be there for other reasons."""
     there, own = processes(), group(Path("/proc/self"))
     return {
-        "work": [*on_a_card(there), *in_notebooks(), *in_guests(there), *dpkg()],
+        "work": [
+            *on_a_card(there), *jobs(there), *in_notebooks(), *in_guests(there), *dpkg(),
+        ],  # fmt: skip
         "people": [*of_people(there, own), *in_containers(there)],
     }

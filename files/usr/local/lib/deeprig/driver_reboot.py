@@ -23,6 +23,7 @@ def at_work() -> list[str]:
     others = [process for process in there if process.group not in watching]
     return [
         *boot_work.on_a_card(there),
+        *boot_work.jobs(there),
         *boot_work.in_notebooks(),
         *boot_work.in_guests(there),
         *boot_work.dpkg(),

@@ -1,0 +1,118 @@
+"""A box's jobs over SSH: begun, listed, stopped, and followed through lost links."""
+
+import json
+import shlex
+import time
+from typing import Any, BinaryIO
+
+import click
+import paramiko
+
+from deeprig import connection, root_shell
+from deeprig.connection import OtherHostKey
+from deeprig.errors import DeeprigError
+
+PROGRAM = "/usr/local/lib/deeprig/job"
+SECONDS = 120
+TRY_EVERY = 3.0
+RUNS = ("starting", "running")
+Job = dict[str, Any]
+
+
+class Refused(DeeprigError):
+    """The box said no, with a reason; nothing was begun or stopped."""
+
+
+class JobBox:
+    """One box: one connection, opened anew where it was lost."""
+
+    def __init__(self, name: str, data: dict[str, Any]) -> None:
+        self.name, self.data = name, data
+        self._client: paramiko.SSHClient | None = None
+        self._position = -1
+
+    def close(self) -> None:
+        if self._client:
+            self._client.close()
+        self._client = None
+
+    def start(self, asked: dict[str, Any]) -> Job:
+        # The command travels on stdin: what is typed there may hold a secret.
+        return self._job(self._ask("start", stdin=json.dumps(asked)))
+
+    def stop(self, name: str) -> Job:
+        return self._job(self._ask("stop", name))
+
+    def every(self) -> list[Job]:
+        found: list[Job] = json.loads(self._ask("list"))
+        return [{"host": self.name, **job} for job in found]
+
+    def one(self, name: str) -> Job:
+        """Raises Refused where there is no job of that name."""
+        jobs = self.every()
+        for job in jobs:
+            if job["name"] == name:
+                return job
+        have = ", ".join(job["name"] for job in jobs) or "none"
+        raise Refused(f"{self.name} has no job {name}; it has: {have}.")
+
+    def follow(self, name: str, out: BinaryIO) -> Job:
+        """Its log as it grows, until it has ended; the job as it stands then."""
+        self.one(name)
+        self._position = -1  # where its end begins, which the box knows
+        while True:
+            try:
+                self._read(name, out)
+                job = self.one(name)
+                if job["state"] not in RUNS:
+                    return job
+                click.echo("The link was lost, and is there again; the job goes on.", err=True)
+            except (Refused, OtherHostKey):
+                raise
+            except (DeeprigError, paramiko.SSHException, OSError, EOFError) as error:
+                self.close()
+                said = str(error).rstrip(".") or "it was closed"
+                click.echo(f"The link is lost ({said}); the job goes on.", err=True)
+            time.sleep(TRY_EVERY)
+
+    def _read(self, name: str, out: BinaryIO) -> None:
+        """What comes until the job's end or a lost link, from where it was left."""
+        channel = self._transport().open_session()
+        channel.exec_command(self._command("follow", name, str(self._position)))
+        begun = b""  # such as b"from 4096"
+        while (byte := channel.recv(1)) not in (b"", b"\n"):
+            begun += byte
+        if not begun.startswith(b"from "):
+            return
+        self._position = int(begun.split()[1])
+        while data := channel.recv(65536):
+            out.write(data)
+            out.flush()
+            self._position += len(data)
+
+    def _ask(self, *words: str, stdin: str = "") -> str:
+        done = root_shell.run(
+            self._transport(), self._command(*words), stdin=stdin, seconds=SECONDS
+        )
+        if done.code == 0:
+            return done.out
+        if "not found" in done.last_words or "No such file" in done.last_words:
+            raise DeeprigError(f"{self.name} has nothing that runs jobs yet; deploy there first.")
+        if done.code == 1:
+            raise Refused(f"{self.name}: {done.last_words}")
+        raise DeeprigError(f"{self.name}: {done.last_words}")
+
+    def _job(self, said: str) -> Job:
+        return {"host": self.name, **json.loads(said)}
+
+    def _command(self, *words: str) -> str:
+        root = "" if self.data.get("ssh_user") == "root" else "sudo -n "
+        return root + shlex.join([PROGRAM, *words])
+
+    def _transport(self) -> paramiko.Transport:
+        if self._client is None or connection.is_dead(self._client):
+            self.close()
+            self._client = connection.connect(self.data)
+        transport = self._client.get_transport()
+        assert transport is not None
+        return transport
