@@ -1,10 +1,24 @@
 """Accounts: who may log in, with which key; and those who may no longer."""
 
+from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+from pyinfra.context import host
 from pyinfra.operations import server
 
 from deeprig.settings import User
 from tasks import operations
+from tasks.facts import Shell
+from tasks.operations import Commands
+
+# `--data force=now` on pyinfra's command line.
+NOW = "now"
+# What a login brings is nobody's work; names are cut after 15 letters, as in /proc.
+NO_WORK = (
+    "systemd|\\(sd-pam\\)|dbus-(daemon|broker)|ssh-agent|gpg-agent|dirmngr|sshd(-session)?|"
+    "sftp-server"
+)
+SHUT = "1"  # the day after 1 January 1970: sshd lets nobody in whose account has ended
 
 
 @deploy("Users")
@@ -17,16 +31,48 @@ def provide(settings: tuple[User, ...], data_folder: str | None = None) -> None:
         if user.present:
             _add(user, data_folder)
         else:
-            operations.bring_about(
+            _take_away(
                 name=f"Take {user.name}'s account away, the home stays",
-                holds=f"getent passwd {user.name} >/dev/null || echo gone",
-                # terminate-user returns before the last process of a session is gone.
-                commands=[
-                    f"loginctl disable-linger {user.name}; loginctl terminate-user {user.name}; "
-                    f"for i in 1 2 3 4 5 6 7 8; do pkill -KILL -u {user.name}; "
-                    f"userdel {user.name} && exit 0; sleep 1; done; exit 1"
-                ],
+                user=user.name,
+                now=bool(host.data.get("force") == NOW),
             )
+
+
+@operation()
+def _take_away(user: str, now: bool) -> Commands:
+    """Nobody gets in at once; the account goes as soon as nothing of theirs runs."""
+    found = host.get_fact(Shell, script=_standing(user))
+    if not found:
+        host.noop("there is no such account")
+        return
+    expires, _, work = found.partition(" ")
+    if work and not now:
+        if host.state.is_executing:
+            operations.say(
+                host,
+                f"{user} can no longer log in. The account stays for now: there runs {work}; the "
+                f"next deploy takes it away, or `--data force={NOW}` on this command.",
+            )
+        if expires == SHUT:
+            host.noop("left for later")
+            return
+        yield StringCommand(f"usermod --expiredate {SHUT} {user}")
+        return
+    # terminate-user returns before the last process of a session is gone.
+    yield StringCommand(
+        f"usermod --expiredate {SHUT} {user}; loginctl disable-linger {user}; "
+        f"loginctl terminate-user {user}; for i in 1 2 3 4 5 6 7 8; do pkill -KILL -u {user}; "
+        f"userdel {user} && exit 0; sleep 1; done; exit 1"
+    )
+
+
+def _standing(user: str) -> str:
+    """Asks for the day on which the account ends, or -, and what runs there; nothing if none."""
+    return (
+        f"getent passwd {user} >/dev/null || exit 0; day=$(getent shadow {user} | cut -d: -f8); "
+        f"echo \"${{day:--}} $(ps -o comm= -u {user} | grep -vxE '{NO_WORK}' | sort -u | "
+        "paste -sd, | sed 's/,/, /g')\""
+    )
 
 
 def _add(user: User, data_folder: str | None) -> None:
@@ -41,6 +87,11 @@ def _add(user: User, data_folder: str | None) -> None:
                 f"useradd --create-home --shell /bin/bash ${{uid:+--uid $uid}} {user.name}"
             ],
         )
+    operations.bring_about(
+        name=f"Have {user.name}'s account open",
+        holds=f'[ "$(getent shadow {user.name} | cut -d: -f8)" = {SHUT} ] || echo so',
+        commands=[f"usermod --expiredate '' {user.name}"],
+    )
     server.user(
         name=f"Have {user.name} log in with a key",
         user=user.name,

@@ -205,8 +205,19 @@ def test_people_come_with_their_keys_and_go_again(
     assert run_on(box, have(sudo=False)).error is None
     assert "sudo" not in login("id -nG anna").split()
 
+    login("sudo systemd-run --quiet --uid=anna --unit=annas-work sleep 1000")
     assert run_on(box, have(present=False)).error is None
     with pytest.raises(DeeprigError, match="does not let anna in"):
         connection.connect(data)
+    assert login("pgrep -u anna -x sleep") != ""  # her work goes on, and she is back if wanted
+    assert run_on(box, have(present=False)).changes == []
+    assert run_on(box, have()).error is None
+    connection.connect(data).close()
+    login("sudo systemctl stop annas-work")
+
+    assert run_on(box, have(present=False)).error is None
+    with pytest.raises(DeeprigError, match="does not let anna in"):
+        connection.connect(data)
+    assert login("getent passwd anna", check=False) == ""
     assert login("sudo cat /home/anna/file").strip() == "mine"
     assert run_on(box, have(present=False)).changes == []
