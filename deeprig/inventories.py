@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from deeprig import connection
 from deeprig.errors import DeeprigError
 from deeprig.settings import Rig
 
@@ -72,6 +73,7 @@ def _run(file: Path) -> dict[str, Any]:
 def _checked(file: Path, entry: object) -> Box:
     match entry:
         case (str(name), dict() as data) if isinstance(data.get("rig"), Rig):
+            name = name.removeprefix(connection.FAST)
             return name, {"ssh_hostname": name, **data}
         case (str(name), {"rig": other}):
             raise DeeprigError(f"{file}: the rig of {name} is {other!r}; write rig=Rig(...).")

@@ -111,7 +111,8 @@ def run(
     """
     started = time.monotonic()
     report = Report(host=name)
-    state = State(Inventory(([(name, data)], {})), Config(SUDO=True))
+    target = connection.target(name, data["rig"].connection)
+    state = State(Inventory(([(target, data)], {})), Config(SUDO=True))
     clock = _Clock(progress)
     state.add_callback_handler(clock)
     try:

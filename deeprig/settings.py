@@ -236,6 +236,7 @@ class Rig:
     passthrough: Passthrough | None = None
     kernel_parameters: tuple[KernelParameter, ...] = ()
     reboot: Literal["when-idle", "ask", "never"] = "when-idle"
+    connection: Literal["ssh", "fast"] = "ssh"
     notify: Notify | None = None
     mail_relay: Relay | None = None
     ca_certificates: tuple[CertificateFile, ...] = ()
@@ -301,4 +302,4 @@ def box(
         key=Path(key).expanduser() if key else None,
         known_hosts=Path(known_hosts).expanduser(),
     )
-    return name, {"rig": rig, **data}
+    return connection.target(name, rig.connection), {"rig": rig, **data}

@@ -1,0 +1,1 @@
+"""A pyinfra connector that keeps one shell, and asks everything at once."""

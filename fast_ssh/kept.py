@@ -1,0 +1,93 @@
+"""The shell of one login: made when it is needed, and made again when it was lost."""
+
+import paramiko
+
+from fast_ssh import shell
+from fast_ssh.commands import Command
+from fast_ssh.errors import NoShell, ShellLost
+from fast_ssh.memory import Memory
+from fast_ssh.record import Question, Record
+from fast_ssh.shell import Shell
+from fast_ssh.wire import Done, Pending, Watcher, Wire
+
+OPEN_SECONDS = 20
+
+
+class Kept:
+    """Questions and tasks for one host. Raises NoShell where no shell can be kept there."""
+
+    def __init__(self, record: Record, memory: Memory) -> None:
+        self.record, self.memory = record, memory
+        self.transport: paramiko.Transport | None = None
+        self.password: str | None = None
+        self._shell: Shell | None = None
+
+    def ask(self, question: Question, *, remember: bool) -> Done:
+        """The answer to a command that only reads; a remembered one while that is true."""
+        if remember:
+            self.record.note(question)
+        try:
+            return self._answer(question, remember=remember)
+        except ShellLost:
+            self.close()  # a question may be asked twice
+            return self._answer(question, remember=remember)
+
+    def run(self, command: Command, watch: Watcher) -> Done:
+        """Run what may change anything. Raises TimeoutError or ShellLost."""
+        here = self._open()
+        try:
+            return here.run(
+                command.level,
+                command.text,
+                stdin=command.stdin,
+                watch=watch,
+                timeout=command.timeout,
+            )
+        except (TimeoutError, ShellLost):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Throw the shell away, and the answers that it still owes."""
+        self.memory.drop()
+        if self._shell:
+            self._shell.close()
+        self._shell = None
+
+    def _answer(self, question: Question, *, remember: bool) -> Done:
+        here = self._open()
+        pending = self.memory.find(question) if remember else None
+        if pending is None:
+            pending = self._send(here, question, ahead=remember)
+        done = here.answer(pending)
+        if not pending.complete:  # sudo let nobody in, and that is no answer to a question
+            self.memory.drop()
+        return done
+
+    def _send(self, here: Shell, question: Question, *, ahead: bool) -> Pending:
+        """Ask it, and together with it what was asked after it the last time."""
+        asked = here.ask(*question)
+        if ahead:
+            self.memory.keep(question, asked)
+            # By level, for each way to root and back is another sudo.
+            following = self.memory.next(self.record.after(question))
+            for other in sorted(following, key=lambda q: q.level != question.level):
+                self.memory.keep(other, here.ask(*other))
+        return asked
+
+    def _open(self) -> Shell:
+        if self._shell and not self._shell.lost:
+            self._shell.password = self.password
+            return self._shell
+        self.close()
+        if self.transport is None or not self.transport.is_active():
+            raise ShellLost("the connection is gone")
+        try:
+            channel = self.transport.open_session(timeout=OPEN_SECONDS)
+            wire = Wire(channel)
+            channel.exec_command(shell.command(wire.word))
+        except (paramiko.SSHException, EOFError) as error:
+            raise NoShell(f"it opens no channel for one: {error}") from None
+        wire.listen()
+        self._shell = Shell(wire, password=self.password)
+        return self._shell

@@ -1,0 +1,47 @@
+"""Answers that are still true: nothing was changed since they were asked for, and not long ago."""
+
+import time
+
+from fast_ssh.record import Question
+from fast_ssh.wire import Pending
+
+# Somebody else may change the host meanwhile: no answer is used that is older than this.
+SECONDS = 10.0
+
+
+class Memory:
+    """The answers of one host, and how many questions to ask ahead."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self.seconds = seconds
+        self._answers: dict[Question, tuple[float, Pending]] = {}
+        self._ahead: int | None = None  # None for all
+
+    def forget(self) -> None:
+        """Something was changed, or may have been."""
+        self._answers.clear()
+        # Where one change follows another, little that is asked ahead would be used.
+        self._ahead = 0
+
+    def find(self, question: Question) -> Pending | None:
+        found = self._answers.get(question)
+        if found is None:
+            return None
+        if time.monotonic() - found[0] > self.seconds:
+            self._answers.clear()
+            return None
+        return found[1]
+
+    def keep(self, question: Question, pending: Pending) -> None:
+        self._answers[question] = (time.monotonic(), pending)
+
+    def drop(self) -> None:
+        """The shell that was asked is gone, and the answers that were still to come with it."""
+        self._answers.clear()
+
+    def next(self, following: list[Question]) -> list[Question]:
+        """Those to ask together with a question, of those that followed it the last time."""
+        wanted = following if self._ahead is None else following[: self._ahead]
+        if self._ahead is not None:
+            self._ahead = self._ahead * 2 + 1
+        return [question for question in wanted if question not in self._answers]
