@@ -56,24 +56,30 @@ class Kept:
 
     def _answer(self, question: Question, *, remember: bool) -> Done:
         here = self._open()
-        pending = self.memory.find(question) if remember else None
-        if pending is None:
-            pending = self._send(here, question, ahead=remember)
+        if not remember:
+            return here.answer(here.ask(*question))
+        pending = self.memory.find(question) or self._send(here, question)
         done = here.answer(pending)
         if not pending.complete:  # sudo let nobody in, and that is no answer to a question
             self.memory.drop()
+        elif not pending.beside:
+            self.record.took(question, pending.seconds)
         return done
 
-    def _send(self, here: Shell, question: Question, *, ahead: bool) -> Pending:
+    def _send(self, here: Shell, question: Question) -> Pending:
         """Ask it, and together with it what was asked after it the last time."""
-        asked = here.ask(*question)
-        if ahead:
-            self.memory.keep(question, asked)
-            # By level, for each way to root and back is another sudo.
-            following = self.memory.next(self.record.after(question))
-            for other in sorted(following, key=lambda q: q.level != question.level):
-                self.memory.keep(other, here.ask(*other))
-        return asked
+        batch = [question, *self.memory.next(self.record.after(question))]
+        # Level by level, for each way to root and back is another sudo.
+        for level in dict.fromkeys(other.level for other in batch):
+            together = [other for other in batch if other.level == level]
+            beside = self.record.slowest(together) if len(together) > 1 else []
+            jobs = {other: here.begin(*other) for other in beside}
+            for other in together:
+                asked = here.collect(level, jobs[other]) if other in jobs else here.ask(*other)
+                self.memory.keep(other, asked)
+                if other == question:
+                    wanted = asked
+        return wanted
 
     def _open(self) -> Shell:
         if self._shell and not self._shell.lost:

@@ -14,7 +14,7 @@ class Memory:
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self.seconds = seconds
-        self._answers: dict[Question, tuple[float, Pending]] = {}
+        self._answers: dict[Question, Pending] = {}
         self._ahead: int | None = None  # None for all
 
     def forget(self) -> None:
@@ -24,16 +24,15 @@ class Memory:
         self._ahead = 0
 
     def find(self, question: Question) -> Pending | None:
+        """The answer, if it has come lately or is still to come."""
         found = self._answers.get(question)
-        if found is None:
+        if found and found.came and time.monotonic() - found.came > self.seconds:
+            self._answers.clear()  # the others are about as old: all are asked again together
             return None
-        if time.monotonic() - found[0] > self.seconds:
-            self._answers.clear()
-            return None
-        return found[1]
+        return found
 
     def keep(self, question: Question, pending: Pending) -> None:
-        self._answers[question] = (time.monotonic(), pending)
+        self._answers[question] = pending
 
     def drop(self) -> None:
         """The shell that was asked is gone, and the answers that were still to come with it."""

@@ -11,6 +11,9 @@ from fast_ssh.frames import ROOT, USER
 
 # Runs in which nobody asked it, after which a question is forgotten.
 RUNS = 3
+# A question that takes this long is asked beside the others, but no more than so many of them.
+SLOW_SECONDS = 0.02
+BESIDE = 8
 
 
 class Question(NamedTuple):
@@ -20,6 +23,13 @@ class Question(NamedTuple):
     command: str
 
 
+class Known(NamedTuple):
+    """What is remembered of a question: runs without it, and how long its answer took."""
+
+    unasked: int = 0
+    seconds: float = 0.0
+
+
 class Record:
     """What is asked of one host, in the order in which it was asked."""
 
@@ -27,37 +37,45 @@ class Record:
         self.file = file
         self.complaint = ""
         self._before = self._read()
-        self._now: dict[Question, int] = {}
+        self._now: dict[Question, Known] = {}
 
     def note(self, question: Question) -> None:
         """It was asked in this run."""
-        self._now.setdefault(question, 0)
+        self._now.setdefault(question, Known(0, self._before.get(question, Known()).seconds))
+
+    def took(self, question: Question, seconds: float) -> None:
+        """How long its answer took; of no interest for one that was not asked in this run."""
+        if question in self._now:
+            self._now[question] = Known(0, round(seconds, 2))
 
     def after(self, question: Question) -> list[Question]:
         """What followed it in the last run; nothing where it was not asked then."""
         known = list(self._before)
         return known[known.index(question) + 1 :] if question in self._before else []
 
-    def knows(self, question: Question) -> bool:
-        return question in self._before
+    def slowest(self, questions: list[Question]) -> list[Question]:
+        """Those that are worth being asked beside the others."""
+        times = {q: self._before[q].seconds for q in questions if q in self._before}
+        slow = [q for q, seconds in times.items() if seconds >= SLOW_SECONDS]
+        return sorted(slow, key=lambda q: -times[q])[:BESIDE]
 
     def keep(self) -> None:
         """Write down what was asked, readable by its owner alone."""
-        unasked = {
-            question: runs + 1
-            for question, runs in self._before.items()
-            if question not in self._now and runs + 1 < RUNS
+        left = {
+            question: Known(known.unasked + 1, known.seconds)
+            for question, known in self._before.items()
+            if question not in self._now and known.unasked + 1 < RUNS
         }
-        content = [[*question, runs] for question, runs in (self._now | unasked).items()]
-        if not self._now or content == [[*q, runs] for q, runs in self._before.items()]:
+        content = self._now | left
+        if not self._now or content == self._before:
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self.file.parent, prefix=".questions.")  # 0600
         with os.fdopen(handle, "w") as new:
-            json.dump(content, new, indent=0)
+            json.dump([[*question, *known] for question, known in content.items()], new, indent=0)
         Path(temporary).replace(self.file)
 
-    def _read(self) -> dict[Question, int]:
+    def _read(self) -> dict[Question, Known]:
         """Empty where there is none, or none to be trusted: its commands are run as root there."""
         try:
             with self.file.open() as file:
@@ -68,7 +86,7 @@ class Record:
                     )
                     return {}
                 rows = json.load(file)
-            return {Question(_level(level), str(text)): int(runs) for level, text, runs in rows}
+            return {Question(_level(a), str(b)): Known(int(c), float(d)) for a, b, c, d in rows}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError) as error:

@@ -26,6 +26,7 @@ class Shell:
         self.wire, self.password = wire, password
         self._door: Door | None = None
         self._left = False
+        self._job = 0
         # What must have been answered before this shell is believed.
         self._proofs = [wire.send(USER, self._say(TOOLS))]
 
@@ -50,6 +51,21 @@ class Shell:
     def ask(self, level: str, command: str) -> Pending:
         """Send a command that only reads; `answer` waits for it."""
         return self._send(level, lambda number: frames.question(number, command))
+
+    def begin(self, level: str, command: str) -> int:
+        """Start a command that only reads, beside those sent after it; `collect` asks for it.
+
+        Nothing that is of another level may be sent in between.
+        """
+        self._job += 1
+        self._go_to(level)
+        self.wire.say(level, frames.begin(self._job, command))
+        return self._job
+
+    def collect(self, level: str, job: int) -> Pending:
+        pending = self._send(level, lambda number: frames.collect(number, job))
+        pending.beside = True
+        return pending
 
     def answer(self, pending: Pending) -> Done:
         """Raises ShellLost where it cannot come any more."""
@@ -85,13 +101,16 @@ class Shell:
         return lambda number: f"{self.wire.marks.function}; {script}; e {number} $?"
 
     def _send(self, level: str, script: Script, watch: Watcher | None = None) -> Pending:
+        self._go_to(level)
+        return self.wire.send(level, script, door=self._door, watch=watch)
+
+    def _go_to(self, level: str) -> None:
         if level == USER:
             self._leave_root()
         if self._left:
             self.prove()
         if level == ROOT and (self._door is None or self._door.complete):
             self._enter()
-        return self.wire.send(level, script, door=self._door, watch=watch)
 
     def _enter(self) -> None:
         script = frames.enter(self.wire.word, by_password=self.password is not None)

@@ -38,6 +38,10 @@ class Pending:
     def __init__(self, number: int, door: "Door | None", watch: Watcher | None) -> None:
         self.number, self.door, self.watch = number, door, watch
         self.parts: dict[str, Answer] = {}
+        self.beside = False  # whether it was begun before the answers that it comes after
+        self.sent = time.monotonic()
+        self.came = 0.0
+        self.seconds = 0.0  # since it was sent, or since the answer before this one came
 
     @property
     def complete(self) -> bool:
@@ -64,6 +68,8 @@ class Wire:
         self._changed = threading.Condition()
         self._waiting: dict[int, Pending] = {}
         self._count = 0
+        self._answered = 0.0
+        self._queue: list[tuple[str, str] | bytes] = []  # (level, script), or bytes as they are
 
     def listen(self) -> None:
         for name, read in ((OUT, self.channel.recv), (ERR, self.channel.recv_stderr)):
@@ -78,18 +84,36 @@ class Wire:
         watch: Watcher | None = None,
         kind: type[Pending] = Pending,
     ) -> Pending:
-        """Have the shell of that level run a script, which gets the number of its answer."""
+        """Have the shell of that level run a script, which gets the number of its answer.
+
+        It goes out together with others, when somebody waits for an answer.
+        """
         self._count += 1
         pending = kind(self._count, door, watch)
         with self._changed:
             self._waiting[pending.number] = pending
-        self.write(frames.line(self.word, level, script(pending.number)))
+        self.say(level, script(pending.number))
         return pending
 
+    def say(self, level: str, script: str) -> None:
+        """Have it run what nobody waits for."""
+        before = self._queue[-1] if self._queue else None
+        if isinstance(before, tuple) and before[0] == level:
+            self._queue[-1] = (level, f"{before[1]}\n{script}")
+        else:
+            self._queue.append((level, script))
+
     def write(self, data: bytes) -> None:
-        """Raises ShellLost where the channel is gone."""
+        """Send what no loop runs as it is."""
+        self._queue.append(data)
+
+    def flush(self) -> None:
+        """Send, in one piece, what has gathered. Raises ShellLost where the channel is gone."""
+        queue, self._queue = self._queue, []
+        lines = [e if isinstance(e, bytes) else frames.line(self.word, *e) for e in queue]
         try:
-            self.channel.sendall(data)
+            if lines:
+                self.channel.sendall(b"".join(lines))
         except (OSError, EOFError) as error:
             self.lost = True
             raise ShellLost(f"the connection to the shell is gone ({error})") from None
@@ -99,6 +123,7 @@ class Wire:
 
         Raises TimeoutError, or ShellLost where no answer can come any more.
         """
+        self.flush()
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not pending.complete:
@@ -155,6 +180,9 @@ class Wire:
         with self._changed:
             pending.parts[name] = answer
             if pending.complete:
+                pending.came = time.monotonic()
+                pending.seconds = pending.came - max(self._answered, pending.sent)
+                self._answered = pending.came
                 del self._waiting[answer.number]
                 self._changed.notify_all()
 
