@@ -147,7 +147,11 @@ def all_of_it() -> dict[str, list[str]]:
     there, own = processes(), group(Path("/proc/self"))
     return {
         "work": [
-            *on_a_card(there), *jobs(there), *in_notebooks(), *in_guests(there), *dpkg(),
-        ],  # fmt: skip
+            *on_a_card(there),
+            *jobs(there),
+            *in_notebooks(),
+            *in_guests(there),
+            *dpkg(),
+        ],
         "people": [*of_people(there, own), *in_containers(there)],
     }
