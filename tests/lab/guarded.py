@@ -26,6 +26,7 @@ KERNELS = {
 }
 FIRST, MENDED = "580.173.02", "580.178.04"
 DRIVER = ("nvidia-kernel-open-dkms", "nvidia-driver-cuda")
+NEWEST_DRIVER = f"sudo apt-get -q update && {APT} install {' '.join(DRIVER)}"
 PLAN = Plan(
     driver_branch="580", module_flavour="open", modules="dkms", module="nvidia",
     dkms_name="nvidia", driver_packages=DRIVER,
@@ -125,9 +126,13 @@ def install_kernel(run: Run, kernel: str) -> None:
 
 
 def install_driver(run: Run, nvidia: Repository, dist: str) -> None:
+    run(f"{APT} install curl && {know(nvidia, dist)} && {NEWEST_DRIVER}")
+
+
+def know(nvidia: Repository, dist: str) -> str:
+    """Have apt know the repository."""
     keyring = f"{nvidia.url}/{dist}/x86_64/cuda-keyring_1.1-1_all.deb"
-    run(f"{APT} install curl && curl -sSfO {keyring} && sudo dpkg -i cuda-keyring*.deb")
-    run(f"sudo apt-get -q update && {APT} install {' '.join(DRIVER)}")
+    return f"curl -sSfO {keyring} && sudo dpkg -i cuda-keyring*.deb"
 
 
 def guard(rig: Rig, stand_in: str = A_REASON) -> None:

@@ -2,6 +2,9 @@
 
 import ast
 import json
+import socket
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 import pytest
 
 from deeprig.errors import DeeprigError
-from lab import boxes, console, images, inventory_file, network, qemu, recipes, vm
+from lab import boxes, console, container, images, inventory_file, network, qemu, recipes, vm
 from lab.firmware import Firmware
 from lab.hardware import Hardware
 
@@ -208,3 +211,19 @@ def test_the_port_that_a_deploy_proved_is_read_from_its_known_hosts(tmp_path: Pa
     assert vm.known_ports(file) == []
     file.write_text("198.18.86.10 ssh-ed25519 AAAA\n[198.18.86.10]:2222 ssh-ed25519 AAAA\n")
     assert vm.known_ports(file) == [2222]
+
+
+@pytest.mark.parametrize(("patience", "seen"), [(0.05, False), (5.0, True)])
+def test_who_greets_late_is_heard_by_who_waits(patience: float, seen: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def sshd() -> None:
+            door, _ = server.accept()
+            with door:
+                time.sleep(0.4)
+                door.send(b"SSH-2.0-late\r\n")
+
+        greeter = threading.Thread(target=sshd)
+        greeter.start()
+        assert container.answers("127.0.0.1", server.getsockname()[1], patience) is seen
+        greeter.join()
