@@ -104,7 +104,8 @@ def note() -> None:
     SEEN.parent.mkdir(parents=True, exist_ok=True)
     waits = overdue()
     if waits:
-        write(MOTD, f"deeprig: the driver lacks security fixes: {', '.join(waits)}; {REMEDY}.\n")
+        which = waits[0] if len(waits) == 1 else f"{len(waits)} packages, such as {waits[0]}"
+        write(MOTD, f"deeprig: the driver lacks security fixes: {which}; {REMEDY}.\n")
     else:
         MOTD.unlink(missing_ok=True)
 
