@@ -61,7 +61,7 @@ def bootstrap(
         port=port or int(known_port or 22),
         user=user or before or "ai",
     )
-    outcome = _contact(
+    outcome = contact_by(
         target,
         key=asked.key((key or Path(data.get("ssh_key") or USUAL)).expanduser().absolute()),
         pins=known_hosts or Path(data.get("ssh_known_hosts_file") or "known_hosts"),
@@ -89,9 +89,10 @@ def _in_inventory(name: str, file: Path | None) -> dict[str, Any]:
     return boxes.get(name, {})
 
 
-def _contact(
+def contact_by(
     target: Target, *, key: Path, pins: Path, identity: Path | None, answers: Answers
 ) -> Outcome:
+    """Bootstrap the box with these answers, asking for what they leave open."""
     candidates = [identity] if identity else [key, *USUAL_IDENTITIES]
     who: dict[str, Any] = {
         "key": key,

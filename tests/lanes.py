@@ -31,6 +31,7 @@ LANES: dict[str, list[list[str]]] = {
     "debian-12": [[*PYTEST, "tests/lab/test_main_job.py", "--os", "debian-12"]],
     "machines": [[*PYTEST, "tests/lab/test_lab_machines.py"]],
     "bootstrap": [[*PYTEST, "tests/lab/test_bootstrap.py"]],
+    "init": [[*PYTEST, "tests/lab/test_init.py"]],
     "reinstall": [
         [*PYTEST, "tests/lab/test_kept_host_keys.py", "tests/lab/test_reinstall.py"],
     ],
@@ -73,6 +74,7 @@ LANES: dict[str, list[list[str]]] = {
     "wake-on-lan": [[*PYTEST, "tests/lab/test_wake_on_lan.py"]],
     "wake-on-lan-ubuntu-like": [[*PYTEST, "tests/lab/test_wake_on_lan.py", "--os", "ubuntu-like"]],
     "wake": [[*PYTEST, "tests/lab/test_wake.py"]],
+    "jobs": [[*PYTEST, "tests/lab/test_jobs.py"]],
     "notify": [[*PYTEST, "tests/lab/test_notify.py"]],
     "vm": [[*PYTEST, "tests/lab/test_vm.py"]],
     "vm-debian-12": [[*PYTEST, "tests/lab/test_vm.py", "--os", "debian-12"]],

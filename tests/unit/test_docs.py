@@ -65,7 +65,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 COMPONENTS = [
     "base", "users", "ssh", "storage", "driver", "boot_guard", "boot_trial", "cuda", "containers",
-    "python_env", "notebook", "wake_on_lan", "passthrough", "notify",
+    "python_env", "notebook", "run", "wake_on_lan", "passthrough", "notify",
 ]  # fmt: skip
 
 

@@ -1,0 +1,199 @@
+"""`deeprig init`: from the address of a box to an inventory that says what it shall be."""
+
+import json
+import shlex
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deeprig import connection, inventories, rigs_file, root_shell, stack
+from deeprig.answers import Answers
+from deeprig.bootstrap import Outcome, Target
+from deeprig.errors import DeeprigError
+from deeprig.first_contact import contact_by
+from deeprig.init_questions import FRAMEWORKS, Questions
+from deeprig.key_pair import USUAL
+from deeprig.options import json_option
+from deeprig.refusal import Refusal
+from deeprig.rigs_file import Chosen
+from deeprig.settings import DEPLOY_USER, Notebook, Rig
+from deeprig.survey import Survey, objections, read, script
+
+FILE = Path("rigs.py")
+INVENTORY = Path("inventory.py")
+PATH = click.Path(path_type=Path, dir_okay=False)
+SURVEY_SECONDS = 120
+NEXT = (".venv/bin/deeprig plan", ".venv/bin/pyinfra inventory.py deploy.py")
+
+
+@click.command()
+@click.argument("host")
+@click.option("--name", help="What the box is called in the inventory.  [HOST]")
+@click.option("--user", help="Who can log in now and use sudo (usually the installer's).  [ai]")
+@click.option("--port", type=click.IntRange(1, 65535), default=22, help="Where sshd listens.")
+@click.option("--key", type=PATH, default=USUAL, show_default=True, help="Your private key.")
+@click.option("--work-user", help="Who computes there.  [the one who logs in now]")
+@click.option("--frameworks", metavar="torch,...", help=f"Of {', '.join(FRAMEWORKS)}; or none.")
+@click.option("--docker/--no-docker", default=None, help="Docker and NVIDIA's toolkit for it.")
+@click.option("--disk", metavar="SERIAL|UUID", help="The disk for /data, or none.")
+@click.option("--fingerprint", metavar="SHA256:...", help="The host key to expect; none other.")
+@click.option("--yes", is_flag=True, help="Ask nothing: believe the host key, take the defaults.")
+@click.option("--password-stdin", is_flag=True, help="The password is the first line of stdin.")
+@json_option
+def init(
+    host: str,
+    name: str | None,
+    user: str | None,
+    port: int,
+    key: Path,
+    work_user: str | None,
+    frameworks: str | None,
+    docker: bool | None,
+    disk: str | None,
+    as_json: bool,
+    **answers: Any,
+) -> None:
+    """Make first contact with HOST, look at it, ask a few questions, and write rigs.py.
+
+    What an option says is not asked. A rigs.py that is there is never changed: then the text for
+    it is printed. Exits 0: written; 1: printed, since a rigs.py is there; 2: it could not look.
+    """
+    if not INVENTORY.is_file():
+        raise DeeprigError(f"{INVENTORY} is not here; run this in deeprig's own folder.")
+    before, _, address = host.rpartition("@")
+    asked = Answers(reinstalled=False, **answers)
+    target = Target(hostname=address, port=port, user=user or before or "ai")
+    outcome = contact_by(
+        target,
+        key=asked.key(key.expanduser().absolute()),
+        pins=Path("known_hosts"),
+        identity=None,
+        answers=asked,
+    )
+    questions = Questions(
+        asks=asked.can_ask and not asked.yes,
+        work_user=work_user,
+        frameworks=frameworks,
+        docker=docker,
+        disk=disk,
+    )
+    usual = target.user if target.user not in (DEPLOY_USER, "root") else "ai"
+    worker = questions.who(usual)
+    survey = look(outcome, worker)
+    chosen = choose(name or address, outcome, worker, survey, questions)
+    written = write(chosen, survey)
+    in_the_way = obstacles(chosen, survey)
+    if as_json:
+        print(json.dumps(_to_json(chosen, survey, written, in_the_way)))
+    else:
+        click.echo(_page(chosen, survey, written, in_the_way))
+    sys.exit(0 if written else 1)
+
+
+def look(outcome: Outcome, worker: str) -> Survey:
+    """What the box is, by its own commands; the work user among what is asked."""
+    data = connection.data(
+        hostname=outcome.hostname,
+        user=outcome.user,
+        port=outcome.port,
+        new_port=None,
+        key=outcome.key,
+        known_hosts=outcome.known_hosts,
+    )
+    asked = script(Rig(notebook=Notebook(user=worker)))
+    with connection.connect(data) as client:
+        transport = client.get_transport()
+        assert transport is not None
+        command = f"sudo -n sh -c {shlex.quote(asked)}"
+        done = root_shell.run(transport, command, seconds=SURVEY_SECONDS)
+    if done.code:
+        raise DeeprigError(f"{outcome.hostname} does not say what it is: {done.last_words}")
+    return read(done.out.splitlines())
+
+
+def choose(
+    name: str, outcome: Outcome, worker: str, survey: Survey, questions: Questions
+) -> Chosen:
+    """What the box shall be. Who may use sudo without a password gets another work user beside."""
+    if worker in survey.users_with_free_sudo:
+        click.echo(
+            f"{worker} may use sudo without a password there: one bad package in a notebook would "
+            "own the box. The work user is `ai` instead.",
+            err=True,
+        )
+        worker = "ai"
+    ready = worker in survey.users and worker in survey.users_with_key
+    public = f"{outcome.key}.pub" if outcome.key else str(USUAL.with_suffix(".pub"))
+    usual_key = outcome.key is None or outcome.key == USUAL.expanduser()
+    return Chosen(
+        name=name,
+        hostname="" if name == outcome.hostname else outcome.hostname,
+        port=outcome.port,
+        key=str(USUAL) if usual_key else str(outcome.key),
+        work_user=worker,
+        new_user=not ready,
+        public_key=public,
+        frameworks=questions.which_frameworks(survey),
+        disk=questions.data_disk(survey),
+        docker=questions.wants_docker(),
+    )
+
+
+def write(chosen: Chosen, survey: Survey) -> bool:
+    """Whether rigs.py was written: one that is there stays as it is."""
+    text = rigs_file.whole(chosen, survey, date.today())
+    compile(text, str(FILE), "exec")
+    try:
+        with FILE.open("x") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    inventories.load(INVENTORY)  # whatever is wrong with it is said now, not by the first deploy
+    return True
+
+
+def obstacles(chosen: Chosen, survey: Survey) -> list[str]:
+    """What a deploy would refuse already now; `deeprig plan` says all of it."""
+    rig = Rig(notebook=Notebook(user=chosen.work_user))
+    found = [] if chosen.new_user else objections(survey, rig)
+    decided = stack.decide(survey, rig)
+    refused = [decided.refusal, decided.instead] if isinstance(decided, Refusal) else []
+    return [*found, *refused]
+
+
+def _page(chosen: Chosen, survey: Survey, written: bool, in_the_way: list[str]) -> str:
+    cards = ", ".join(map(str, survey.graphics.gpus)) or "no NVIDIA card"
+    lines = [f"{chosen.name}: {survey.name}, {survey.architecture}, {cards}"]
+    if written:
+        lines.append(f"Wrote {FILE}: read it, change what you like.")
+    else:
+        text = rigs_file.block(chosen, survey)
+        names = ", ".join(rigs_file.names(chosen))
+        lines += [
+            f"{FILE} is there and stays as it is. Into its list goes ({names} imported):",
+            "",
+            text,
+        ]
+    lines += [f"In the way: {said}" for said in in_the_way]
+    return "\n".join([*lines, "Next:", *(f"  {command}" for command in NEXT)])
+
+
+def _to_json(
+    chosen: Chosen, survey: Survey, written: bool, in_the_way: list[str]
+) -> dict[str, Any]:
+    return {
+        "host": chosen.name,
+        "written": str(FILE) if written else None,
+        "text": None if written else rigs_file.block(chosen, survey),
+        "system": f"{survey.system}-{survey.version}",
+        "gpus": [gpu.id for gpu in survey.graphics.gpus],
+        "disks": [device.path for device in rigs_file.others(survey)],
+        "work_user": chosen.work_user,
+        "frameworks": list(chosen.frameworks),
+        "docker": chosen.docker,
+        "in_the_way": in_the_way,
+        "next": list(NEXT),
+    }
