@@ -13,6 +13,10 @@ except ModuleNotFoundError as missing:
     ) from None
 
 if Path("rigs.py").is_file():
-    from rigs import rigs
+    import rigs as own
+
+    rigs = own.rigs
+    # Its other lists are groups, such as lab = ["rig1.lan", "rig2.lan"], for --limit.
+    globals().update({name: found for name, found in vars(own).items() if isinstance(found, list)})
 else:
     rigs = [box("rig1.lan", rig=Rig())]

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from deeprig import driver_status, driver_status_page, inventories
+from deeprig import driver_status, driver_status_page, inventories, summary
 from deeprig.driver_box import DriverBox
 from deeprig.driver_move import Move, Outcome
 from deeprig.driver_status import Standing, Unasked
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
 from deeprig.options import inventory_option, json_option, limit_option
+from deeprig.summary import Line
 
 force_option = click.option("--force", is_flag=True, help="Also while something runs there.")
 no_reboot_option = click.option(
@@ -39,11 +40,19 @@ def status(inventory: Path, limit: tuple[str, ...], as_json: bool) -> None:
         found.append(standing(*box))
         if not as_json:
             click.echo(driver_status_page.page(found[-1]))
+    lines = [_line(one) for one in found]
     if as_json:
         print(json.dumps([one.to_json() for one in found], indent=2))
-    if any(isinstance(one, Unasked) for one in found):
-        sys.exit(2)
-    sys.exit(1 if any(one.wrong for one in found if isinstance(one, Standing)) else 0)
+    elif len(lines) > 1:
+        click.echo(summary.table(lines))
+    sys.exit(summary.code(lines))
+
+
+def _line(one: Standing | Unasked) -> Line:
+    if isinstance(one, Unasked):
+        return Line(one.host, 2, one.error)
+    wrong = one.wrong
+    return Line(one.host, 1 if wrong else 0, wrong[0] if wrong else f"driver {one.driver}")
 
 
 def standing(name: str, data: dict[str, Any]) -> Standing | Unasked:

@@ -4,6 +4,7 @@ import runpy
 import sys
 import traceback
 from collections.abc import Iterable
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,45 @@ Box = tuple[str, dict[str, Any]]
 
 
 def load(file: Path, limit: Iterable[str] = ()) -> list[Box]:
-    """`(name, data)` for each box of the file, or for those named in `limit`.
+    """`(name, data)` for each box of the file, or for those that `limit` means.
 
+    Each word of `limit` is a box, a group (another list of the file), or a pattern such as rig*.
     Each data has a Rig under `rig` and a name or address under `ssh_hostname`. Raises DeeprigError
     naming the file, and the line or the box.
     """
-    boxes = [_checked(file, entry) for entry in _rigs(file)]
+    found = _found(file)
+    boxes = [_checked(file, entry) for entry in _rigs(file, found)]
     names = [name for name, _ in boxes]
     for name in names:
         if names.count(name) > 1:
             raise DeeprigError(f"{file} lists {name} twice; once is enough.")
-    wanted = list(limit)
-    for name in wanted:
-        if name not in names:
-            raise DeeprigError(f"{file} has no box {name!r}; it has: {', '.join(names)}.")
-    return [box for box in boxes if not wanted or box[0] in wanted]
+    words = list(limit)
+    wanted = {name for word in words for name in _meant(file, word, names, _groups(found))}
+    return [box for box in boxes if not words or box[0] in wanted]
+
+
+def _meant(file: Path, word: str, names: list[str], groups: dict[str, list[str]]) -> list[str]:
+    """The boxes that this word means, as pyinfra's own --limit takes it."""
+    if word in names:
+        return [word]
+    meant = [name for name in names if name in groups.get(word, ())]
+    meant = meant or [name for name in names if fnmatch(name, word)]
+    if not meant:
+        have = f"; its groups: {', '.join(groups)}" if groups else ""
+        raise DeeprigError(f"{file} has no box {word!r}; it has: {', '.join(names)}{have}.")
+    return meant
+
+
+def _groups(found: dict[str, Any]) -> dict[str, list[str]]:
+    """The file's other lists of boxes or of their names, which pyinfra calls groups too."""
+    groups = {}
+    for key, value in found.items():
+        if key == "rigs" or key.startswith("_") or not isinstance(value, list) or not value:
+            continue
+        names = [entry[0] if isinstance(entry, tuple) and entry else entry for entry in value]
+        if all(isinstance(name, str) for name in names):
+            groups[key] = names
+    return groups
 
 
 def one(file: Path, limit: Iterable[str], what: str) -> Box:
@@ -41,10 +66,22 @@ def one(file: Path, limit: Iterable[str], what: str) -> Box:
     return boxes[0]
 
 
-def _rigs(file: Path) -> list[object]:
+def named(file: Path, limit: Iterable[str], what: str) -> list[Box]:
+    """The boxes named, several only if somebody said so; `what` is not done to all unasked."""
+    words = list(limit)
+    if words:
+        return load(file, words)
+    return [one(file, words, what)]
+
+
+def _found(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise DeeprigError(f"{file} is not there; name the inventory with --inventory FILE.")
-    rigs = _run(file).get("rigs")
+    return _run(file)
+
+
+def _rigs(file: Path, names: dict[str, Any]) -> list[object]:
+    rigs = names.get("rigs")
     if not isinstance(rigs, list) or not rigs:
         found = "has no `rigs`" if rigs is None else f"has rigs = {rigs!r}"
         raise DeeprigError(f'{file} {found}; write rigs = [box("rig1.lan", rig=Rig())].')

@@ -11,10 +11,12 @@ from typing import Any
 import click
 import paramiko
 
-from deeprig import arming, busy, connection, inventories, presence, root_shell
+from deeprig import arming, busy, connection, inventories, presence, root_shell, summary
+from deeprig.errors import DeeprigError
 from deeprig.options import inventory_option, json_option, limit_option
 from deeprig.presence import Seen
 from deeprig.progress import Progress
+from deeprig.summary import Line
 
 GONE_SECONDS = 300  # systemd itself waits 90 s for a service that will not stop
 LOOK_SECONDS = 1
@@ -33,8 +35,17 @@ class Off:
     unarmed: str = ""
     off: bool = False
     seconds: float = 0.0
+    error: str = ""  # why it could not be asked
+
+    @property
+    def code(self) -> int:
+        if self.error:
+            return 2
+        return 0 if self.off else 1
 
     def page(self) -> str:
+        if self.error:
+            return self.error
         if self.refused:
             return self.refused
         if not self.off:
@@ -59,20 +70,39 @@ class Off:
 def off(
     host: str | None, inventory: Path, limit: tuple[str, ...], force: bool, as_json: bool
 ) -> None:
-    """Power HOST off, ready to be woken by `deeprig wake`.
+    """Power HOST off, ready to be woken by `deeprig wake`; several boxes by --limit.
 
     It refuses while work runs there or somebody is logged in, and where no packet would wake it.
     Exits 0 where it is off, 1 where it refuses or does not go down, 2 where it could not ask.
     """
     wanted = (*limit, host) if host else limit
-    name, data = inventories.one(inventory, wanted, "one box is powered off at a time")
-    wakes = data["rig"].wake_on_lan is not None
-    found = Off(host=name, wake=_how_to_wake(name, inventory) if wakes else "")
-    progress = Progress()
+    boxes = inventories.named(inventory, wanted, "no box is powered off unasked")
+    done: list[Off] = []
+    for name, data in boxes:
+        wakes = data["rig"].wake_on_lan is not None
+        done.append(Off(host=name, wake=_how_to_wake(name, inventory) if wakes else ""))
+        try:
+            _go_off(done[-1], data, force=force)
+        except DeeprigError as error:
+            done[-1].error = str(error)
+        if not as_json or done[-1].error:
+            click.echo(done[-1].page(), err=bool(done[-1].error))
+    lines = [Line(found.host, found.code, found.page()) for found in done]
+    if as_json:
+        said = [found.to_json() for found in done]
+        print(json.dumps(said[0] if len(boxes) == 1 else said))
+    elif len(lines) > 1:
+        click.echo(summary.table(lines))
+    sys.exit(summary.code(lines))
+
+
+def _go_off(found: Off, data: dict[str, Any], *, force: bool) -> None:
+    name, progress = found.host, Progress()
+    armed = ", and arm its card" if found.wake else ""
     with connection.connect(data) as client:
         transport = client.get_transport()
         assert transport is not None
-        with progress.step(f"Ask {name} what runs there{', and arm its card' if wakes else ''}"):
+        with progress.step(f"Ask {name} what runs there{armed}"):
             _ask(found, transport, data)
         found.refused = "" if force else why_not(found)
         if not found.refused:
@@ -80,8 +110,6 @@ def off(
     if not found.refused:
         with progress.step(f"Power {name} off"):
             found.off = _wait_until_gone(found, data, progress)
-    print(json.dumps(found.to_json()) if as_json else found.page())
-    sys.exit(0 if found.off else 1)
 
 
 def why_not(found: Off) -> str:

@@ -12,6 +12,9 @@ inventory_option = click.option(
     help="The file that lists the boxes.",
 )
 limit_option = click.option(
-    "--limit", multiple=True, metavar="HOST", help="Only this box; may be given again."
+    "--limit",
+    multiple=True,
+    metavar="HOST",
+    help="Only this box, group or pattern (rig*); may be given again.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

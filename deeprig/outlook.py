@@ -12,6 +12,7 @@ from deeprig.refusal import Refusal
 from deeprig.runs import Report
 from deeprig.settings import Rig
 from deeprig.stack import Plan
+from deeprig.summary import Line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,13 @@ def page(outlook: Outlook, today: date) -> str:
     if outlook.reinstall and str(outlook.reinstall):
         found.append(f"{report.host}: {outlook.reinstall}")
     return "\n".join(found)
+
+
+def line(outlook: Outlook) -> Line:
+    """The box in the summary of several."""
+    report = outlook.report
+    said = (report.refusals or [report.error if report.error else _said(report)])[0]
+    return Line(report.host, outlook.exit_status, said)
 
 
 def to_json(outlook: Outlook, today: date) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from pyinfra.context import host
 
-from deeprig import data, inventories, outlook, runs, stack_page
+from deeprig import data, inventories, outlook, runs, stack_page, summary
 from deeprig.erased import Reinstall
 from deeprig.imagined_box import ImaginedBox
 from deeprig.options import inventory_option, json_option, limit_option
@@ -80,6 +80,8 @@ def _boxes(inventory: Path, limit: tuple[str, ...], as_json: bool) -> int:
             click.echo(outlook.page(outlooks[-1], date.today()))
     if as_json:
         print(json.dumps([outlook.to_json(one, date.today()) for one in outlooks], indent=2))
+    elif len(outlooks) > 1:
+        click.echo(summary.table([outlook.line(one) for one in outlooks]))
     return max((one.exit_status for one in outlooks), default=0)
 
 

@@ -3,18 +3,23 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from deeprig import inventories, magic_packet, openssh, presence, wake_memory, wake_page
+from deeprig import inventories, magic_packet, openssh, presence, summary, wake_memory, wake_page
 from deeprig.errors import DeeprigError
+from deeprig.inventories import Box
 from deeprig.magic_packet import Aim
 from deeprig.options import inventory_option, json_option, limit_option
+from deeprig.presence import Seen
 from deeprig.progress import Progress
+from deeprig.summary import Line
 from deeprig.wake_memory import Remembered
+from deeprig.wake_page import Woken
 from deeprig.waking import Waking
 
 WAIT_SECONDS = 600  # a board with much memory tests it for minutes before it boots
@@ -43,12 +48,37 @@ def wake(
     timeout: int,
     as_json: bool,
 ) -> None:
-    """Power HOST on by a magic packet, and wait until it lets you in.
+    """Power HOST on by a magic packet, and wait until it lets you in; several by --limit.
 
     Exits 0 where it is awake, 1 where it does not come up, 2 where no packet could be sent.
     """
     wanted = (*limit, host) if host else limit
-    name, data = inventories.one(inventory, wanted, "one box is woken at a time")
+    boxes = inventories.named(inventory, wanted, "no box is woken unasked")
+    if len(boxes) > 1:
+        _send_to_all(boxes, inventory, via)  # they boot at the same time
+    lines: list[Line] = []
+    said: list[dict[str, Any]] = []
+    for name, data in boxes:
+        try:
+            found = _wake(name, data, inventory, via, timeout)
+        except DeeprigError as error:
+            lines.append(Line(name, 2, str(error)))
+            said.append({"host": name, "awake": False, "error": str(error)})
+            click.echo(error, err=True)
+            continue
+        lines.append(Line(name, 0 if found.awake else 1, found.page().splitlines()[0]))
+        said.append(found.to_json())
+        if not as_json:
+            click.echo(found.page())
+    if as_json and said:
+        print(json.dumps(said[0] if len(boxes) == 1 else said))
+    elif len(lines) > 1:
+        click.echo(summary.table(lines))
+    sys.exit(summary.code(lines))
+
+
+def _wake(name: str, data: dict[str, Any], inventory: Path, via: str | None, timeout: int) -> Woken:
+    """One box, to its end. Raises DeeprigError where it cannot even be tried."""
     presence.check_known(data)
     waking = Waking(data, Progress())
     with waking.progress.step(f"Look whether {name} is awake"):
@@ -60,9 +90,15 @@ def wake(
             click.echo(wake_page.elsewhere(to), err=True)
         with waking.progress.step(f"Wake {name}"):
             awake = waking.wait(_sender(inventory, via, to), timeout)
-    found = wake_page.Woken(name=name, awake=awake, aim=to, via=via, waking=waking)
-    print(json.dumps(found.to_json()) if as_json else found.page())
-    sys.exit(0 if awake else 1)
+    return Woken(name=name, awake=awake, aim=to, via=via, waking=waking)
+
+
+def _send_to_all(boxes: list[Box], inventory: Path, via: str | None) -> None:
+    """A first packet to each that is off; what goes wrong is said when it is that box's turn."""
+    for name, data in boxes:
+        with suppress(DeeprigError):
+            if presence.look(data) is not Seen.OPEN:
+                _sender(inventory, via, _aim(name, data, inventory, via))()
 
 
 def _aim(name: str, data: dict[str, Any], inventory: Path, via: str | None) -> Aim:

@@ -1,5 +1,7 @@
 """An inventory file is read as pyinfra reads it, and what is wrong in it is one line."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import paramiko
@@ -51,6 +53,46 @@ def test_a_file_beside_the_inventory_can_be_imported(file: Path) -> None:
 def test_only_the_boxes_asked_for(file: Path) -> None:
     file.write_text(f'{HEAD}rigs = [box(name, rig=Rig()) for name in ("a", "b", "c")]\n')
     assert [name for name, _ in inventories.load(file, ["c", "a"])] == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["lab"], ["a2", "b"]),
+        (["a*"], ["a1", "a2"]),
+        (["lab", "a1"], ["a1", "a2", "b"]),
+        (["by_box"], ["b"]),
+        (["b"], ["b"]),  # a box of that name goes before the group
+        ([], ["a1", "a2", "b"]),
+    ],
+)
+def test_a_group_and_a_pattern_mean_several(file: Path, words: list[str], names: list[str]) -> None:
+    file.write_text(
+        f'{HEAD}rigs = [box(name, rig=Rig()) for name in ("a1", "a2", "b")]\n'
+        'lab = ["b", "a2", "gone"]\nby_box = [rigs[2]]\nb = ["a1"]\nports = [80]\n'
+    )
+    assert [name for name, _ in inventories.load(file, words)] == names
+
+
+def test_pyinfra_means_the_same_by_a_group(tmp_path: Path) -> None:
+    """The usual inventory hands the groups of rigs.py on."""
+    (tmp_path / "rigs.py").write_text(
+        f'{HEAD}rigs = [box(name, rig=Rig()) for name in ("a", "b", "c")]\nlab = ["c", "a"]\n'
+    )
+    usual = Path(__file__).parents[2] / "inventory.py"
+    done = subprocess.run(
+        [Path(sys.executable).with_name("pyinfra"), usual, "--limit", "lab", "debug-inventory"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    there = subprocess.run(
+        [sys.executable, "-c", "from pathlib import Path; from deeprig import inventories; print("
+         f"[name for name, _ in inventories.load(Path({str(usual)!r}), ['lab'])])"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert there.stdout.strip() == "['a', 'c']", there.stderr
+    assert "lab" in said
 
 
 @pytest.mark.parametrize(

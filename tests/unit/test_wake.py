@@ -238,7 +238,7 @@ def test_a_box_that_was_never_met_is_not_woken(tmp_path: Path, closed_port: int)
     assert (code, "pin it with `deeprig bootstrap 127.0.0.1`" in err) == (2, True)
 
 
-def test_several_boxes_want_a_name(tmp_path: Path) -> None:
+def test_nothing_is_done_to_several_boxes_unasked(tmp_path: Path) -> None:
     file = tmp_path / "two.py"
     file.write_text(
         "from deeprig.settings import Rig, box\n"
@@ -246,7 +246,25 @@ def test_several_boxes_want_a_name(tmp_path: Path) -> None:
     )
     for verb, what in (("wake", "woken"), ("off", "powered off")):
         code, _, err = run(verb, "--inventory", str(file))
-        assert (code, err) == (2, f"one box is {what} at a time; name one of rig1, rig2.\n")
+        assert (code, err) == (2, f"no box is {what} unasked; name one of rig1, rig2.\n")
+
+
+def test_one_box_that_cannot_be_asked_does_not_stop_the_others(
+    tmp_path: Path, closed_port: int
+) -> None:
+    file = inventory(tmp_path, closed_port)
+    text = file.read_text()
+    rig1 = text[text.index("box(") :]
+    file.write_text(f"{text}rigs.append({rig1.replace('rig1', 'rig2').strip().rstrip(']')})\n")
+    for verb in ("wake", "off"):
+        code, out, err = run(verb, "--inventory", str(file), "--limit", "rig*")
+        assert code == 2
+        assert "0 of 2 boxes are well:" in out
+        assert [line.split()[:3] for line in out.splitlines()[-2:]] == [
+            ["rig1", "not", "asked"],
+            ["rig2", "not", "asked"],
+        ]
+        assert len(err.splitlines()) >= 2
 
 
 def test_a_jump_host_that_cannot_be_logged_in_to_is_one_line(
