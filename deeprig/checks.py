@@ -72,6 +72,8 @@ def run(
     chosen = ["--inventory", str(inventory), "--tier", tier, *(f"--limit={name}" for name in limit)]
     files = [str(CHECKS / f"test_{name}.py") for name in components] or [str(CHECKS)]
     ended = pytest.main([*options, *files, *chosen], plugins=[collector])
+    if ended == pytest.ExitCode.INTERRUPTED and not collector.broken:
+        raise KeyboardInterrupt
     if collector.broken:
         raise DeeprigError(f"the checks cannot be loaded: {collector.broken[0]}")
     if ended == pytest.ExitCode.NO_TESTS_COLLECTED:

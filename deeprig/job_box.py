@@ -30,6 +30,7 @@ class JobBox:
         self.name, self.data = name, data
         self._client: paramiko.SSHClient | None = None
         self._position = -1
+        self._told = ""
 
     def close(self) -> None:
         if self._client:
@@ -66,14 +67,20 @@ class JobBox:
                 job = self.one(name)
                 if job["state"] not in RUNS:
                     return job
-                click.echo("The link was lost, and is there again; the job goes on.", err=True)
+                self._tell("The link was lost and is there again; the job goes on.")
             except (Refused, OtherHostKey):
                 raise
             except (DeeprigError, paramiko.SSHException, OSError, EOFError) as error:
                 self.close()
                 said = str(error).rstrip(".") or "it was closed"
-                click.echo(f"The link is lost ({said}); the job goes on.", err=True)
+                self._tell(f"The link is lost ({said}), which does not end the job.")
             time.sleep(TRY_EVERY)
+
+    def _tell(self, sentence: str) -> None:
+        """Once, however often it is tried."""
+        if sentence != self._told:
+            click.echo(sentence, err=True)
+        self._told = sentence
 
     def _read(self, name: str, out: BinaryIO) -> None:
         """What comes until the job's end or a lost link, from where it was left."""

@@ -96,8 +96,16 @@ def asked(
         "command": list(command),
         "gpu": list(gpus),
         "environment": env,
-        "notebook": here.read_text() if is_notebook else None,
+        "notebook": _text(here) if is_notebook else None,
     }
+
+
+def _text(notebook: Path) -> str:
+    try:
+        return notebook.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        said = getattr(error, "strerror", None) or "it is no text"
+        raise DeeprigError(f"{notebook} cannot be read: {said}; open it in JupyterLab.") from None
 
 
 def _one_thing(

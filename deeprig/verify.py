@@ -13,6 +13,7 @@ from deeprig.inventories import Box
 from deeprig.options import inventory_option, json_option, limit_option
 from deeprig.page import page
 from deeprig.settings import Rig
+from deeprig.watch import keep
 
 # How many checks of a component must really have run (passed or failed, not skipped) before
 # nothing failed means anything. Fewer than there are, since some cannot be asked of every box.
@@ -46,19 +47,62 @@ RAN = ("passed", "warned", "failed")
     show_default=True,
     help="How far to go; each includes those before it.",
 )
+@click.option("--all", "every", is_flag=True, help="List every check, not only what is wrong.")
+@click.option(
+    "--watch",
+    type=click.IntRange(10),
+    metavar="SECONDS",
+    help="Look again every so often until Ctrl-C; say what changed.",
+)
+@click.option(
+    "--evidence",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write what was seen, to be sent on; names and addresses are left out.",
+)
 @json_option
-def verify(inventory: Path, limit: tuple[str, ...], tier: str, as_json: bool) -> None:
-    """Prove that boxes are what the inventory says, by tests on the live machines."""
+def verify(
+    inventory: Path,
+    limit: tuple[str, ...],
+    tier: str,
+    every: bool,
+    watch: int | None,
+    evidence: Path | None,
+    as_json: bool,
+) -> None:
+    """Prove that boxes are what the inventory says, by tests on the live machines.
+
+    Exits 0 where nothing failed and enough was checked, 1 where a check failed, 2 where a box did
+    not answer or too little was checked; with --watch as it was last.
+    """
     boxes = inventories.load(inventory, limit)
-    found = suite.run(inventory, list(limit), tier, _progress)
+
+    def look() -> list[Check]:
+        seen = suite.run(inventory, list(limit), tier, _progress)
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[K", nl=False, err=True)  # the line of the last check
+        return seen
+
+    found = look()
     lacking = missing(found, boxes, tier)
     if as_json:
         print(json.dumps([check.to_json() for check in found], indent=2))
         for host, reasons in lacking.items():
             click.echo(f"{host}: too little was checked: {'; '.join(reasons)}", err=True)
     else:
-        click.echo(page(found, lacking))
-    sys.exit(verdict(found, lacking))
+        click.echo(page(found, lacking, every=every))
+    if evidence:
+        _write_evidence(evidence, boxes, found, tier)
+    if watch:
+        found = keep(found, look, watch, as_json=as_json)
+    sys.exit(verdict(found, missing(found, boxes, tier)))
+
+
+def _write_evidence(file: Path, boxes: list[Box], found: list[Check], tier: str) -> None:
+    from deeprig import evidence
+
+    evidence.write(file, evidence.collect(boxes, found, tier))
+    click.echo(f"Wrote {file}; read it before you send it on.", err=True)
 
 
 def verdict(checks: list[Check], lacking: dict[str, list[str]]) -> int:

@@ -75,6 +75,7 @@ LANES: dict[str, list[list[str]]] = {
     "wake-on-lan-ubuntu-like": [[*PYTEST, "tests/lab/test_wake_on_lan.py", "--os", "ubuntu-like"]],
     "wake": [[*PYTEST, "tests/lab/test_wake.py"]],
     "jobs": [[*PYTEST, "tests/lab/test_jobs.py"]],
+    "several": [[*PYTEST, "tests/lab/test_several.py"]],
     "notify": [[*PYTEST, "tests/lab/test_notify.py"]],
     "vm": [[*PYTEST, "tests/lab/test_vm.py"]],
     "vm-debian-12": [[*PYTEST, "tests/lab/test_vm.py", "--os", "debian-12"]],

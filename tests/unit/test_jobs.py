@@ -11,6 +11,7 @@ from click import unstyle
 from click.testing import CliRunner
 
 from deeprig import jobs_page
+from deeprig.errors import DeeprigError
 from deeprig.run import asked, run
 from tests.unit.box_scripts import loaded
 
@@ -142,6 +143,13 @@ def test_a_notebook_of_this_machine_goes_along_and_one_of_the_box_does_not(tmp_p
     assert asked("n", (str(here),), ("idle",), None)["notebook"] == "{}"
     assert asked("n", ("there.ipynb",), ("idle",), None)["notebook"] is None
     assert asked("n", ("python", str(here)), ("idle",), None)["notebook"] is None
+
+
+def test_a_notebook_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+    here = tmp_path / "night.ipynb"
+    here.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DeeprigError, match=r"night\.ipynb cannot be read: it is no text"):
+        asked("n", (str(here),), ("idle",), None)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """When a reboot that is owed is made, and when it is left and said."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,13 +102,14 @@ def test_what_counts_as_work_and_what_does_not(monkeypatch: pytest.MonkeyPatch) 
             work.Process(13, "jupyter-lab", "ai", "/user.slice/x/deeprig-notebook.service/app"),
             work.Process(14, "bash", "ai", "/user.slice/user-1000.slice/session-9.scope"),
             work.Process(15, "cron", "root", "/system.slice/cron.service"),
+            work.Process(17, "fetch", "ai", "/system.slice/cron.service"),
             work.Process(16, "postgres", "root", "/system.slice/docker-0123456789abcdef.scope"),
         ]
         monkeypatch.setattr(work, "cards", lambda pid: ["/dev/nvidia0"] if pid in (10, 11) else [])
         assert work.on_a_card(there) == ["python3 of ai"]
         own = "/user.slice/user-1000.slice/session-9.scope"
-        assert work.of_people(there, own) == ["python3 of ai"]
-        assert work.of_people(there, "") == ["bash of ai", "python3 of ai"]
+        assert work.of_people(there, own) == ["fetch of ai", "python3 of ai"]
+        assert work.of_people(there, "") == ["bash of ai", "fetch of ai", "python3 of ai"]
         assert work.in_containers(there) == ["container 0123456789ab"]
 
 
@@ -143,6 +146,28 @@ def test_guests_count_as_work_by_their_names(tmp_path: Path) -> None:
         assert work.in_guests(there[6:]) == []  # a container, and services that only serve guests
         assert work.in_containers(there) == ["container 0123456789ab"]
         assert work.of_people(there, "") == ["qemu-system-x86 of root"]
+
+
+def test_packages_that_are_being_installed_count_as_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "lock-frontend"
+    holder = (
+        "import fcntl, sys; file = open(sys.argv[1], 'r+'); fcntl.lockf(file, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    with loaded("boot_work") as work:
+        monkeypatch.setattr(work, "DPKG_LOCK", lock)
+        assert work.dpkg() == []  # no dpkg
+        lock.touch()
+        assert work.dpkg() == []
+        with subprocess.Popen(
+            [sys.executable, "-c", holder, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as apt:
+            assert apt.stdout and apt.stdout.readline() == b"held\n"
+            assert work.dpkg() == ["apt or dpkg"]
+            apt.kill()
+        assert work.dpkg() == []
 
 
 def test_a_notebook_server_that_gives_no_word_counts_as_work(

@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from click import unstyle
 
+from deeprig import watch
 from deeprig.checks import Check
 from deeprig.page import page
 from deeprig.settings import Rig
 from deeprig.verify import REQUIRED, missing, required, verdict
+from deeprig.watch import changes, keep
 
 pytest_plugins = ["pytester"]
 BOXES = [("rig1", {"rig": Rig()})]
@@ -123,14 +126,16 @@ def test_a_warning_is_shown_and_changes_no_exit_code() -> None:
     warned = check("warned", "driver", "595 gets no fixes any more")
     found = [*ENOUGH, warned]
     assert verdict(found, missing(found, BOXES, "functional")) == 0
-    text = page(found, {})
+    text = page(found, {}, every=True)
     assert "1 warned" in text
+    assert "  !  driver: a password login is refused: 595 gets no fixes any more" in page(found, {})
     assert "\x1b[33m! \x1b[0m a password login is refused (595 gets no fixes any more)" in text
 
 
 def test_the_page_says_where_a_card_is_fake() -> None:
-    text = page([replace(check("passed"), fake=True), replace(check("failed"), fake=True)], {})
-    assert text.count("a password login is refused [fake GPU]") == 2
+    found = [replace(check("passed"), fake=True), replace(check("failed"), fake=True)]
+    assert page(found, {}, every=True).count("a password login is refused [fake GPU]") == 2
+    assert page(found, {}).count("[fake GPU]") == 2
 
 
 def test_a_check_repeated_over_files_counts_once() -> None:
@@ -157,7 +162,7 @@ def test_the_page_begins_with_what_failed_and_what_to_do() -> None:
         check("skipped", "base", "no GRUB here"),
         check("failed", "ssh", "assert 'yes' == 'no'"),
     ]
-    lines = page(found, {"rig1": ["users: 0 ran, at least 4 must"]}).splitlines()
+    lines = page(found, {"rig1": ["users: 0 ran, at least 4 must"]}, every=True).splitlines()
     assert [line.strip() for line in lines] == [
         "\x1b[1mrig1: 1 failed, 1 passed, 1 skipped in 0.3 s\x1b[0m",
         "\x1b[31m  too little was checked: users: 0 ran, at least 4 must\x1b[0m",
@@ -169,6 +174,64 @@ def test_the_page_begins_with_what_failed_and_what_to_do() -> None:
         "\x1b[32mok\x1b[0m a password login is refused",
         "\x1b[33m--\x1b[0m a password login is refused (no GRUB here)",
     ]
+
+
+def test_in_short_a_component_is_a_line_and_a_reason_stands_once() -> None:
+    found = [
+        check("passed", "base"),
+        check("passed", "base"),
+        *[check("skipped", "gpu_live", "no NVIDIA card in the box")] * 3,
+    ]
+    assert unstyle(page(found, {})).splitlines()[1:] == [
+        "",
+        "  ok base      2 passed",
+        "  -- gpu live  3 skipped",
+        "               -- 3 x no NVIDIA card in the box",
+    ]
+
+
+def test_several_boxes_have_a_summary_below() -> None:
+    found = [
+        check("passed"),
+        replace(check("failed"), host="rig2"),
+        replace(check("unasked", reason="rig3 port 22 does not answer"), host="rig3"),
+    ]
+    assert [line.split()[:2] for line in unstyle(page(found, {})).splitlines()[-4:]] == [
+        ["1", "of"], ["rig1", "ok"], ["rig2", "wrong"], ["rig3", "not"],
+    ]  # fmt: skip
+
+
+def test_a_watch_says_what_changed_and_nothing_else() -> None:
+    before = [check("passed"), check("failed", "base"), check("skipped", "users")]
+    now = [
+        check("failed"),
+        check("passed", "base"),
+        check("skipped", "users"),
+        check("passed", "cuda"),
+    ]
+    assert [(was, one.component, one.outcome) for was, one in changes(before, now)] == [
+        ("passed", "ssh", "failed"),
+        ("failed", "base", "passed"),
+        ("not asked", "cuda", "passed"),
+    ]
+    assert changes(now, now) == []
+
+
+def test_a_watch_looks_until_it_is_stopped_and_its_end_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = [[check("failed", reason="it is open")], [check("passed")]]
+    monkeypatch.setattr(watch.time, "sleep", lambda seconds: None)
+
+    def again() -> list[Check]:
+        if not looks:
+            raise KeyboardInterrupt
+        return looks.pop(0)
+
+    assert keep([check("passed")], again, 10, as_json=False) == [check("passed")]
+    said = unstyle(capsys.readouterr().out).splitlines()
+    assert "ssh: a password login is refused: passed -> failed: it is open; to do: run" in said[0]
+    assert said[1].endswith("failed -> passed") and len(said) == 2
 
 
 def test_a_box_that_is_off_is_one_line_however_many_checks_there_are() -> None:

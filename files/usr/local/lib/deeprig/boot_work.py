@@ -21,6 +21,7 @@ NO_WORK = {
     "sshd-auth", "sshd-session", "systemd",
 }  # fmt: skip
 JOB = re.compile(r"/deeprig-job-([A-Za-z0-9_-]+)\.scope(/|$)")
+TIMED = re.compile(r"^/system\.slice/(?:cron|atd)\.service(/|$)")
 OURS = re.compile(r"/deeprig-[^/]*\.service(/|$)")
 # libvirt's and systemd-machined's scopes; a name in them is escaped as in units' names.
 MACHINE = re.compile(
@@ -89,12 +90,15 @@ def cards(pid: int) -> list[str]:
 
 
 def of_people(there: list[Process], own: str) -> list[str]:
-    """What runs in logins and user services other than our own; a bare tunnel is no work."""
+    """What runs in logins, user services other than our own, and for people by cron and at; a bare
+    tunnel is no work.
+    """
     return once(p for p in there if is_of_people(p, own))
 
 
 def is_of_people(process: Process, own: str) -> bool:
-    if not process.group.startswith("/user.slice/") or process.name in NO_WORK:
+    timed = TIMED.search(process.group) and process.user != "root"
+    if not (process.group.startswith("/user.slice/") or timed) or process.name in NO_WORK:
         return False
     ours = OURS.search(process.group) or JOB.search(process.group)
     return process.group != own and not ours

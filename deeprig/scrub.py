@@ -1,0 +1,58 @@
+"""What names a person, an address or a single device is taken out of a text that is sent away."""
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from deeprig.inventories import Box
+
+SECRETS = (
+    (re.compile(r"\bAAAA[0-9A-Za-z+/]{40,}={0,2}"), "<key>"),
+    (re.compile(r"\bSHA256:[0-9A-Za-z+/]{40,}"), "<fingerprint>"),
+    (re.compile(r"\bargon2:\S+"), "<hash>"),
+    (re.compile(r"\b[0-9a-fA-F]{32,}\b"), "<hex>"),
+    (re.compile(r"(?:GPU-)?\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<uuid>"),
+    (re.compile(r"\b[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}\b"), "<mac>"),
+    (re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b"), "<mail>"),
+    (re.compile(r"(https?|ntfy)://[^\s\"'/]+"), r"\1://<host>"),
+    (re.compile(r"/home/[^/\s\"']+"), "/home/<user>"),
+)
+NUMBERS = re.compile(
+    r"\b\d{1,3}(?:\.\d{1,3}){3}\b|[0-9a-fA-F:]*:[0-9a-fA-F:]*:[0-9a-fA-F]+(?:%\w+)?"
+)
+LOOPBACK = ("127.0.0.1", "0.0.0.0", "::1")
+
+
+def text(said: str, known: Mapping[str, str]) -> str:
+    """The same without them; `known` has the words to take out, each with what stands for it."""
+    for word in sorted(known, key=len, reverse=True):
+        said = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", known[word], said)
+    for pattern, instead in SECRETS:
+        said = pattern.sub(instead, said)
+    return NUMBERS.sub(_address, said)
+
+
+def _address(found: re.Match[str]) -> str:
+    """A version such as cuDNN's 9.10.2.21 looks like an address, a PCI slot nearly: they stay."""
+    try:
+        address = ip_address(found[0].partition("%")[0])
+    except ValueError:
+        return found[0]
+    ones_own = address.version == 6 or address.is_private
+    return "<address>" if ones_own and found[0] not in LOOPBACK else found[0]
+
+
+def words(boxes: list[Box]) -> dict[str, str]:
+    """What an inventory names: boxes, addresses, people, files."""
+    found: dict[str, str] = {}
+    for number, (name, data) in enumerate(boxes, start=1):
+        found |= {name: f"<box {number}>", str(data["ssh_hostname"]): f"<box {number}>"}
+        found |= {str(data[key]): f"<{key}>" for key in ("ssh_key", "ssh_user") if data.get(key)}
+        rig: Any = data["rig"]
+        people = [user.name for user in rig.users]
+        if rig.notebook:
+            people.append(rig.notebook.user)
+        found |= dict.fromkeys(people, "<user>")
+    found.pop("deeprig", None)  # everybody's deploy user
+    return found
