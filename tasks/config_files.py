@@ -1,5 +1,6 @@
 """Configuration files: a source's path below templates/ or files/ is its path on the host."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ ROOT = Path(__file__).parent.parent
 
 def render(path: str, **values: Any) -> str:
     """The text of templates/<path>.j2 with these values; an unknown name in it is an error."""
-    environment = Environment(
+    return _environment().get_template(f"{path.lstrip('/')}.j2").render(**values)
+
+
+@functools.cache
+def _environment() -> Environment:
+    return Environment(
         loader=FileSystemLoader(ROOT / "templates"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(f"{path.lstrip('/')}.j2").render(**values)
 
 
 def write(

@@ -45,6 +45,7 @@ LANES: dict[str, list[list[str]]] = {
     "ssh": [[*PYTEST, "tests/lab/test_ssh.py"]],
     "ssh-debian-12": [[*PYTEST, "tests/lab/test_ssh.py", "--os", "debian-12"]],
     "ssh-ubuntu-like": [[*PYTEST, "tests/lab/test_ssh.py", "--os", "ubuntu-like"]],
+    "fast": [[*PYTEST, "tests/lab/test_fast.py"]],
     "base": [[*PYTEST, "tests/lab/test_base.py", "tests/lab/test_operations.py"]],
     "python-env": [[*PYTEST, "tests/lab/test_python_env.py"]],
     "frameworks": [[*PYTEST, "tests/lab/test_frameworks.py"]],

@@ -1,0 +1,159 @@
+"""What is measured side by side: how each is started, against a box behind some door."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import venv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import wanted
+from deeprig import known_hosts
+from deeprig.settings import DEPLOY_USER
+from lab import boxes
+
+ROOT = Path(__file__).parent.parent
+WORK = ROOT / "build/bench"
+ANSIBLE = "ansible-core==2.19.14"  # the newest for Python 3.11; its own environment, not ours
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A command line. `pyinfra` where its channels can be counted."""
+
+    name: str
+    command: list[str]
+    pyinfra: bool = True
+    env: dict[str, str] = field(default_factory=dict)
+
+
+def thirty(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
+    """The thirty operations by deeprig's connector, pyinfra's own, and ansible."""
+    ours = [
+        _pyinfra(name, box, door, "bench/thirty.py", kind)
+        for name, kind in (
+            ("pyinfra, @fast", "@fast/"),
+            ("pyinfra, TCP_NODELAY", "nodelay"),
+            ("pyinfra", ""),
+        )
+    ]
+    return [*ours, _ansible(box, door)]
+
+
+def whole(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
+    """deploy.py over both connections; the plain one has TCP_NODELAY here too."""
+    return [
+        _whole(f'deeprig, Rig(connection="{kind}")', box, door, kind) for kind in ("fast", "ssh")
+    ]
+
+
+def settle(box: boxes.Box) -> None:
+    """Deploy, so that nothing is left to change: from nearby, for a new login must reach it."""
+    near = (box.host, box.port)
+    pyinfra = str(Path(sys.executable).with_name("pyinfra"))
+    subprocess.run(
+        [pyinfra, "-y", str(_inventory_of(box, near, "ssh")), "deploy.py"],
+        cwd=ROOT,
+        check=True,
+        stdout=sys.stderr,
+    )
+
+
+def verify(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
+    inventory = _inventory_of(box, door, "ssh")
+    deeprig = str(Path(sys.executable).with_name("deeprig"))
+    command = [deeprig, "verify", "--inventory", str(inventory), "--json"]
+    return [Contender("deeprig verify", command, pyinfra=False)]
+
+
+def _pyinfra(name: str, box: boxes.Box, door: tuple[str, int], deploy: str, kind: str) -> Contender:
+    """An inventory as any pyinfra user writes it: nothing of deeprig in it."""
+    known = _known_hosts(box, door)
+    nodelay = kind == "nodelay"
+    data = {
+        "ssh_hostname": door[0],
+        "ssh_port": door[1],
+        "ssh_user": DEPLOY_USER,
+        "ssh_key": str(box.key),
+        "ssh_known_hosts_file": str(known),
+        "fast_questions": str(WORK / "questions"),
+        "bench_hostname": box.name,
+    }
+    file = WORK / f"inventory-{kind.strip('@/') or 'plain'}.py"
+    lines = [f"data = {data!r}"]
+    if nodelay:
+        lines = [
+            "from fast_ssh.sending import transport_factory",
+            *lines,
+            'data["ssh_paramiko_connect_kwargs"] = {"transport_factory": transport_factory}',
+        ]
+    target = box.name if nodelay else f"{kind}{box.name}"
+    file.write_text("\n".join([*lines, f"boxes = [({target!r}, data)]", ""]))
+    return _counted(name, [str(file), deploy])
+
+
+def _whole(name: str, box: boxes.Box, door: tuple[str, int], kind: str) -> Contender:
+    return _counted(name, [str(_inventory_of(box, door, kind)), "deploy.py"])
+
+
+def _counted(name: str, arguments: list[str]) -> Contender:
+    return Contender(name, [sys.executable, "-m", "bench.counted", "-y", *arguments])
+
+
+def _inventory_of(box: boxes.Box, door: tuple[str, int], kind: str) -> Path:
+    """The box's own inventory, dialled through the door."""
+    known = _known_hosts(box, door)
+    text = box.inventory.read_text()
+    for old, new in (
+        (f'hostname="{box.host}"', f'hostname="{door[0]}"'),
+        (f"port={box.port},", f"port={door[1]},"),
+        (json.dumps(str(box.known_hosts)), json.dumps(str(known))),
+        ("rig=Rig(", f'rig=Rig(\n            connection="{kind}",\n            ssh=Ssh(port=22),'),
+        ("import Notebook", "import Ssh, Notebook"),
+    ):
+        assert old in text, f"the lab's inventory has no {old}"
+        text = text.replace(old, new)
+    file = WORK / f"deeprig-{kind}.py"
+    file.write_text(text)
+    return file
+
+
+def _known_hosts(box: boxes.Box, door: tuple[str, int]) -> Path:
+    """The box's host keys, pinned for the door."""
+    keys = {tuple(line.split()[1:3]) for line in box.known_hosts.read_text().splitlines()}
+    file = WORK / "known_hosts"
+    name = known_hosts.label(*door)
+    file.write_text("".join(f"{name} {' '.join(key)}\n" for key in sorted(keys)))
+    return file
+
+
+def _ansible(box: boxes.Box, door: tuple[str, int]) -> Contender:
+    """With pipelining, and a connection that is kept for the run."""
+    tools = WORK / "ansible"
+    if not (tools / "bin/ansible-playbook").exists():
+        venv.create(tools, with_pip=True)
+        subprocess.run([tools / "bin/pip", "install", "--quiet", ANSIBLE], check=True)
+    (WORK / "thirty.json").write_text(wanted.playbook(box.name))
+    ssh = f"-o UserKnownHostsFile={_known_hosts(box, door)} -o StrictHostKeyChecking=yes"
+    hosts = {
+        "ansible_host": door[0],
+        "ansible_port": str(door[1]),
+        "ansible_user": DEPLOY_USER,
+        "ansible_ssh_private_key_file": str(box.key),
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_ssh_common_args": ssh,
+    }
+    line = " ".join(f"{key}={shlex.quote(value)}" for key, value in hosts.items())
+    (WORK / "hosts").write_text(f"{box.name} {line}\n")
+    return Contender(
+        "ansible-core 2.19, pipelining",
+        [str(tools / "bin/ansible-playbook"), "-i", str(WORK / "hosts"), str(WORK / "thirty.json")],
+        pyinfra=False,
+        env={
+            "ANSIBLE_PIPELINING": "True",
+            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s",
+            "ANSIBLE_CONTROL_PATH_DIR": str(Path("/tmp") / f"bench-{os.getuid()}"),
+        },
+    )
