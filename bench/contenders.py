@@ -1,10 +1,10 @@
 """What is measured side by side: how each is started, against a box behind some door."""
 
 import json
-import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import venv
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,7 +153,8 @@ def _ansible(box: boxes.Box, door: tuple[str, int]) -> Contender:
         pyinfra=False,
         env={
             "ANSIBLE_PIPELINING": "True",
-            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s",
-            "ANSIBLE_CONTROL_PATH_DIR": str(Path("/tmp") / f"bench-{os.getuid()}"),
+            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=20s",
+            # A link of its own for each door: behind the last one nobody answers any more.
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": tempfile.mkdtemp(prefix="bench-"),
         },
     )

@@ -19,6 +19,7 @@ from deeprig.refusal import Refusal
 from deeprig.settings import Rig
 from deeprig.stack import Plan
 from deeprig.survey import Survey, objections, script
+from fast_ssh.watch import Watched
 from tasks import config_files, operations, packages
 from tasks.facts import HostSurvey, MayBecomeRoot
 
@@ -32,9 +33,17 @@ NO_SUDO = (
 )
 
 
+NOT_FAST = (
+    'Rig.connection is "fast", and this inventory goes by the plain one; write box("{name}", ...), '
+    'or ("@fast/{name}", ...).'
+)
+
+
 def survey(rig: Rig) -> Survey | None:
     """What the box is; None where it must be left alone: then it has been failed, with reasons."""
     dead_link.watch(host.state)
+    if rig.connection == "fast" and not isinstance(host.connector, Watched):
+        operations.say(host, NOT_FAST.format(name=host.name))
     if not host.get_fact(MayBecomeRoot, _sudo=False) and not host.data.get("_sudo_password"):
         _refuse([NO_SUDO.format(user=host.data.get("ssh_user"))])
         return None
