@@ -5,6 +5,7 @@ from pyinfra.context import config, host
 from deeprig.settings import Rig
 from tasks import (
     access,
+    archive,
     base,
     boot_guard,
     boot_trial,
@@ -40,7 +41,7 @@ def build(rig: Rig) -> None:
         return  # refused, with reasons, before anything was touched
 
     network_access.provide(settings=rig)
-    base.prepare(survey=survey)
+    base.prepare(survey=survey, early=archive.early(rig, survey))
     if survey.grub:
         boot_trial.begin()
         kernel_parameters.provide(parameters=rig.kernel_parameters)

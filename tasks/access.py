@@ -14,7 +14,7 @@ from deeprig import connection, known_hosts
 from deeprig.errors import DeeprigError
 from deeprig.settings import Firewall, Ssh
 from deeprig.survey import Survey
-from tasks import config_files, firewall, operations, packages, ssh
+from tasks import archive, config_files, firewall, operations, packages, ssh
 from tasks.access_facts import AccessState
 from tasks.operations import Commands
 
@@ -43,7 +43,7 @@ def change(
         config_files.copy(f"/etc/systemd/system/{unit}")
     operations.enable(name="Be ready for a power cut", unit=BOOT_UNIT, start=False)
     if firewall_settings:
-        packages.install(name="Install ufw", packages=["ufw"])
+        packages.install(name="Install ufw", packages=list(archive.UFW))
     if ssh_settings.strict:
         ssh.strengthen_host_keys(survey=survey)
 

@@ -1,5 +1,7 @@
 """What every box needs first: a survey, apt that never asks, a clock, no sleep, tools."""
 
+from collections.abc import Sequence
+
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
@@ -14,6 +16,7 @@ from deeprig import (
     runs,
     ssh_algorithms,
     stack,
+    timeline,
 )
 from deeprig.refusal import Refusal
 from deeprig.settings import Rig
@@ -42,6 +45,8 @@ NOT_FAST = (
 def survey(rig: Rig) -> Survey | None:
     """What the box is; None where it must be left alone: then it has been failed, with reasons."""
     dead_link.watch(host.state)
+    if host.data.get("timeline"):
+        timeline.watch(host.state)
     if rig.connection == "fast" and not isinstance(host.connector, Watched):
         operations.say(host, NOT_FAST.format(name=host.name))
     if not host.get_fact(MayBecomeRoot, _sudo=False) and not host.data.get("_sudo_password"):
@@ -82,8 +87,11 @@ def _refuse(reasons: list[str]) -> None:
 
 
 @deploy("Base")
-def prepare(survey: Survey) -> None:
-    """apt that waits and never asks, the tools of every day, security updates, no sleep."""
+def prepare(survey: Survey, early: Sequence[str] = ()) -> None:
+    """apt that waits and never asks, the tools of every day, security updates, no sleep.
+
+    `early` are packages of other components, for the same transaction.
+    """
     if survey.cloud_init:
         operations.bring_about(
             name="Wait until cloud-init has finished",
@@ -100,7 +108,7 @@ def prepare(survey: Survey) -> None:
     config_files.copy("/etc/needrestart/conf.d/50-deeprig.conf")
     packages.install(
         name="Install the tools of every day",
-        packages=[*names["tools"], *names["updates"], *clock],
+        packages=list(dict.fromkeys([*names["tools"], *names["updates"], *clock, *early])),
     )
     config_files.copy("/etc/apt/apt.conf.d/deeprig-updates.conf")
     operations.enable(name="Fetch security updates every day", unit="apt-daily-upgrade.timer")

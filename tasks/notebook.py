@@ -5,7 +5,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deeprig.settings import Notebook
-from tasks import config_files, operations, packages
+from tasks import archive, config_files, operations, packages
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
 
@@ -18,7 +18,7 @@ HASH_FILE = "/etc/deeprig/notebook-password-hash"
 @deploy("Notebook server")
 def serve(settings: Notebook) -> None:
     """Both servers answer on loopback ports, also when nobody is logged in."""
-    packages.install(name="Install tmux", packages=["tmux", "libpam-systemd", "iproute2", "procps"])
+    packages.install(name="Install tmux", packages=list(archive.SESSIONS))
     _linger(settings.user)
 
     config_files.copy("/etc/deeprig/tmux.conf")

@@ -10,7 +10,7 @@ from pyinfra.context import host
 
 from deeprig import frameworks, stack
 from deeprig.settings import Python
-from tasks import config_files, operations, packages
+from tasks import archive, config_files, operations, packages
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
 
@@ -30,7 +30,7 @@ def provide(
 
     `plan` is for the box's GPUs, `cache` the folder for uv's cache where it is not the usual one.
     """
-    packages.install(name="Install Python's venv", packages=["python3-venv"])
+    packages.install(name="Install Python's venv", packages=list(archive.VENV))
     config_files.copy(f"{SCRIPTS}/install_step.py")
     config_files.copy(f"{SCRIPTS}/tool-env", mode="755")
 

@@ -16,7 +16,7 @@ from deeprig.errors import DeeprigError
 from deeprig.network_cards import Card, Network
 from deeprig.settings import WakeOnLan
 from deeprig.wake_memory import Remembered
-from tasks import config_files, operations, packages
+from tasks import archive, config_files, operations, packages
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
 
@@ -39,7 +39,7 @@ def enable(settings: WakeOnLan, network: Network) -> None:
         _tell(name="Leave a card alone that cannot wake the box", line=why)
         return
 
-    packages.install(name="Install ethtool", packages=["ethtool"])
+    packages.install(name="Install ethtool", packages=list(archive.ETHTOOL))
     config_files.copy(SCRIPT, mode="755")
     ours = network_cards.drop_in(card)
     if ours:
