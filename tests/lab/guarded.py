@@ -172,7 +172,7 @@ def motd(box: boxes.Box) -> str:
     ssh, environment = boxes.ssh_command(boxes.get(box.name))
     done = subprocess.run(
         [*ssh[:-1], "-tt", ssh[-1]], env=environment, input="exit\n", capture_output=True,
-        text=True, timeout=60, check=False,
+        text=True, timeout=180, check=False,
     )  # fmt: skip
     return done.stdout
 
