@@ -17,15 +17,18 @@ CARDS = {
 }
 
 # Emulated devices that stand in for real ones, each behind a PCIe port of its own; one with
-# several functions is one device, as a graphics card and its sound are.
+# several functions is one device, as a graphics card and its sound are. The two of `crowd` are
+# devices of their own behind a bridge that keeps nobody apart: one IOMMU group.
 STAND_INS: dict[str, tuple[str, ...]] = {
     "gpu": ("bochs-display", "ich9-intel-hda"),
     "vga": ("secondary-vga",),
+    "crowd": ("secondary-vga", "edu"),
     "edu": ("edu",),
     "e1000e": ("e1000e,romfile=",),
     "nvme": ("nvme,serial=lab-nvme-{number}",),
     "watchdog": ("i6300esb",),
 }
+CROWD = "crowd"
 SPEEDS = {"2.5": "2_5", "5": "5", "8": "8", "16": "16"}
 WIDTHS = ("1", "2", "4", "8", "12", "16", "32")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from lab.firmware import Firmware
-from lab.hardware import CARDS, SPEEDS, STAND_INS, Hardware, StandIn
+from lab.hardware import CARDS, CROWD, SPEEDS, STAND_INS, Hardware, StandIn
 
 Accelerator = Literal["kvm", "tcg"]
 
@@ -124,6 +124,11 @@ def _ports(stand_ins: list[StandIn]) -> list[str]:
         link = f"x-speed={SPEEDS[stand_in.speed]},x-width={stand_in.width}"
         words += ["-device", f"pcie-root-port,id={port},chassis={number},addr={slot:#x},{link}"]
         functions = STAND_INS[stand_in.device]
+        if stand_in.device == CROWD:
+            words += ["-device", f"pcie-pci-bridge,id=bridge{number},bus={port},addr=0"]
+            for place, device in enumerate(functions, 1):
+                words += ["-device", f"{device},bus=bridge{number},addr={place}"]
+            continue
         for function, device in enumerate(functions):
             place = f"bus={port},addr=0.{function}"
             more = ",multifunction=on" if len(functions) > 1 and not function else ""

@@ -85,6 +85,7 @@ LANES: dict[str, list[list[str]]] = {
     "vm-main-job-debian-12": [[*PYTEST, "tests/lab/test_main_job_vm.py", "--os", "debian-12"]],
     "boot-trial": [[*PYTEST, "tests/lab/test_boot_trial.py"]],
     "boot-trial-debian-12": [[*PYTEST, "tests/lab/test_boot_trial.py", "--os", "debian-12"]],
+    "passthrough": [[*PYTEST, "tests/lab/test_passthrough.py"]],
     "boot-guard": [[*PYTEST, f"tests/lab/{name}.py"] for name in BOOT_GUARD],
     "boot-guard-debian-12": [
         [*PYTEST, f"tests/lab/{name}.py", "--os", "debian-12"] for name in BOOT_GUARD

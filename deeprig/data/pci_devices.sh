@@ -14,16 +14,17 @@ if ! systemd-detect-virt -cq && { [ -n "$PASSTHROUGH" ] || [ -e $list ]; }; then
   echo "memory_mib=$(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)"
   echo "kernel_line=$(cat /proc/cmdline)"
   for d in /sys/bus/pci/devices/*; do
-    vendor=$(cat "$d/vendor"); device=$(cat "$d/device"); class=$(cat "$d/class")
+    read -r vendor < "$d/vendor"; read -r device < "$d/device"; read -r class < "$d/class"
     driver=$(readlink "$d/driver"); group=$(readlink "$d/iommu_group")
+    console=0; [ ! -e "$d/boot_vga" ] || read -r console < "$d/boot_vga"
     # MiB of 64-bit prefetchable memory: bits 0x2000 and 0x100000 of a resource's flags.
     window=0
     while read -r first last flags; do
       [ $((flags & 0x102000)) -eq $((0x102000)) ] && window=$((window + (last - first + 1 >> 20)))
     done < "$d/resource"
-    echo "pci=${d##*/} ${vendor#0x}:${device#0x} ${class#0x} ${driver##*/} ${group##*/}" \
-      "$(cat "$d/boot_vga" 2>/dev/null || echo 0) $window" |
-      sed -E 's/  / - /; s/  / - /'
+    driver=${driver##*/}; group=${group##*/}
+    echo "pci=${d##*/} ${vendor#0x}:${device#0x} ${class#0x} ${driver:--} ${group:--}" \
+      "$console $window"
   done
   for m in / /boot /boot/efi /usr /var /home "$FOLDER"; do
     source=$(findmnt -nvo SOURCE "$m" 2>/dev/null)
