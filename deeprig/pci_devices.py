@@ -8,7 +8,8 @@ from deeprig.passthrough_settings import Passthrough
 
 SCRIPT = (Path(__file__).parent / "data/pci_devices.sh").read_text()
 
-BRIDGE = "06"
+# Host bridges and PCI bridges, which stay while a group goes; any other bridge is a device.
+BRIDGES = ("0600", "0604")
 STORAGE = "01"
 # VGA, 3D controller, another display device, a processing accelerator.
 GRAPHICS = ("0300", "0302", "0380", "1200")
@@ -43,7 +44,7 @@ class PciDevice:
 
     @property
     def is_bridge(self) -> bool:
-        return self.pci_class.startswith(BRIDGE)
+        return self.pci_class[:4] in BRIDGES
 
     def __str__(self) -> str:
         kind = KINDS.get(self.pci_class[:4]) or KINDS.get(self.pci_class[:2], "device")

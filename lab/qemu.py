@@ -126,8 +126,8 @@ def _ports(stand_ins: list[StandIn]) -> list[str]:
         functions = STAND_INS[stand_in.device]
         if stand_in.device == CROWD:
             words += ["-device", f"pcie-pci-bridge,id=bridge{number},bus={port},addr=0"]
-            for place, device in enumerate(functions, 1):
-                words += ["-device", f"{device},bus=bridge{number},addr={place}"]
+            for address, device in enumerate(functions, 1):
+                words += ["-device", f"{device},bus=bridge{number},addr={address}"]
             continue
         for function, device in enumerate(functions):
             place = f"bus={port},addr=0.{function}"

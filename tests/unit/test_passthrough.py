@@ -134,6 +134,12 @@ def test_another_card_in_the_group_is_a_stranger_too() -> None:
     assert objections(found, rig(FIRST, "0000:44:00.0")) == []
 
 
+def test_a_bridge_to_something_else_is_a_device_in_the_group() -> None:
+    found = box("pci=0000:40:1f.0 8086:2918 060100 lpc_ich 17 0 0")
+    [said] = objections(found, rig())
+    assert said.startswith("0000:40:1f.0 (device 8086:2918) is in IOMMU group 17 with")
+
+
 def test_the_boot_disk_never_goes_whatever_is_accepted() -> None:
     found = box("system_disk=0000:43:00.0")
     for accept in ((), (SATA,)):

@@ -16,8 +16,9 @@ PROXY_FILE = "/etc/profile.d/deeprig-proxy.sh"
 FETCH = f'[ ! -r {PROXY_FILE} ] || . {PROXY_FILE}; exec curl -fsSL --retry 3 -o "$1" "$2"'
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 PROBED = Path("/run/deeprig-accelerator.json")
-# A boot sector: mov al, 42; out 0xf4, al; hlt. isa-debug-exit makes 2 * 42 + 1 of it.
-PROBE = bytes((0xB0, 42, 0xE6, 0xF4, 0xF4, 0xEB, 0xFD)).ljust(510, b"\0") + b"\x55\xaa"
+# Firmware that is nothing but the processor's first instructions, 16 bytes before its end:
+# mov al, 42; out 0xf4, al; hlt. isa-debug-exit makes 2 * 42 + 1 of it.
+PROBE = bytes(0xFFF0) + bytes((0xB0, 42, 0xE6, 0xF4, 0xF4, 0xEB, 0xFD)).ljust(16, b"\0")
 PROBE_STATUS = 85
 PROBE_SECONDS = 60
 
@@ -112,20 +113,19 @@ def complaint() -> str:
 def _probe() -> str:
     if not Path("/dev/kvm").exists():
         return "there is no /dev/kvm"
-    sector = PROBED.with_suffix(".img")
-    sector.write_bytes(PROBE)
+    firmware = PROBED.with_suffix(".rom")
+    firmware.write_bytes(PROBE)
     command = [
         "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-machine", "q35", "-m", "64",
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-drive", f"file={sector},format=raw,if=ide",
-        "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
+        "-bios", str(firmware), "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
     ]  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS)
     except subprocess.TimeoutExpired:
         return f"a probe guest hung with KVM for {PROBE_SECONDS} s"
     finally:
-        sector.unlink()
+        firmware.unlink()
     if done.returncode == PROBE_STATUS:
         return ""
     last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
