@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import data, outlook, runs
+from deeprig import checks, data, outlook, runs
 from deeprig.outlook import Outlook
 from deeprig.runs import Report
 from deeprig.settings import Driver, Guest, Passthrough, Rig
@@ -202,6 +202,26 @@ def test_the_users_key_gets_into_the_guest(machine: boxes.Box) -> None:
         "status=$?; rm /dev/shm/key; exit $status",
     )
     assert said == "in as ai"
+
+
+def test_verify_finds_nothing_wrong(machine: boxes.Box, given: Rig, tmp_path: Path) -> None:
+    file = tmp_path / "inventory.py"
+    file.write_text(with_rig(machine.inventory.read_text(), given))
+    found = checks.run(file, [], "functional", lambda _: None, components=("passthrough",))
+    assert len(found) >= 9
+    assert [(c.check, c.reason) for c in found if c.outcome in ("failed", "unasked")] == []
+
+
+def with_rig(inventory: str, rig: Rig) -> str:
+    """The lab's inventory of one box, with these settings."""
+    text, count = re.subn(
+        r"rig=Rig\(\n.*\n        \),", lambda _: f"rig={rig!r},", inventory, flags=re.S
+    )
+    assert count == 1
+    return text.replace(
+        "from deeprig.settings import",
+        "from deeprig.settings import *\nfrom deeprig.settings import",
+    )
 
 
 def test_the_same_deploy_again_changes_nothing(machine: boxes.Box, given: Rig) -> None:
