@@ -68,7 +68,7 @@ class Verbs(click.Group):
 @click.group(cls=Verbs)
 @click.version_option(__version__, prog_name="deeprig")
 def main() -> None:
-    """Deep learning servers without a screen: first contact, proof, and the days after.
+    """Deep learning servers without a screen: from first contact to every day.
 
     `pyinfra inventory.py deploy.py` provisions; these verbs do what is around it. Each takes
     --json, and exits 0: done, 1: something is wrong with a box, 2: it could not run.

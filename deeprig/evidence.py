@@ -68,10 +68,9 @@ def _outputs(host: dict[str, Any]) -> dict[str, str]:
 
 def _said(transport: paramiko.Transport, command: str) -> str:
     # On stdin: a shell's own quoting is enough then, whatever sudo and login shell are there.
-    script = f"export LC_ALL=C.UTF-8; {{ {command}\n}} 2>&1 </dev/null | head -c 20000\n"
+    script = f"export LC_ALL=C.UTF-8; {{ {command}\n}} 2>/dev/null </dev/null | head -c 20000\n"
     done = root_shell.run(transport, "sudo -n sh -s", stdin=script, seconds=SECONDS)
-    lines = done.out.strip().splitlines()
-    return "" if lines and "not found" in lines[-1] else done.out.strip()
+    return done.out.strip()
 
 
 def _scrubbed(found: dict[str, Any], known: dict[str, str]) -> str:

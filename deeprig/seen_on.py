@@ -27,7 +27,8 @@ def line(found: dict[str, Any], box: dict[str, Any]) -> str:
     said = box["outputs"]
     kind = KINDS.get(said["kind"].splitlines()[-1] if said["kind"] else "", said["kind"])
     lab = " of the lab" if said["lab"] else ""
-    parts = [said["system"], f"kernel {said['kernel'].split()[1]}", f"{kind}{lab}"]
+    kernel = [f"kernel {release}" for release in said["kernel"].split()[1:2]]
+    parts = [said["system"], *kernel, f"{kind}{lab}"]
     return (
         f"| {', '.join(parts)} | {cards(box)} | {found['day']}, tier `{found['tier']}`, "
         f"deeprig {found['deeprig']} | {results(box)} |"
