@@ -109,7 +109,7 @@ def test_words_reach_the_command_as_they_were_typed(run: Run) -> None:
     assert run("--follow", "shell").stdout.startswith("/home/ai\n/home/ai/envs/base/bin/python\n")
 
 
-def test_it_is_a_window_that_can_be_typed_into(run: Run, login: Login) -> None:
+def test_it_is_a_window_that_can_be_typed_into(run: Run, job: Any, login: Login) -> None:
     run("asks", "--", "read answer; echo got $answer")
     tmux = "sudo -u ai tmux -L deeprig-jobs"
     assert "asks" in login(f"{tmux} list-windows -t jobs -F '#W'").split()
@@ -120,6 +120,11 @@ def test_it_is_a_window_that_can_be_typed_into(run: Run, login: Login) -> None:
     run("interrupted", "--", "sleep", "1000")
     login(f"{tmux} send-keys -t jobs:interrupted C-c")
     assert run("--follow", "interrupted").returncode == 1
+
+    run("closed", "--", "sleep", "1000")
+    login(f"{tmux} kill-window -t jobs:closed")
+    wait_for(lambda: job("closed")["state"] == "stopped", 30)
+    assert login("pgrep -u ai -fx 'sleep 1000'", check=False) == ""
 
 
 def test_it_outlives_a_deploy_that_restarts_the_notebook(
