@@ -52,6 +52,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rtt", type=float, nargs="+", default=[0, 20, 50, 150], metavar="MS")
     parser.add_argument("--times", type=int, default=5, help="runs of each, interleaved")
     parser.add_argument("--only", default="", help="measure what has this in its name")
+    parser.add_argument("--without", help="but not by ways that have this in theirs")
     return parser.parse_args()
 
 
@@ -75,11 +76,14 @@ def _measure(
     for rtt in asked.rtt:
         with measure.link(rtt, box.host, box.port) as through:
             ways = make(box, through.door)
+            if asked.without:
+                ways = [way for way in ways if asked.without not in way.name]
             samples: dict[str, list[measure.Sample]] = {way.name: [] for way in ways}
             for turn in range(asked.times + 1):
                 for way in ways:
-                    print(f"{name}, {through.rtt_ms} ms, {way.name}", file=sys.stderr)
                     sample = measure.once(way, through)
+                    where = f"{name}, {through.rtt_ms} ms, {way.name}"
+                    print(f"{where}: {sample}", file=sys.stderr, flush=True)
                     if turn:
                         samples[way.name].append(sample)
             rows += [

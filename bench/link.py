@@ -64,6 +64,8 @@ class Carrier:
         self.other = {near: far, far: near}
         self.seconds = seconds
         self.bytes = {near: 0, far: 0}
+        self.turns = 0  # how often the near side spoke after it had heard something
+        self._near, self._heard = near, False
         self._waiting: list[tuple[float, int, int, bytes]] = []
         self._count = 0
 
@@ -86,9 +88,20 @@ class Carrier:
             except BlockingIOError:
                 return
             self.bytes[device] += len(packet)
+            if payload(packet):
+                self.turns += device == self._near and self._heard
+                self._heard = device != self._near
             self._count += 1
             due = time.monotonic() + self.seconds
             heapq.heappush(self._waiting, (due, self._count, self.other[device], packet))
+
+
+def payload(packet: bytes) -> int:
+    """How many bytes an IPv4 packet carries for TCP's user; an acknowledgement carries none."""
+    header = (packet[0] & 15) * 4
+    if packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_TCP:
+        return 0
+    return int.from_bytes(packet[2:4]) - header - (packet[header + 12] >> 4) * 4
 
 
 def pass_on(listener: socket.socket, target: tuple[str, int]) -> None:
@@ -136,8 +149,9 @@ def main(milliseconds: float, host: str, port: int) -> None:
     threading.Thread(target=lambda: [echo.accept() for _ in range(7)], daemon=True).start()
     print(json.dumps({"host": FAR, "port": DOOR, "rtt_ms": round(round_trip() * 1000, 1)}))
     sys.stdout.flush()
-    for _ in sys.stdin:  # each line asks for the bytes so far; the end of input ends the link
-        print(json.dumps({"out": carrier.bytes[near], "in": carrier.bytes[far]}), flush=True)
+    for _ in sys.stdin:  # each line asks for the counts so far; the end of input ends the link
+        counts = {"out": carrier.bytes[near], "in": carrier.bytes[far], "turns": carrier.turns}
+        print(json.dumps(counts), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class Sample:
     cpu: float
     memory: float
     channels: int | None
+    turns: int
     sent: int
     received: int
 
@@ -38,12 +39,12 @@ class Link:
         self.door: tuple[str, int] = (said["host"], said["port"])
         self.rtt_ms: float = said["rtt_ms"]
 
-    def bytes(self) -> tuple[int, int]:
+    def counts(self) -> dict[str, int]:
+        """Bytes out and in so far, and how often it was our turn to speak: the round trips."""
         assert self._process.stdin
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        said = self._read()
-        return said["out"], said["in"]
+        return self._read()
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout
@@ -67,7 +68,7 @@ def link(milliseconds: float, host: str, port: int) -> Iterator[Link]:
 def once(contender: Contender, through: Link) -> Sample:
     """Run it to its end. Raises RuntimeError with what it said where it failed."""
     COUNT.unlink(missing_ok=True)
-    before = through.bytes()
+    before = through.counts()
     log = Path(WORK / "last-run.log")
     with log.open("w") as said:
         started = time.monotonic()
@@ -80,14 +81,15 @@ def once(contender: Contender, through: Link) -> Sample:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{contender.name} failed:\n{log.read_text()[-3000:]}")
-    after = through.bytes()
+    after = through.counts()
     return Sample(
         seconds=round(seconds, 3),
         cpu=round(used.ru_utime + used.ru_stime, 3),
         memory=round(used.ru_maxrss / 1024, 1),
         channels=int(COUNT.read_text()) if contender.pyinfra and COUNT.exists() else None,
-        sent=after[0] - before[0],
-        received=after[1] - before[1],
+        turns=after["turns"] - before["turns"],
+        sent=after["out"] - before["out"],
+        received=after["in"] - before["in"],
     )
 
 
@@ -101,6 +103,7 @@ def summary(samples: list[Sample]) -> dict[str, Any]:
         "cpu": round(statistics.median(one.cpu for one in samples), 3),
         "memory_mb": max(one.memory for one in samples),
         "channels": samples[-1].channels,
+        "turns": round(statistics.median(one.turns for one in samples)),
         "kb_sent": round(statistics.median(one.sent for one in samples) / 1024, 1),
         "kb_received": round(statistics.median(one.received for one in samples) / 1024, 1),
         "runs": len(samples),

@@ -8,7 +8,7 @@ HEAD = "| | RTT | seconds (from - to) | ratio | channels | round trips | KB out,
 
 
 def table(found: dict[str, Any]) -> str:
-    """Markdown. The ratio is to the first of its kind; round trips are read off the distances."""
+    """Markdown. The ratio is to the first of its kind at that distance."""
     machine = found["machine"]
     lines = [
         f"{machine['cores']} cores, load {machine['load'][0]} when it began, {found['os']}, "
@@ -27,16 +27,9 @@ def _line(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     return (
         f"| {row['way']} | {row['rtt_ms']:.1f} ms | {row['seconds']:.2f} ({row['least']:.2f} - "
         f"{row['most']:.2f}) | {row['seconds'] / first['seconds']:.1f} | {channels} | "
-        f"{_round_trips(row, rows)} | {row['kb_sent']:.0f} / {row['kb_received']:.0f} | "
+        f"{row['turns']} | {row['kb_sent']:.0f} / {row['kb_received']:.0f} | "
         f"{row['cpu']:.2f} | {row['memory_mb']:.0f} |"
     )
-
-
-def _round_trips(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """How many it waited for: what it took longer than from nearby, by how much further it was."""
-    near = min((one for one in rows if one["way"] == row["way"]), key=lambda one: one["rtt_ms"])
-    further = (row["rtt_ms"] - near["rtt_ms"]) / 1000
-    return f"{(row['seconds'] - near['seconds']) / further:.0f}" if further > 0.005 else "-"
 
 
 def plot(found: dict[str, Any]) -> str:

@@ -88,12 +88,17 @@ class Kept:
         self.close()
         if self.transport is None or not self.transport.is_active():
             raise ShellLost("the connection is gone")
-        try:
-            channel = self.transport.open_session(timeout=OPEN_SECONDS)
-            wire = Wire(channel)
-            channel.exec_command(shell.command(wire.word))
-        except (paramiko.SSHException, EOFError) as error:
-            raise NoShell(f"it opens no channel for one: {error}") from None
-        wire.listen()
-        self._shell = Shell(wire, password=self.password)
+        self._shell = open_shell(self.transport, password=self.password)
         return self._shell
+
+
+def open_shell(transport: paramiko.Transport, *, password: str | None = None) -> Shell:
+    """A shell on a channel of its own. Raises NoShell where there is none to be had."""
+    try:
+        channel = transport.open_session(timeout=OPEN_SECONDS)
+        wire = Wire(channel)
+        channel.exec_command(shell.command(wire.word))
+    except (paramiko.SSHException, EOFError) as error:
+        raise NoShell(f"it opens no channel for one: {error}") from None
+    wire.listen()
+    return Shell(wire, password=password)
