@@ -17,6 +17,7 @@ Sets = dict[str, Callable[[boxes.Box, tuple[str, int]], list[Contender]]]
 SETS: Sets = {
     "30 operations, nothing to change": contenders.thirty,
     "deploy.py, nothing to change": contenders.whole,
+    "deploy.py, several boxes (one under many names)": contenders.sixteen,
     "deeprig verify": contenders.verify,
 }
 

@@ -49,6 +49,22 @@ def whole(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
     ]
 
 
+def sixteen(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
+    """One box under sixteen names: to the control machine and to two cores it is sixteen."""
+    text = _inventory_of(box, door, "fast").read_text()
+    ways = []
+    for count in (1, 4, 16):
+        file = WORK / f"deeprig-fast-{count}.py"
+        names = [f"{box.name}-{number}" for number in range(count)]
+        # sshd lets ten at a time in that have not logged in yet, and turns others away.
+        retries = '{"ssh_connect_retries": 20, "ssh_connect_retry_max_delay": 1.0}'
+        again = f"rigs = [(f'@fast/{{n}}', rigs[0][1] | {retries}) for n in {names!r}]\n"
+        file.write_text(text + again)
+        name = f'deeprig, Rig(connection="fast"), {count} boxes'
+        ways.append(_counted(name, [str(file), "deploy.py"]))
+    return ways
+
+
 def settle(box: boxes.Box) -> None:
     """Deploy, so that nothing is left to change: from nearby, for a new login must reach it."""
     near = (box.host, box.port)

@@ -19,12 +19,15 @@ COUNT = WORK / "channels"
 
 @dataclass(frozen=True)
 class Sample:
-    """`seconds` are the clock's, `cpu` the control machine's own, `memory` its peak in MB."""
+    """`seconds` are the clock's, `cpu` the control machine's own.
+
+    Channels, and the peak of memory in MB, are known only of pyinfra.
+    """
 
     seconds: float
     cpu: float
-    memory: float
     channels: int | None
+    memory: int | None
     turns: int
     sent: int
     received: int
@@ -82,11 +85,12 @@ def once(contender: Contender, through: Link) -> Sample:
     if process.returncode:
         raise RuntimeError(f"{contender.name} failed:\n{log.read_text()[-3000:]}")
     after = through.counts()
+    counted = json.loads(COUNT.read_text()) if contender.pyinfra and COUNT.exists() else {}
     return Sample(
         seconds=round(seconds, 3),
         cpu=round(used.ru_utime + used.ru_stime, 3),
-        memory=round(used.ru_maxrss / 1024, 1),
-        channels=int(COUNT.read_text()) if contender.pyinfra and COUNT.exists() else None,
+        channels=counted.get("channels"),
+        memory=counted.get("memory_mb"),
         turns=after["turns"] - before["turns"],
         sent=after["out"] - before["out"],
         received=after["in"] - before["in"],
@@ -101,7 +105,7 @@ def summary(samples: list[Sample]) -> dict[str, Any]:
         "least": min(seconds),
         "most": max(seconds),
         "cpu": round(statistics.median(one.cpu for one in samples), 3),
-        "memory_mb": max(one.memory for one in samples),
+        "memory_mb": samples[-1].memory,
         "channels": samples[-1].channels,
         "turns": round(statistics.median(one.turns for one in samples)),
         "kb_sent": round(statistics.median(one.sent for one in samples) / 1024, 1),

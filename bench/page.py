@@ -23,12 +23,12 @@ def table(found: dict[str, Any]) -> str:
 
 def _line(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     first = next(one for one in rows if one["asked_ms"] == row["asked_ms"])
-    channels = "-" if row["channels"] is None else row["channels"]
+    channels, memory = ("-" if row[key] is None else row[key] for key in ("channels", "memory_mb"))
     return (
         f"| {row['way']} | {row['rtt_ms']:.1f} ms | {row['seconds']:.2f} ({row['least']:.2f} - "
         f"{row['most']:.2f}) | {row['seconds'] / first['seconds']:.1f} | {channels} | "
         f"{row['turns']} | {row['kb_sent']:.0f} / {row['kb_received']:.0f} | "
-        f"{row['cpu']:.2f} | {row['memory_mb']:.0f} |"
+        f"{row['cpu']:.2f} | {memory} |"
     )
 
 
