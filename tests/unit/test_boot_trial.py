@@ -178,7 +178,7 @@ def test_the_menu_to_go_back_to_is_no_trial_itself() -> None:
 def test_a_menu_without_a_kernel_that_is_there_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with loaded("boot-trial") as script:
+    with loaded("boot_once") as script:
         boot = tmp_path / "boot"
         boot.mkdir()
         monkeypatch.setattr(
