@@ -45,7 +45,7 @@ def status(inventory: Path, limit: tuple[str, ...], as_json: bool) -> None:
         print(json.dumps([one.to_json() for one in found], indent=2))
     elif len(lines) > 1:
         click.echo(summary.table(lines))
-    sys.exit(max((line.code for line in lines), default=0))
+    sys.exit(summary.code(lines))
 
 
 def _line(one: Standing | Unasked) -> Line:
