@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import contenders, measure, page
+from bench import contenders, first, measure, page
 from bench.contenders import ROOT, WORK, Contender
 from lab import boxes, root
 
@@ -26,6 +26,11 @@ def main() -> None:
     asked = _options()
     root.become()  # the box is a container, the link makes devices
     WORK.mkdir(parents=True, exist_ok=True)
+    if asked.first:
+        rows = first.measure(asked.os, asked.times)
+        (WORK.parent / "bench-first.json").write_text(json.dumps(rows, indent=1) + "\n")
+        print("\n".join(f"{row['way']}: {row['seconds']} s" for row in rows))
+        return
     box = _box(asked.box, asked.os)
     try:
         found = {
@@ -54,6 +59,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--times", type=int, default=5, help="runs of each, interleaved")
     parser.add_argument("--only", default="", help="measure what has this in its name")
     parser.add_argument("--without", help="but not by ways that have this in theirs")
+    parser.add_argument("--first", action="store_true", help="first runs only, a fresh box each")
     return parser.parse_args()
 
 

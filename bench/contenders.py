@@ -51,7 +51,7 @@ def whole(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
 
 def sixteen(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
     """One box under sixteen names: to the control machine and to two cores it is sixteen."""
-    text = _inventory_of(box, door, "fast").read_text()
+    text = inventory_of(box, door, "fast").read_text()
     ways = []
     for count in (1, 4, 16):
         file = WORK / f"deeprig-fast-{count}.py"
@@ -70,7 +70,7 @@ def settle(box: boxes.Box) -> None:
     near = (box.host, box.port)
     pyinfra = str(Path(sys.executable).with_name("pyinfra"))
     subprocess.run(
-        [pyinfra, "-y", str(_inventory_of(box, near, "ssh")), "deploy.py"],
+        [pyinfra, "-y", str(inventory_of(box, near, "ssh")), "deploy.py"],
         cwd=ROOT,
         check=True,
         stdout=sys.stderr,
@@ -78,7 +78,7 @@ def settle(box: boxes.Box) -> None:
 
 
 def verify(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
-    inventory = _inventory_of(box, door, "ssh")
+    inventory = inventory_of(box, door, "ssh")
     deeprig = str(Path(sys.executable).with_name("deeprig"))
     command = [deeprig, "verify", "--inventory", str(inventory), "--json"]
     return [Contender("deeprig verify", command, pyinfra=False)]
@@ -111,14 +111,14 @@ def _pyinfra(name: str, box: boxes.Box, door: tuple[str, int], deploy: str, kind
 
 
 def _whole(name: str, box: boxes.Box, door: tuple[str, int], kind: str) -> Contender:
-    return _counted(name, [str(_inventory_of(box, door, kind)), "deploy.py"])
+    return _counted(name, [str(inventory_of(box, door, kind)), "deploy.py"])
 
 
 def _counted(name: str, arguments: list[str]) -> Contender:
     return Contender(name, [sys.executable, "-m", "bench.counted", "-y", *arguments])
 
 
-def _inventory_of(box: boxes.Box, door: tuple[str, int], kind: str) -> Path:
+def inventory_of(box: boxes.Box, door: tuple[str, int], kind: str) -> Path:
     """The box's own inventory, dialled through the door."""
     known = _known_hosts(box, door)
     text = box.inventory.read_text()

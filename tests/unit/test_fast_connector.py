@@ -332,6 +332,15 @@ def test_after_a_new_login_there_is_a_new_shell(run: Run, box: Server, tmp_path:
     assert len(box.commands) == 2
 
 
+def test_a_question_whose_shell_was_lost_is_asked_again(run: Run, tmp_path: Path) -> None:
+    said: list[Any] = []
+    once = (
+        f"[ -e {tmp_path}/once ] || {{ touch {tmp_path}/once; kill -9 $PPID; sleep 9; }}; echo on"
+    )
+    run(lambda: said.append(host.get_fact(Command, command=once)))
+    assert said == ["on"]
+
+
 def test_where_no_shell_can_be_kept_it_goes_on_over_plain_ssh(
     run: Run, box: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
