@@ -85,20 +85,33 @@ def _measure(
             ways = make(box, through.door)
             if asked.without:
                 ways = [way for way in ways if asked.without not in way.name]
-            samples: dict[str, list[measure.Sample]] = {way.name: [] for way in ways}
-            for turn in range(asked.times + 1):
-                for way in ways:
-                    sample = measure.once(way, through)
-                    where = f"{name}, {through.rtt_ms} ms, {way.name}"
-                    print(f"{where}: {sample}", file=sys.stderr, flush=True)
-                    if turn:
-                        samples[way.name].append(sample)
+            samples = _in_turns(name, ways, through, asked.times)
             rows += [
                 {"what": name, "asked_ms": rtt, "rtt_ms": through.rtt_ms, "way": way}
                 | measure.summary(found)
                 for way, found in samples.items()
             ]
     return rows
+
+
+def _in_turns(
+    name: str, ways: list[Contender], through: measure.Link, times: int
+) -> dict[str, list[measure.Sample]]:
+    """The samples of each way; one that fails is told, and left out with all that it had."""
+    samples: dict[str, list[measure.Sample]] = {way.name: [] for way in ways}
+    for turn in range(times + 1):
+        for way in [way for way in ways if way.name in samples]:
+            try:
+                sample = measure.once(way, through)
+            except RuntimeError as failed:
+                print(failed, file=sys.stderr, flush=True)
+                del samples[way.name]
+                continue
+            where = f"{name}, {through.rtt_ms} ms, {way.name}"
+            print(f"{where}: {sample}", file=sys.stderr, flush=True)
+            if turn:
+                samples[way.name].append(sample)
+    return samples
 
 
 def _machine() -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Contender:
     command: list[str]
     pyinfra: bool = True
     env: dict[str, str] = field(default_factory=dict)
+    good: tuple[int, ...] = (0,)
 
 
 def thirty(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
@@ -81,7 +82,8 @@ def verify(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
     inventory = inventory_of(box, door, "ssh")
     deeprig = str(Path(sys.executable).with_name("deeprig"))
     command = [deeprig, "verify", "--inventory", str(inventory), "--json"]
-    return [Contender("deeprig verify", command, pyinfra=False)]
+    # 1: a check failed, as one of the door may, which is not the box's own. It took its time too.
+    return [Contender("deeprig verify", command, pyinfra=False, good=(0, 1))]
 
 
 def _pyinfra(name: str, box: boxes.Box, door: tuple[str, int], deploy: str, kind: str) -> Contender:
