@@ -33,6 +33,7 @@ def main() -> None:
         return
     box = _box(asked.box, asked.os)
     try:
+        contenders.settle(box)
         found = {
             "machine": _machine(),
             "os": box.os,
@@ -77,8 +78,6 @@ def _measure(
     asked: argparse.Namespace,
 ) -> list[dict[str, Any]]:
     """A row for each contender and each distance. The first run of each is not counted."""
-    if make is not contenders.thirty:
-        contenders.settle(box)
     rows = []
     for rtt in asked.rtt:
         with measure.link(rtt, box.host, box.port) as through:

@@ -10,9 +10,10 @@ HEAD = "| | RTT | seconds (from - to) | ratio | channels | round trips | KB out,
 def table(found: dict[str, Any]) -> str:
     """Markdown. The ratio is to the first of its kind at that distance."""
     machine = found["machine"]
+    runs = max((row["runs"] for row in found["results"]), default=0)
     lines = [
         f"{machine['cores']} cores, load {machine['load'][0]} when it began, {found['os']}, "
-        f"commit {machine['commit']}; medians of {found['results'][0]['runs']}."
+        f"commit {machine['commit']}; medians of {runs}."
     ]
     for what in dict.fromkeys(row["what"] for row in found["results"]):
         rows = [row for row in found["results"] if row["what"] == what]
