@@ -5,12 +5,14 @@ The packages, their scripts and the hooks are the box's own; the kernel that run
 
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab import box_disk, boxes, shell
+from lab import box_disk, boxes, cgroups, shell
 
+RELEASE_SECONDS = 20
 # All of it is gone with its processes, which are in no namespace more: Debian's hook for GRUB does
 # nothing in what looks like a container. The disk has the names that it has in
 # the box, and its UUID as udev has it: GRUB makes no menu for a loop device.
@@ -36,8 +38,10 @@ def run(box: boxes.Box, script: str) -> str:
     with _system_disk(box) as disk, tempfile.TemporaryDirectory() as place:
         done = subprocess.run(
             ["unshare", "--mount", "sh", "-ec", ENTER, place, disk, script],
+            preexec_fn=lambda: cgroups.enter(box.name, "offline"),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800, check=False,
         )  # fmt: skip
+        cgroups.kill(box.name, "offline")  # what a package started keeps the disk in use
     assert done.returncode == 0, done.stdout[-3000:]
     boxes.up(box.name)
     return done.stdout
@@ -53,5 +57,14 @@ def _system_disk(box: boxes.Box) -> Iterator[str]:
             shell.run("partx", "--update", device)  # not every kernel reads the table by itself
             yield device
         finally:
-            shell.run("partx", "--delete", device)
+            _forget_partitions(device)
             shell.run("losetup", "--detach", device)
+
+
+def _forget_partitions(device: str) -> None:
+    """The kernel lets go of mounts a moment after the last process that saw them."""
+    for _ in range(RELEASE_SECONDS):
+        if subprocess.run(["partx", "--delete", device], capture_output=True).returncode == 0:
+            return
+        time.sleep(1)
+    shell.run("partx", "--delete", device)
