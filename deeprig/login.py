@@ -101,6 +101,9 @@ def _open(target: Target, preferred: list[paramiko.PKey]) -> paramiko.Transport:
         options.key_types = sorted(options.key_types, key=lambda name: name not in wanted)
         transport.banner_timeout = transport.auth_timeout = connection.CONNECT_SECONDS
         transport.start_client(timeout=connection.CONNECT_SECONDS)
+        if not transport.initial_kex_done:  # paramiko just returns where the time is over
+            transport.close()
+            raise TimeoutError
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise DeeprigError(_unreachable(target, error)) from None
     return transport

@@ -82,7 +82,7 @@ def _boxes(inventory: Path, limit: tuple[str, ...], as_json: bool) -> int:
         print(json.dumps([outlook.to_json(one, date.today()) for one in outlooks], indent=2))
     elif len(outlooks) > 1:
         click.echo(summary.table([outlook.line(one) for one in outlooks]))
-    return max((one.exit_status for one in outlooks), default=0)
+    return summary.code([outlook.line(one) for one in outlooks])
 
 
 def _look(name: str, box: dict[str, Any]) -> Outlook:
