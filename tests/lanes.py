@@ -16,6 +16,7 @@ BIN = Path(sys.executable).parent
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-ra", "--durations=5"]
 
 WORKFLOW = ".github/workflows/ubuntu.yml"
+FIRST_DRIVER = "none_was_built or came_from or second_deploy or verifies or one_set"
 BOOT_GUARD = ("test_boot_guard", "test_reboot_gate")
 
 LANES: dict[str, list[list[str]]] = {
@@ -54,6 +55,9 @@ LANES: dict[str, list[list[str]]] = {
     "nvidia-repository": [
         [*PYTEST, "tests/lab/test_nvidia_repository.py", "--os", system]
         for system in ("debian-13", "debian-12", "ubuntu-like")
+    ],
+    "gpu-stack": [  # the first fifth of driver-ubuntu-like: installed, unchanged, verified, held
+        [*PYTEST, "tests/lab/test_driver_archive.py", "--os", "ubuntu-like", "-k", FIRST_DRIVER]
     ],
     "driver-ubuntu-like": [
         [*PYTEST, "tests/lab/test_driver_archive.py", "--os", "ubuntu-like"],
@@ -102,6 +106,7 @@ QUICK = [
     "bootstrap",
     "wake-on-lan",
     "notify",
+    "gpu-stack",
     "debian-13",
     "ubuntu-like",
 ]
