@@ -20,9 +20,23 @@ def provide() -> None:
     config_files.copy(PROFILE)
     config_files.copy(SERVICES)
     operations.bring_about(
+        name="Have it known to what users' systemd starts, where one runs by now",
+        holds=f"{of_each_manager('show-environment')} | grep '^PATH=' | grep -qv {PROGRAMS} "
+        "|| echo known",
+        commands=[of_each_manager("daemon-reload")],
+    )
+    operations.bring_about(
         name="Have CUDA's programs on PATH in commands over SSH",
         holds=f"grep -E '^PATH=.*{PROGRAMS}' {PAM}",
         commands=[with_programs()],
+    )
+
+
+def of_each_manager(verb: str) -> str:
+    """Have the systemd of each user that is running do this."""
+    return (
+        "for d in /run/user/*; do [ ! -S $d/systemd/private ] || runuser -u $(stat -c %U $d) -- "
+        f"env XDG_RUNTIME_DIR=$d systemctl --user {verb}; done"
     )
 
 

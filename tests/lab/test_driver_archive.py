@@ -279,7 +279,7 @@ def test_a_kernel_that_came_by_hand_gets_its_modules_or_is_told(
 def test_a_box_whose_only_card_is_fake_is_not_called_proved(box: boxes.Box, file: Path) -> None:
     """The driver stands, every check passes, and still nothing was proved of a real card."""
     fake_gpu.put(box, "one-3090", driver="580.173.02")
-    changed = drivers.changes(drivers.deploy(file))
+    changed = drivers.changes(deploy(file))
     assert [name for name in changed if "Wait until" not in name] == [
         f"Manifest | Write {manifest.PATH}"
     ]
