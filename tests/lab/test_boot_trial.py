@@ -155,7 +155,10 @@ def test_a_silent_hang_is_ended_by_the_watchdog(box: boxes.Box, run: Run) -> Non
 def test_without_a_watchdog_that_takes_the_switch_and_is_said_beforehand(
     box: boxes.Box, run: Run, said: Callable[[], str]
 ) -> None:
-    run("sudo tee /etc/modprobe.d/lab.conf", stdin="install i6300esb /bin/true\ninstall iTCO_wdt /bin/true\n")
+    run(
+        "sudo tee /etc/modprobe.d/lab.conf",
+        stdin="install i6300esb /bin/true\ninstall iTCO_wdt /bin/true\n",
+    )
     run("sudo update-initramfs -u")
     boxes.reboot(box.name)
     run(f"sudo {boot_trial.SCRIPT} keep")

@@ -147,6 +147,18 @@ def test_other_names_for_the_load_lines_and_the_kernel(menu: ModuleType) -> None
     assert (found.kernel, found.initrd) == ("5.15.0-1-generic", "/initrd.img-5.15.0-1-generic")
 
 
+def test_an_entry_that_is_one_line_is_one(menu: ModuleType) -> None:
+    found = menu.read(
+        "menuentry 'Other' { exit }\nmenuentry 'Debian' --id debian {\n"
+        "\tlinux /boot/vmlinuz-6.1.0-1-amd64 ro\n}\n"
+    )
+    assert [(entry.title, entry.kernel) for entry in found] == [
+        ("Other", ""),
+        ("Debian", "6.1.0-1-amd64"),
+    ]
+    assert menu.chosen(found, "0").title == "Other"
+
+
 @pytest.mark.parametrize("text", ["", "}", "menuentry 'a' {", "menuentry \"un'closed {\n}\n"])
 def test_a_menu_that_is_cut_off_is_no_error(menu: ModuleType, text: str) -> None:
     entries = menu.read(text)

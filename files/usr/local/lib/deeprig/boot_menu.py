@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 # What `linux` and `initrd` are called depends on the platform and GRUB's age.
 LOADS = re.compile(r"^(linux|initrd)(?:16|efi)?\s+(\S.*)$")
+# An entry that somebody wrote by hand, all of it in a line.
+ONE_LINE = re.compile(r"^(\s*(?:menuentry|submenu) .*?)\{(.*)\}\s*$", re.MULTILINE)
 SAVED = "${saved_entry}"
 # Entries that are not the ordinary boot of a kernel; the simple one is always the newest's.
 NOT_FOR_US = re.compile(r"-recovery-|-init-|^gnulinux-simple-|^osprober-")
@@ -29,7 +31,7 @@ def read(text: str) -> list[Entry]:
     top: list[Entry] = []
     # What is open: the list that new entries go to, and the lines of the entry, if it is one.
     blocks: list[tuple[list[Entry], list[str]]] = [(top, [])]
-    for line in map(str.strip, text.splitlines()):
+    for line in map(str.strip, ONE_LINE.sub(r"\1{\n\2\n}", text).splitlines()):
         if line.endswith("{"):
             inside = blocks[-1][0]
             if line.startswith(("menuentry ", "submenu ")):
