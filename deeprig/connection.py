@@ -45,6 +45,13 @@ class Transport(paramiko.Transport):
 
     hostname = "HOST"
 
+    def open_channel(self, *args: Any, **options: Any) -> paramiko.Channel:
+        """As ever, but a link that is gone is an SSH error, which pyinfra tells in one line."""
+        try:
+            return super().open_channel(*args, **options)
+        except EOFError:
+            raise paramiko.SSHException(f"the link to {self.hostname} is gone") from None
+
     def auth_publickey(self, *args: Any, **options: Any) -> list[str]:
         try:
             return super().auth_publickey(*args, **options)

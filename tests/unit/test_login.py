@@ -1,8 +1,9 @@
-"""A first look at a box whose sshd is too slow to answer."""
+"""What is said of a box whose sshd is too slow to answer, and of a link that is gone."""
 
 import socket
 import threading
 
+import paramiko
 import pytest
 
 from deeprig import connection, login
@@ -26,3 +27,15 @@ def test_an_sshd_that_greets_and_then_says_nothing_is_told_in_one_sentence(
         threading.Thread(target=greet, daemon=True).start()
         with pytest.raises(DeeprigError, match="does not answer; is it on"):
             login.look(Target("127.0.0.1", server.getsockname()[1], "ai"), [])
+
+
+def test_a_link_that_is_gone_is_an_error_of_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(self: paramiko.Transport, *args: object, **options: object) -> None:
+        raise EOFError
+
+    monkeypatch.setattr(paramiko.Transport, "open_channel", gone)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        transport = connection.Transport(ours)
+        with pytest.raises(paramiko.SSHException, match="the link to HOST is gone"):
+            transport.open_channel("session")
