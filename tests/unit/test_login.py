@@ -37,5 +37,5 @@ def test_a_link_that_is_gone_is_an_error_of_ssh(monkeypatch: pytest.MonkeyPatch)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         transport = connection.Transport(ours)
-        with pytest.raises(paramiko.SSHException, match="the link to HOST is gone"):
+        with pytest.raises(paramiko.SSHException, match="is gone"):
             transport.open_channel("session")
