@@ -188,7 +188,9 @@ def notified(box: boxes.Box, run: Run) -> list[str]:
     run(f"sudo systemctl start {notify.SERVICE}")
     run_on(box, lambda rig: notify.provide(to=None, relay=None))
     server.stop()
-    return [message.text for message in server.got if "the next boot" in message.title]
+    return [
+        message.text.splitlines()[0] for message in server.got if "the next boot" in message.title
+    ]
 
 
 def test_our_reboot_is_refused_where_the_kernel_that_boots_next_has_no_module(
@@ -217,8 +219,7 @@ def test_a_mended_module_lets_the_newer_kernel_through(
 ) -> None:
     nvidia.offer(MENDED)
     run("sync")
-    done = offline.run(box, f"{NEWEST_DRIVER}; {boot_guard.GUARD} rebuild {kernels[0]}")
-    assert f"deeprig: kernel {kernels[1]} boots next, with its driver." in done
+    offline.run(box, f"{NEWEST_DRIVER}; {boot_guard.GUARD} rebuild {kernels[0]}")
     assert up(run) == (kernels[1], MENDED)
     assert state(run) == f"ok {kernels[1]} boots next, with driver {MENDED}"
     assert run(f"ls {boot_guard.PIN}", check=False) == ""
@@ -258,6 +259,7 @@ def test_a_kernel_that_refuses_its_module_is_booted_once(
     run(f"sudo cp {new} /root/right.ko && sudo cp {old} {new} && sync")
     boxes.cut(box.name)
     assert up(run) == (kernels[1], "none")
+    run(f"sudo systemctl start {boot_guard.UNIT}")  # back when it has looked, GRUB's menu made anew
     assert f"kernel {kernels[1]} is not fit to boot (modprobe: ERROR" in state(run)
     boxes.cut(box.name)
     assert up(run) == (kernels[0], MENDED)
