@@ -1,7 +1,6 @@
 """A box's driver-move over SSH: asked, started and followed through reboots and lost links."""
 
 import json
-import shlex
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +9,8 @@ from typing import Any
 
 import paramiko
 
-from deeprig import connection, root_shell
+from deeprig import root_shell
+from deeprig.box_link import BoxLink
 from deeprig.errors import DeeprigError
 from deeprig.root_shell import Done
 
@@ -23,34 +23,18 @@ REBOOTING = ("rebooting", "rebooting back")
 Say = Callable[[str], None]
 
 
-class DriverBox:
+class DriverBox(BoxLink):
     """One box: one connection, opened anew after a reboot."""
 
+    program = MOVE
+
     def __init__(self, name: str, data: dict[str, Any]) -> None:
-        self.name, self.data = name, data
-        self._client: paramiko.SSHClient | None = None
+        super().__init__(name, data)
         self._lines = 0
-
-    def close(self) -> None:
-        if self._client:
-            self._client.close()
-        self._client = None
-
-    def _transport(self) -> paramiko.Transport:
-        if self._client is None or connection.is_dead(self._client):
-            self.close()
-            self._client = connection.connect(self.data)
-        transport = self._client.get_transport()
-        assert transport is not None
-        return transport
 
     def ask(self, *words: str) -> Done:
         """What driver-move says to this."""
         return root_shell.run(self._transport(), self._command(*words), seconds=ASK_SECONDS)
-
-    def _command(self, *words: str) -> str:
-        root = "" if self.data.get("ssh_user") == "root" else "sudo -n "
-        return root + shlex.join([MOVE, *words])
 
     def boot_id(self) -> str:
         return root_shell.run(self._transport(), f"cat {BOOT_ID}").out.strip()

@@ -1,14 +1,14 @@
 """A box's jobs over SSH: begun, listed, stopped, and followed through lost links."""
 
 import json
-import shlex
 import time
 from typing import Any, BinaryIO
 
 import click
 import paramiko
 
-from deeprig import connection, root_shell
+from deeprig import root_shell
+from deeprig.box_link import BoxLink
 from deeprig.connection import OtherHostKey
 from deeprig.errors import DeeprigError
 
@@ -23,19 +23,15 @@ class Refused(DeeprigError):
     """The box said no, with a reason; nothing was begun or stopped."""
 
 
-class JobBox:
+class JobBox(BoxLink):
     """One box: one connection, opened anew where it was lost."""
 
+    program = PROGRAM
+
     def __init__(self, name: str, data: dict[str, Any]) -> None:
-        self.name, self.data = name, data
-        self._client: paramiko.SSHClient | None = None
+        super().__init__(name, data)
         self._position = -1
         self._told = ""
-
-    def close(self) -> None:
-        if self._client:
-            self._client.close()
-        self._client = None
 
     def start(self, asked: dict[str, Any]) -> Job:
         # The command travels on stdin: what is typed there may hold a secret.
@@ -111,15 +107,3 @@ class JobBox:
 
     def _job(self, said: str) -> Job:
         return {"host": self.name, **json.loads(said)}
-
-    def _command(self, *words: str) -> str:
-        root = "" if self.data.get("ssh_user") == "root" else "sudo -n "
-        return root + shlex.join([PROGRAM, *words])
-
-    def _transport(self) -> paramiko.Transport:
-        if self._client is None or connection.is_dead(self._client):
-            self.close()
-            self._client = connection.connect(self.data)
-        transport = self._client.get_transport()
-        assert transport is not None
-        return transport

@@ -20,7 +20,7 @@ from tests.lab import drivers
 from tests.lab.conftest import DEEPRIG, ROOT, deploy, run_on
 from tests.lab.drivers import INSTALL, RTX_3090, STATE, Login
 from tests.lab.receivers import Ntfy
-from tests.lab.test_notify import LOOK, send_to
+from tests.lab.test_notify import LOOK, listening, send_to
 
 pytestmark = pytest.mark.lab
 
@@ -246,13 +246,8 @@ def test_held_is_not_forgotten_by_notify(
 
 @pytest.fixture
 def ntfy(box: boxes.Box) -> Iterator[Ntfy]:
-    made = Ntfy()
-    made.start()
-    report = run_on(box, send_to(made.url("topic")))
-    assert report.error is None, report.steps
-    made.titles()
-    yield made
-    made.stop()
+    with listening(box) as made:
+        yield made
     assert run_on(box, send_to(None)).error is None
 
 

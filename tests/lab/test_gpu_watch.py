@@ -6,9 +6,8 @@ import pytest
 
 from lab import boxes, fake_gpu
 from lab.fake_gpu_files import FOLDER
-from tests.lab.conftest import run_on
 from tests.lab.receivers import Ntfy
-from tests.lab.test_notify import LOOK, send_to
+from tests.lab.test_notify import LOOK, listening
 
 pytestmark = pytest.mark.lab
 
@@ -18,13 +17,8 @@ FORGET = "sudo /usr/local/lib/deeprig/watch --forget-gpus"
 
 @pytest.fixture
 def ntfy(box: boxes.Box) -> Iterator[Ntfy]:
-    made = Ntfy()
-    made.start()
-    report = run_on(box, send_to(made.url("topic")))
-    assert report.error is None, report.steps
-    made.titles()
-    yield made
-    made.stop()
+    with listening(box) as made:
+        yield made
 
 
 def test_the_watch_tells_lost_cards(box: boxes.Box, login: Login, ntfy: Ntfy) -> None:

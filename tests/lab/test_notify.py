@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +53,18 @@ def send_to(to: str | None, relay: str | None = None) -> Callable[[Rig], None]:
             manifest.record(name="Write the manifest", decided=kept)
 
     return build
+
+
+@contextmanager
+def listening(box: boxes.Box) -> Iterator[Ntfy]:
+    """A stand-in for an ntfy server that the box sends to, once its first word is through."""
+    made = Ntfy()
+    made.start()
+    report = run_on(box, send_to(made.url("topic")))
+    assert report.error is None, report.steps
+    made.titles()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="module")

@@ -258,3 +258,19 @@ def test_a_parameter_that_is_not_in_use_needs_a_reboot(
         monkeypatch.setattr(script, "Path", lambda *parts: paths[parts[0]])
         monkeypatch.setattr(script.boot_snapshot, "KEPT", tmp_path / "before")
         assert script.owed() == owed
+
+
+def test_the_state_is_kept_anew_in_each_boot_before_anything_is_changed_in_it(
+    trial: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deploy may come before the first look at a boot, which would take its changes for good."""
+    boot = tmp_path / "boot_id"
+    monkeypatch.setattr(trial, "BOOT_ID", boot)
+    boot.write_text("first")
+    assert not trial.is_kept()
+    trial.confirm()
+    assert trial.is_kept()
+    boot.write_text("second")
+    assert not trial.is_kept()
+    trial.marked.append("armed")  # what is on trial was kept before it was changed
+    assert trial.is_kept()
