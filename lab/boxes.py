@@ -15,6 +15,7 @@ from lab import (
     installation,
     network,
     paths,
+    requirements,
     vm,
 )
 from lab.box import DEPLOY_USER, INSTALLERS_USER, Box, check_name, every, get
@@ -169,6 +170,7 @@ def _check_same(there: Box, **asked: Any) -> None:
 
 def _reserve(box: Box, say: Say) -> Box:
     """The box's entry, with an address of its own, and the network it will be in."""
+    requirements.install(say, requirements.of(box.kind))
     if not box.image:
         box = replace(box, image=str(installation.image(box, say)))
     with paths.shared():

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from lab import boxes, console, requirements, root
+from lab import boxes, console, root
 from lab.hardware import CARDS, STAND_INS, Hardware
 from lab.recipes import RECIPES
 
@@ -87,10 +87,8 @@ def up(
     as_json: bool,
 ) -> None:
     """Make the box NAME, or start it if it is off, and show it."""
-    say = stopwatch()
-    requirements.install(say, requirements.of(kind or "container"))
     box = boxes.up(
-        name, os=system, kind=kind, bare=bare, packages=packages, hardware=hardware, say=say
+        name, os=system, kind=kind, bare=bare, packages=packages, hardware=hardware, say=stopwatch()
     )
     show(box, as_json=as_json)
 

@@ -26,9 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def what_the_lab_needs(request: pytest.FixtureRequest) -> None:
+def what_the_lab_needs() -> None:
     """mmdebstrap and the like, on a machine that has never had a box."""
-    requirements.install(print, requirements.of(str(request.config.getoption("--kind"))))
+    requirements.install(print)
 
 
 @pytest.fixture(scope="module")

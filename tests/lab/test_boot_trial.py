@@ -13,7 +13,7 @@ import pytest
 from deeprig.errors import DeeprigError
 from deeprig.runs import Report
 from deeprig.settings import Rig
-from lab import boxes, console, requirements, vm
+from lab import boxes, console, vm
 from lab.hardware import Hardware
 from tasks import boot_trial, kernel_parameters, reboot
 from tests.lab.conftest import run_on
@@ -41,7 +41,6 @@ WantedBy=basic.target
 
 @pytest.fixture(scope="module")
 def box(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
-    requirements.install(print, requirements.of("vm"))
     system = str(request.config.getoption("--os"))
     if "t-boot-trial" in [old.name for old in boxes.every()]:
         boxes.down("t-boot-trial")

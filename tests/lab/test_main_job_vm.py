@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from deeprig import data
-from lab import boxes, requirements
+from lab import boxes
 from lab.hardware import Hardware
 from tests.lab import clock
 from tests.lab.conftest import cut_while, deploy
@@ -32,7 +32,6 @@ ONLY_HERE = {
 @pytest.fixture(scope="module")
 def box(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
     """A VM whose base has the packages of every day: under emulation apt takes its time."""
-    requirements.install(print, requirements.of("vm"))
     system = str(request.config.getoption("--os"))
     name = f"t-main-vm-{system.removeprefix('debian-')}"
     if name in [old.name for old in boxes.every()]:

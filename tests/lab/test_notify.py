@@ -278,8 +278,7 @@ def test_the_timer_looks_soon_after_a_boot(box: boxes.Box, login: Login, ntfy: N
     sooner = "/etc/systemd/system/deeprig-watch.timer.d/sooner.conf"  # the real one waits 2 min
     at_once = ["[Timer]", "OnBootSec=", "OnBootSec=10", "RandomizedDelaySec=0", "AccuracySec=1s"]
     login(
-        f"sudo mkdir -p $(dirname {sooner}); "
-        f"printf '%s\\n' {' '.join(at_once)} | sudo tee {sooner}"
+        f"sudo mkdir -p $(dirname {sooner}); printf '%s\\n' {' '.join(at_once)} | sudo tee {sooner}"
     )
     boxes.reboot(box.name)
     started = time.monotonic()

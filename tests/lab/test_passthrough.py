@@ -19,7 +19,7 @@ from deeprig.outlook import Outlook
 from deeprig.runs import Report
 from deeprig.settings import Driver, Guest, Passthrough, Rig
 from deploy import build
-from lab import boxes, requirements
+from lab import boxes
 from lab.hardware import Hardware
 from lab.stand_ins import server
 from tasks import guest as guest_task
@@ -51,7 +51,6 @@ def with_parts(**parts: object) -> Rig:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[boxes.Box]:
-    requirements.install(print, requirements.of("vm"))
     if NAME in [box.name for box in boxes.every()]:
         boxes.down(NAME)
     names = data.load("packages")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import boxes, cgroups, console, paths, requirements, shell
+from lab import boxes, cgroups, console, paths, shell
 from lab.network import ROUTER, port
 
 pytestmark = pytest.mark.lab
@@ -18,7 +18,6 @@ DEEPRIG = str(Path(sys.executable).with_name("deeprig"))
 
 @pytest.fixture(scope="module")
 def vm(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
-    requirements.install(print, requirements.of("vm"))
     if "t-vm" in [box.name for box in boxes.every()]:
         boxes.down("t-vm")
     yield boxes.up("t-vm", kind="vm", os=str(request.config.getoption("--os")), say=print)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from deeprig.errors import DeeprigError
-from lab import boxes, console, guest, requirements, vm
+from lab import boxes, console, guest, vm
 from lab.hardware import Hardware
 from tests.lab.test_vm import on
 
@@ -18,7 +18,6 @@ HARDWARE = Hardware(nic="vmxnet3", disks=("1G",), iommu=True, pci=("gpu", "gpu:8
 
 @pytest.fixture(scope="module")
 def machine(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
-    requirements.install(print, requirements.of("vm"))
     if NAME in [box.name for box in boxes.every()]:
         boxes.down(NAME)
     system = str(request.config.getoption("--os"))
