@@ -32,6 +32,7 @@ def provide(
     """
     packages.install(name="Install Python's venv", packages=list(archive.VENV))
     config_files.copy(f"{SCRIPTS}/install_step.py")
+    config_files.copy(f"{SCRIPTS}/env_files.py")
     config_files.copy(f"{SCRIPTS}/tool-env", mode="755")
 
     uv = (DATA / "uv.lock").read_text()
@@ -48,7 +49,6 @@ def provide(
         arguments=["tools", tool_folder(tools, settings.python), settings.python],
     )
 
-    config_files.copy(f"{SCRIPTS}/env_files.py")
     config_files.copy(f"{SCRIPTS}/python-env", mode="755")
     operations.remove(name="No script of older versions", path=f"{SCRIPTS}/base-env")
     options = ["--cache", cache] if cache else []

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import paramiko
@@ -13,7 +14,7 @@ import pytest
 
 from deeprig import connection, inventories, runs
 from deeprig.settings import Rig
-from lab import boxes, requirements
+from lab import boxes, cgroups, requirements
 
 ROOT = Path(__file__).parents[2]
 PYINFRA = str(Path(sys.executable).with_name("pyinfra"))
@@ -108,8 +109,19 @@ def deploy(by: boxes.Box | Path, code: Path | None = None) -> subprocess.Complet
     )
 
 
-def cut_while(box: boxes.Box, words: str, seconds: float, file: Path | None = None) -> None:
-    """Deploy, cut the power some time after these words were said, and power on again."""
+def cut_while(
+    box: boxes.Box, words: str, seconds: float, file: Path | None = None, *, program: str = ""
+) -> None:
+    """Deploy, cut the power some time after these words were said, and power on again.
+
+    With `program` it is cut once that runs on the box, a container.
+    """
+
+    def cut() -> None:
+        if program:
+            wait_for(lambda: program in running(box), 120)
+        boxes.cut(box.name, off=True)
+
     with subprocess.Popen(
         _pyinfra(file or box),
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -119,11 +131,20 @@ def cut_while(box: boxes.Box, words: str, seconds: float, file: Path | None = No
         for line in process.stdout:
             said += line
             if words in line:
-                threading.Timer(seconds, boxes.cut, [box.name], {"off": True}).start()
+                threading.Timer(seconds, cut).start()
     assert words in said, said
     assert process.returncode != 0, f"the power cut after {words!r} went unnoticed:\n{said}"
     assert "Traceback" not in said
     boxes.up(box.name)
+
+
+def running(box: boxes.Box) -> set[str]:
+    """The names of the programs that run in a container, as this machine sees them."""
+    names = set()
+    for pid in cgroups.pids(box.name):
+        with suppress(OSError):  # it may have ended while we look
+            names.add(Path(f"/proc/{pid}/comm").read_text().strip())
+    return names
 
 
 def _pyinfra(by: boxes.Box | Path, code: Path | None = None) -> list[str]:

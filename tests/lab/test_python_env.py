@@ -101,9 +101,23 @@ def test_what_a_power_cut_left_damaged_in_uvs_cache_is_fetched_anew(
     )
     report = run_on(box, build)
     assert report.changes == ["Python environments | Make ai's environment base"]
-    assert "Forget what is damaged: numpy" in report.steps[-1].output
+    assert "Forget what is damaged: numpy\n" in report.steps[-1].output
     login("cd /; sudo -u ai /home/ai/envs/base/bin/python -c 'import numpy'")
     assert login(CHECK).strip() == "ok"
+
+
+def test_tools_that_a_power_cut_left_empty_in_uvs_cache_are_fetched_anew(
+    box: boxes.Box, login: Login
+) -> None:
+    """uv does not install a package whose own files are empty, and says only that."""
+    login(
+        "cd /opt/deeprig/cache/archive-v*; sudo truncate -s 0 */tornado-*.dist-info/WHEEL; "
+        "sudo rm /opt/deeprig/notebook/.deeprig"
+    )
+    report = run_on(box, build)
+    assert report.changes == ["Python environments | Build the tools' environment"]
+    [built] = [step for step in report.steps if "the tools' environment" in step.name]
+    assert "Forget what is damaged: tornado\n" in built.output
 
 
 def test_a_box_of_an_older_version_keeps_its_environment(box: boxes.Box, login: Login) -> None:

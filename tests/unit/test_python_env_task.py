@@ -136,16 +136,20 @@ def installed(site: Path, name: str, content: bytes, said: bytes) -> None:
     (site / f"{name}-1.0.dist-info/RECORD").write_text(rows)
 
 
-def test_a_file_that_is_not_what_its_package_says_is_damaged(
-    env_files: ModuleType, tmp_path: Path
+def test_what_is_not_as_its_package_says_is_taken_out_of_uvs_cache(
+    env_files: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    site = tmp_path / "lib/python3.13/site-packages"
-    site.mkdir(parents=True)
-    installed(site, "whole", b"x = 1", b"x = 1")
-    installed(site, "zeros", b"\0\0\0\0\0", b"x = 1")
-    installed(site, "gone", b"x = 1", b"x = 1")
-    (site / "gone.py").unlink()
-    assert env_files.damaged(tmp_path) == ["gone", "zeros"]
+    archives = tmp_path / "archive-v0"
+    for name in ("whole", "zeros", "gone", "unlisted", "nothing"):
+        (archives / name).mkdir(parents=True)
+        if name != "nothing":
+            content = b"\0\0\0\0\0" if name == "zeros" else b"x = 1"
+            installed(archives / name, name, content, b"x = 1")
+    (archives / "gone/gone.py").unlink()
+    (archives / "unlisted/unlisted-1.0.dist-info/RECORD").write_text("")
+    env_files.forget_damaged(tmp_path)
+    assert [left.name for left in archives.iterdir()] == ["whole"]
+    assert capsys.readouterr().out == "Forget what is damaged: gone, nothing, unlisted, zeros\n"
 
 
 def test_an_environment_is_refused_where_it_does_not_fit(

@@ -1,4 +1,4 @@
-"""The room an environment takes, and which of its files a power cut left damaged.
+"""The room an environment takes, and what a power cut left damaged of the packages for it.
 
 Written by deeprig (files/usr/local/lib/deeprig/env_files.py): change it there.
 """
@@ -37,13 +37,24 @@ def _gigabytes_below(folder: Path) -> float:
     return sum({status.st_ino: status.st_size for status in statuses}.values()) / 1e9
 
 
-def damaged(folder: Path) -> list[str]:
-    """Packages with a file that is not what they themselves say it should be."""
-    return sorted(
-        record.parent.name.partition("-")[0]
-        for record in folder.glob("lib/python3*/site-packages/*.dist-info/RECORD")
-        if not all(_is_whole(record.parents[1] / path, said) for path, said in _rows(record))
-    )
+def forget_damaged(cache: Path) -> None:
+    """Take out of uv's cache what a power cut left half written; uv fetches it anew, and says
+    neither that a file is empty nor, where it stumbles over one, what to do.
+    """
+    names = []
+    for package in cache.glob("archive-v*/*"):
+        records = list(package.glob("*.dist-info/RECORD"))
+        if not records or not all(map(_is_whole, records)):
+            names += [record.parent.name.partition("-")[0] for record in records] or [package.name]
+            shutil.rmtree(package)
+    if names:
+        print(f"Forget what is damaged: {', '.join(sorted(names))}", flush=True)
+
+
+def _is_whole(record: Path) -> bool:
+    """Whether a package's files are what its own list says, the list itself included."""
+    rows = _rows(record)
+    return bool(rows) and all(_is_as_said(record.parents[1] / path, said) for path, said in rows)
 
 
 def _rows(record: Path) -> list[tuple[str, str]]:
@@ -51,7 +62,7 @@ def _rows(record: Path) -> list[tuple[str, str]]:
         return [(row[0], row[1]) for row in csv.reader(file) if len(row) == 3 and row[1]]
 
 
-def _is_whole(file: Path, said: str) -> bool:
+def _is_as_said(file: Path, said: str) -> bool:
     algorithm, _, digest = said.partition("=")
     try:
         with file.open("rb") as opened:
