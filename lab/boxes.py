@@ -154,7 +154,7 @@ def ssh_command(box: Box) -> tuple[list[str], dict[str, str]]:
 def _port(box: Box) -> int | None:
     """Where its sshd listens; a VM is dialled for that only if a deploy moved it once."""
     if box.kind == "container":
-        return container.ssh_port(box.name, box.host)
+        return container.only_door(box.name) or container.ssh_port(box.name, box.host)
     return vm.ssh_port(box) if vm.known_ports(box.known_hosts) else None
 
 

@@ -108,10 +108,15 @@ def _find(name: str, guest_pid: int) -> int | None:
 
 def ssh_port(name: str, address: str) -> int | None:
     """The port at which the box shows SSH's greeting, 22 or another; None where there is none."""
-    with suppress(OSError):
-        ports = _open_ports(Path(f"/proc/{_find(name, 1)}"))
-        return next((port for port in ports if answers(address, port)), None)
-    return None
+    return next((port for port in _doors(name) if answers(address, port)), None)
+
+
+def only_door(name: str) -> int | None:
+    """The one port that is open; None for none or several. Nobody knocks: sshd counts who does and
+    says no more, and shuts them out for a while.
+    """
+    doors = _doors(name)
+    return doors[0] if len(doors) == 1 else None
 
 
 def _lets_users_in(name: str, address: str) -> bool:
@@ -121,6 +126,12 @@ def _lets_users_in(name: str, address: str) -> bool:
     except OSError:
         return False
     return not booting and ssh_port(name, address) is not None
+
+
+def _doors(name: str) -> list[int]:
+    with suppress(OSError):
+        return _open_ports(Path(f"/proc/{_find(name, 1)}"))
+    return []
 
 
 def _open_ports(process: Path) -> list[int]:
