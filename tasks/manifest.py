@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
@@ -67,6 +68,8 @@ def record(decided: dict[str, Any]) -> Commands:
         "installed": installed,
         "changed": changed,
     }
+    # Before the box is called done: not all that wrote to it sees its files onto the disk.
+    yield StringCommand("sync")
     yield from operations.put._inner(dest=PATH, content=json.dumps(content, indent=2), mode="644")
 
 

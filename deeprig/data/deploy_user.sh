@@ -66,5 +66,6 @@ all() {
     add_key deeprig
     add_key "$FIRST_USER"
     allow_sudo
+    sync # a power cut in the next half minute would leave the key's file empty, and nobody gets in
 }
 all
