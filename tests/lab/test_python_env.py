@@ -111,8 +111,8 @@ def test_tools_that_a_power_cut_left_empty_in_uvs_cache_are_fetched_anew(
 ) -> None:
     """uv does not install a package whose own files are empty, and says only that."""
     login(
-        "cd /opt/deeprig/cache/archive-v*; sudo truncate -s 0 */tornado-*.dist-info/WHEEL; "
-        "sudo rm /opt/deeprig/notebook/.deeprig"
+        "sudo sh -euc 'cd /opt/deeprig; rm notebook/.deeprig; "
+        "truncate -s 0 $(ls cache/archive-v*/*/tornado-*.dist-info/WHEEL)'"
     )
     report = run_on(box, build)
     assert report.changes == ["Python environments | Build the tools' environment"]
