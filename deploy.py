@@ -4,6 +4,7 @@ from pyinfra.context import config, host
 
 from deeprig.settings import Rig
 from tasks import (
+    absent,
     access,
     archive,
     base,
@@ -42,6 +43,7 @@ def build(rig: Rig) -> None:
 
     network_access.provide(settings=rig)
     base.prepare(survey=survey, early=archive.early(rig, survey))
+    absent.take_out(rig=rig, plan=plan)
     if survey.grub:
         boot_trial.begin()
         kernel_parameters.provide(parameters=rig.kernel_parameters)

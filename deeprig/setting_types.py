@@ -3,10 +3,10 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import pyrage
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 
 def _matching(pattern: str, example: str) -> AfterValidator:
@@ -147,3 +147,14 @@ Notify = Annotated[
     ),
 ]
 Relay = Annotated[str, _matching(r"[\w.:-]+:\d{1,5}", "mail.lan:25")]
+
+
+def _in_order(value: Any) -> Any:
+    """A set has no order of its own, and the record on the box would be another at each run."""
+    return tuple(sorted(value)) if isinstance(value, (set, frozenset, list, tuple)) else value
+
+
+Component = Literal[
+    "containers", "cuda", "driver", "firewall", "notebook", "python", "storage", "wake_on_lan"
+]
+Components = Annotated[tuple[Component, ...], BeforeValidator(_in_order)]

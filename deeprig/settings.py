@@ -2,9 +2,10 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
+from pydantic_core import ArgsKwargs
 
 from deeprig import connection, source_lines
 from deeprig.checked import SettingsError, settings
@@ -13,6 +14,8 @@ from deeprig.setting_types import (
     AbsolutePath,
     Branch,
     CertificateFile,
+    Component,
+    Components,
     CudaVersion,
     Fingerprint,
     GpuUuid,
@@ -221,7 +224,7 @@ class WakeOnLan:
 
 @settings
 class Rig:
-    """One box. A part that is None is left alone on it."""
+    """One box. A part that is None is left alone on it; one named in `absent` is taken out."""
 
     users: tuple[User, ...] = ()
     ssh: Ssh = Field(default_factory=Ssh)
@@ -234,6 +237,7 @@ class Rig:
     notebook: Notebook | None = Field(default_factory=Notebook)
     wake_on_lan: WakeOnLan | None = Field(default_factory=WakeOnLan)
     passthrough: Passthrough | None = None
+    absent: Components = ()
     kernel_parameters: tuple[KernelParameter, ...] = ()
     reboot: Literal["when-idle", "ask", "never"] = "when-idle"
     connection: Literal["ssh", "fast"] = "ssh"
@@ -244,12 +248,29 @@ class Rig:
     apt_proxy: Url | None = None
     pypi_index: HttpsUrl | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_here_or_absent(cls, given: ArgsKwargs) -> ArgsKwargs:
+        """What is taken out is not there, whatever the default says."""
+        values = dict(given.kwargs or {})
+        for name in {*values.get("absent", ())} & {*get_args(Component)}:
+            if values.get(name) is not None:
+                raise ValueError(
+                    f"Rig.absent names {name!r}, and Rig.{name} is set; leave one of the two out"
+                )
+            values[name] = None
+        return ArgsKwargs(given.args, values)
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Rig":
         names = [user.name for user in self.users]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"Rig.users names {name!r} twice; once is enough")
+        if "python" in self.absent and "notebook" not in self.absent:
+            raise ValueError(
+                "Rig.absent takes out 'python', in which the notebook runs; take out 'notebook' too"
+            )
         if self.notebook is None:
             return self
         if self.python is None:

@@ -60,6 +60,17 @@ def provide(repository: Repository) -> None:
     _listed(name=f"List {repository.title}, by its key", repository=repository.name)
 
 
+def removal(name: str) -> str:
+    """A command that takes a repository of this name out again, and with the last one what
+    looks after them.
+    """
+    ours = " ".join([SCRIPT, *MODULES])
+    return (
+        f"[ ! -e {SPECS}/{name}.json ] || {SCRIPT} remove {name}; "
+        f"ls {SPECS}/*.json >/dev/null 2>&1 || rm -rf {SPECS} {ours}"
+    )
+
+
 @operation()
 def _listed(repository: str) -> Commands:
     """List it, unless it is already, with this key, these preferences and nothing beside it."""

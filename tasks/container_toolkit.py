@@ -14,7 +14,7 @@ from tasks import apt_repositories, operations
 from tasks.apt_repositories import Repository
 from tasks.operations import Commands, Watched
 from tasks.package_facts import PackageVersions
-from tasks.packages import APT_GET
+from tasks.packages import APT_GET, note
 
 NAME = "container-toolkit"
 SOURCES = f"/etc/apt/sources.list.d/deeprig-{NAME}.sources"
@@ -25,6 +25,7 @@ RUNTIMES = {"nvidia": {"args": [], "path": "nvidia-container-runtime"}}
 # From 1.18 on a unit of the package's own keeps the first up to date, at boot and after an upgrade.
 SPECS = "/run/cdi/nvidia.yaml /var/run/cdi/nvidia.yaml /etc/cdi/nvidia.yaml"
 REFRESH = "nvidia-cdi-refresh.service"
+UNITS = (REFRESH, "nvidia-cdi-refresh.path")
 
 
 def provide(settings: Containers, survey: Survey) -> None:
@@ -97,6 +98,8 @@ def _at_one_version(packages: list[str]) -> Commands:
         return
     version = host.get_fact(Candidate, package=packages[0])
     wanted = [f"{name}={version}" if version else name for name in packages]
+    if came := [name for name in packages if name not in there]:
+        yield note(came)
     yield Watched(APT_GET, "install --no-install-recommends --allow-downgrades", *wanted)
 
 

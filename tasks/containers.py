@@ -10,9 +10,10 @@ from pyinfra.context import host
 from deeprig import data, docker
 from deeprig.settings import Containers, Rig
 from deeprig.survey import Survey
-from tasks import config_files, container_toolkit, operations, packages
+from tasks import apt_repositories, config_files, container_toolkit, operations, packages
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
+from tasks.traces import Trace
 
 SETTINGS = "/etc/docker/daemon.json"
 SCOPES = "/etc/systemd/system/docker-.scope.d/50-deeprig.conf"
@@ -20,6 +21,24 @@ MOUNTS = "/etc/systemd/system/docker.service.d/50-deeprig.conf"
 STATE = "/usr/local/lib/deeprig/docker-state"
 SERVICE = "docker.service"
 # JSON has no comments; dockerd shows its labels, and by this one the file is known as ours.
+TRACE = Trace(
+    files=(
+        "/etc/docker",
+        SCOPES,
+        MOUNTS,
+        STATE,
+        container_toolkit.UPDATES,
+        "/etc/cdi/nvidia.yaml",
+    ),
+    units=("docker.socket", SERVICE, "containerd.service", *container_toolkit.UNITS),
+    packages=(
+        *sorted({name for row in data.load("containers")["docker"] for name in row["packages"]}),
+        *data.load("containers")["toolkit"]["packages"],
+    ),
+    before=(apt_repositories.removal(container_toolkit.NAME),),
+    work="in_containers(there)",
+    stays="images and volumes stay in Docker's data root, and its firewall rules until a reboot",
+)
 LABEL = "deeprig=written by deeprig (tasks/containers.py): edit it there"
 # The driver that rotates by itself; only containers that are made from now on have it.
 LOGS: dict[str, Any] = {"log-driver": "local", "log-opts": {"max-file": "5", "max-size": "20m"}}

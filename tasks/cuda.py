@@ -13,9 +13,18 @@ from pyinfra.context import host
 
 from deeprig.settings import Rig
 from deeprig.stack import Plan
-from tasks import apt_components, cuda_path, nvidia_repository, operations, packages
+from tasks import (
+    apt_components,
+    apt_repositories,
+    cuda_path,
+    nvidia_repository,
+    operations,
+    packages,
+    sessions,
+)
 from tasks.operations import Commands
 from tasks.package_facts import PackageVersions
+from tasks.traces import Trace
 
 # Debian's toolkit needs these libraries of a driver, also to compile; they fit their driver only.
 LIBRARIES = ("libcuda1", "libnvidia-ml1")
@@ -24,6 +33,21 @@ DRIVERS = re.compile(
     r"|nvidia-open(-\d+)?|nvidia-headless.*|libnvidia-compute.*|linux-modules-nvidia.*"
     r"|cuda-drivers.*|cuda(-runtime)?(-\d+-\d+)?|xserver-xorg-core)$"
 )
+
+
+def trace(*, repository_stays: bool) -> Trace:
+    """What CUDA leaves; NVIDIA's repository stays where the driver comes from there too."""
+    return Trace(
+        files=cuda_path.FILES,
+        packages=(
+            *("cuda-.*", "libcudnn.*", "libnccl.*", "nvidia-cuda-toolkit.*"),
+            *("lib(cu|np|nv).*",),
+        ),
+        before=(cuda_path.removal(),)
+        + (() if repository_stays else (apt_repositories.removal(nvidia_repository.NAME),)),
+        after=(sessions.of_each_manager("daemon-reload"),),
+        sign=f"grep -s {cuda_path.PROGRAMS} {cuda_path.PAM}",
+    )
 
 
 @deploy("CUDA")

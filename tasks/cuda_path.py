@@ -5,12 +5,13 @@ Three doors, as each kind of session has its own: PAM's /etc/environment for a c
 is in none of them: it would put these libraries before those that frameworks bring.
 """
 
-from tasks import config_files, operations
+from tasks import config_files, operations, sessions
 
 PROGRAMS = "/usr/local/cuda/bin"
 PROFILE = "/etc/profile.d/deeprig-cuda.sh"
 SERVICES = "/etc/environment.d/50-deeprig-cuda.conf"
 PAM = "/etc/environment"
+FILES = (PROFILE, SERVICES)
 # What Ubuntu has there, and more than Debian's sshd gives by itself.
 USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games:/usr/local/games"
 
@@ -21,22 +22,14 @@ def provide() -> None:
     config_files.copy(SERVICES)
     operations.bring_about(
         name="Have it known to what users' systemd starts, where one runs by now",
-        holds=f"{of_each_manager('show-environment')} | grep '^PATH=' | grep -qv {PROGRAMS} "
-        "|| echo known",
-        commands=[of_each_manager("daemon-reload")],
+        holds=f"{sessions.of_each_manager('show-environment')} | grep '^PATH=' | "
+        f"grep -qv {PROGRAMS} || echo known",
+        commands=[sessions.of_each_manager("daemon-reload")],
     )
     operations.bring_about(
         name="Have CUDA's programs on PATH in commands over SSH",
         holds=f"grep -E '^PATH=.*{PROGRAMS}' {PAM}",
         commands=[with_programs()],
-    )
-
-
-def of_each_manager(verb: str) -> str:
-    """Have the systemd of each user that is running do this."""
-    return (
-        "for d in /run/user/*; do [ ! -S $d/systemd/private ] || runuser -u $(stat -c %U $d) -- "
-        f"env XDG_RUNTIME_DIR=$d systemctl --user {verb}; done"
     )
 
 
@@ -46,4 +39,12 @@ def with_programs() -> str:
         f"touch {PAM}; if grep -q '^PATH=' {PAM}; "
         f"""then sed -i -E '/^PATH=/s|"?$|:{PROGRAMS}&|' {PAM}; """
         f"""else echo 'PATH="{USUAL}:{PROGRAMS}"' >> {PAM}; fi"""
+    )
+
+
+def removal() -> str:
+    """A command that takes them from the PATH again, and the file that had nothing else."""
+    return (
+        f"sed -i 's|:{PROGRAMS}||' {PAM}; "
+        f"""if [ "$(cat {PAM})" = 'PATH="{USUAL}"' ]; then : > {PAM}; fi"""
     )

@@ -4,6 +4,9 @@ import shlex
 
 from deeprig.settings import Firewall
 from deeprig.survey import Survey
+from tasks import archive
+from tasks.packages import BROUGHT
+from tasks.traces import Trace
 
 # Every rule of ours carries its own name in its comment; rules of the user's own are left alone.
 PREFIX = "deeprig "
@@ -11,6 +14,7 @@ PREFIX = "deeprig "
 # Forwarding is left open: Docker, libvirt and WireGuard decide there, and ufw's default would
 # cut their guests off.
 SWITCH_ON = [
+    f"ufw status | grep -q 'Status: active' || echo 'firewall on' >> {BROUGHT}",
     "ufw default deny incoming",
     "ufw default allow outgoing",
     "ufw default allow routed",
@@ -23,6 +27,20 @@ GUESTS = {
     "guest addresses": "allow in on virbr0 to any port 67 proto udp",
     "guest names": "allow in on virbr0 to any port 53",
 }
+
+TRACE = Trace(
+    packages=archive.UFW,
+    # Every rule, last one first: ufw renumbers them.
+    before=(
+        f"ufw show added | sed -n \"s/^ufw \\(.*\\) comment '{PREFIX}.*'$/\\1/p\" | "
+        "while read -r rule; do ufw delete $rule; done",
+        f"if grep -qsx 'firewall on' {BROUGHT}; then "
+        f"ufw --force disable; ufw default deny routed; sed -i '/^firewall on$/d' {BROUGHT}; fi",
+    ),
+    sign=f"grep -sx 'firewall on' {BROUGHT}; ! command -v ufw >/dev/null || "
+    f'ufw show added | grep "comment \'{PREFIX}"',
+    stays="what comes in from the network is no longer refused",
+)
 
 
 def ssh_rule(port: int) -> dict[str, str]:

@@ -6,15 +6,16 @@ from tasks import config_files
 
 SCRIPTS = "/usr/local/lib/deeprig"
 PROGRAM = f"{SCRIPTS}/job"
+TMUX, UNIT_FILE = "/etc/deeprig/jobs-tmux.conf", "/etc/systemd/user/deeprig-jobs.service"
+MODULES = [f"{SCRIPTS}/{module}.py" for module in ("job_records", "job_cards", "job_command")]
+RUN, WINDOW = f"{SCRIPTS}/notebook-run", f"{SCRIPTS}/job-window"
+FILES = (TMUX, UNIT_FILE, *MODULES, RUN, WINDOW, PROGRAM)
 
 
 @deploy("Jobs")
 def provide() -> None:
     """Jobs can be begun; those that run are not touched."""
-    config_files.copy("/etc/deeprig/jobs-tmux.conf")
-    config_files.copy("/etc/systemd/user/deeprig-jobs.service")
-    for module in ("job_records", "job_cards", "job_command"):
-        config_files.copy(f"{SCRIPTS}/{module}.py")
-    config_files.copy(f"{SCRIPTS}/notebook-run")
-    config_files.copy(f"{SCRIPTS}/job-window", mode="755")
+    for path in (TMUX, UNIT_FILE, *MODULES, RUN):
+        config_files.copy(path)
+    config_files.copy(WINDOW, mode="755")
     config_files.copy(PROGRAM, mode="755")

@@ -4,15 +4,45 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from deeprig import data
 from deeprig.settings import Notebook
-from tasks import archive, config_files, operations, packages
+from tasks import archive, config_files, jobs, operations, packages, sessions
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
+from tasks.packages import BROUGHT
+from tasks.traces import Trace
 
 SCRIPTS = "/usr/local/lib/deeprig"
 SERVER = f"{SCRIPTS}/notebook-server"
 UNIT_FILE = "/etc/systemd/user/deeprig-notebook.service"
 HASH_FILE = "/etc/deeprig/notebook-password-hash"
+UNIT, JOBS_UNIT = "deeprig-notebook.service", "deeprig-jobs.service"
+TRACE = Trace(
+    files=(
+        UNIT_FILE,
+        "/etc/deeprig/tmux.conf",
+        "/etc/deeprig/notebook.conf",
+        "/etc/deeprig/jupyter_server_config.py",
+        HASH_FILE,
+        *(
+            f"{SCRIPTS}/{name}"
+            for name in ("notebook-window", "notebook_work.py", "notebook-server")
+        ),
+        *jobs.FILES,
+        "/home/*/.config/deeprig/notebook-token",
+    ),
+    # tmux and the others are of every box.
+    packages=tuple(sorted({*archive.SESSIONS} - {*data.load("packages")["tools"]})),
+    before=(
+        sessions.of_each_manager(f"stop {UNIT} {JOBS_UNIT} 2>/dev/null || true"),
+        f"systemctl --global disable -q {UNIT} 2>/dev/null || true",
+        f"for user in $(sed -n 's/^linger //p' {BROUGHT} 2>/dev/null); do "
+        f'loginctl disable-linger "$user"; sed -i "/^linger $user\\$/d" {BROUGHT}; done',
+    ),
+    after=(sessions.of_each_manager("daemon-reload"),),
+    work="[*jobs(there), *in_notebooks()]",
+    stays="notebooks, and the logs of jobs in ~/.local/state/deeprig, stay",
+)
 
 
 @deploy("Notebook server")
@@ -41,6 +71,7 @@ def _linger(user: str) -> None:
         name=f"Let {user}'s services run without a login",
         holds=f"test -e /var/lib/systemd/linger/{user} && test -S {runtime} && echo yes",
         commands=[
+            f"[ -e /var/lib/systemd/linger/{user} ] || echo 'linger {user}' >> {BROUGHT}",
             f"loginctl enable-linger {user}",
             f"for i in $(seq 60); do test -S {runtime} && exit 0; sleep 0.5; done; "
             f"echo 'The systemd of {user} does not start; see: "

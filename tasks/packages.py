@@ -24,6 +24,8 @@ INDEX_MINUTES = 60
 # The packages that `dpkg --audit` names, one a line after a blank.
 AUDITED = r"sed -n 's/^ \([a-z0-9][a-z0-9+.:-]*\)\( .*\)\{0,1\}$/\1/p' | sort -u"
 LOCK_SECONDS = 900
+# What deploys brought that was not there before, a kind and a name on each line.
+BROUGHT = "/var/lib/deeprig/brought"
 
 
 @operation()
@@ -33,7 +35,8 @@ def install(packages: list[str], recommends: bool = False, watched: bool = False
     A package may be a name alone, or carry a version as apt takes it: libnccl2=2.*+cuda13.0.
     `watched` shows what apt says meanwhile, for what takes minutes, and keeps no downloads.
     """
-    missing = lacking(packages, host.get_fact(PackageVersions, packages=packages))
+    there: dict[str, str] = host.get_fact(PackageVersions, packages=packages)
+    missing = lacking(packages, there)
     if not missing:
         host.noop(f"{len(packages)} packages are installed")
         return
@@ -43,11 +46,22 @@ def install(packages: list[str], recommends: bool = False, watched: bool = False
     )
     option = "--install-recommends" if recommends else "--no-install-recommends"
     names = [QuoteString(name) for name in missing]
+    came = [name for package in missing if (name := package.partition("=")[0]) not in there]
+    if came:
+        yield note(came)
     if watched:
         no_copies = "-o APT::Keep-Downloaded-Packages=false"
         yield Watched(APT_GET, "install", option, no_copies, *names)
     else:
         yield StringCommand(APT_GET, "install", option, *names)
+
+
+def note(names: list[str]) -> StringCommand:
+    """Write down what a deploy brings, before it does: what was there before is never taken out."""
+    lines = [QuoteString(f"package {name}") for name in names]
+    return StringCommand(
+        f"mkdir -p $(dirname {BROUGHT}) && printf '%s\\n'", *lines, f">> {BROUGHT}"
+    )
 
 
 def lacking(packages: list[str], there: dict[str, str]) -> list[str]:

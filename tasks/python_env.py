@@ -13,10 +13,30 @@ from deeprig.settings import Python
 from tasks import archive, config_files, operations, packages
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
+from tasks.traces import Trace
 
 DATA = Path(__file__).parent.parent / "deeprig/data/notebook"
 SCRIPTS = "/usr/local/lib/deeprig"
 NO_GPU = stack.Plan()
+TRACE = Trace(
+    files=(
+        *(f"/opt/deeprig/{part}" for part in ("uv", "notebook", "notebook-*", "cache", "*.lock")),
+        # Somebody's own uv stays.
+        "$(find /usr/local/bin/uv -lname '/opt/deeprig/*' 2>/dev/null)",
+        *(f"{SCRIPTS}/{n}" for n in ("tool-env", "python-env", "env_files.py", "install_step.py")),
+        "/var/log/deeprig/python-env.log",
+    ),
+    packages=archive.VENV,
+    # The Pythons that uv fetched stay as long as somebody's environment is made of one.
+    sign="[ ! -d /opt/deeprig/python ] || "
+    "grep -qs /opt/deeprig/python /home/*/envs/*/pyvenv.cfg || echo Pythons",
+    before=(
+        "grep -qs /opt/deeprig/python /home/*/envs/*/pyvenv.cfg || rm -rf /opt/deeprig/python",
+    ),
+    after=("[ ! -d /opt/deeprig ] || rmdir --ignore-fail-on-non-empty /opt/deeprig",),
+    work="started_from(there, '/opt/deeprig/')",
+    stays="~/envs, their kernels and uv's cache stay: they are their user's",
+)
 
 
 @deploy("Python environments")

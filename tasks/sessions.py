@@ -57,3 +57,11 @@ def provide(caches: Caches) -> None:
         + "echo told",
         commands=[f"{systemctl} --user daemon-reload"],
     )
+
+
+def of_each_manager(verb: str) -> str:
+    """Have the systemd of each user that is running do this."""
+    return (
+        "for d in /run/user/*; do [ ! -S $d/systemd/private ] || runuser -u $(stat -c %U $d) -- "
+        f"env XDG_RUNTIME_DIR=$d systemctl --user {verb}; done"
+    )

@@ -19,6 +19,7 @@ from deeprig.wake_memory import Remembered
 from tasks import archive, config_files, operations, packages
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
+from tasks.traces import Trace
 
 SCRIPT = "/usr/local/lib/deeprig/wake-on-lan"
 UNIT = "deeprig-wake-on-lan.service"
@@ -27,6 +28,22 @@ NETWORK_MANAGER = {
     "/etc/NetworkManager/dispatcher.d/50-deeprig-wake-on-lan": "755",
 }
 TLP = "/etc/tlp.d/50-deeprig-wake-on-lan.conf"
+TRACE = Trace(
+    files=(
+        SCRIPT,
+        f"/etc/systemd/system/{UNIT}",
+        *NETWORK_MANAGER,
+        TLP,
+        "/etc/systemd/network/*.link.d/50-deeprig-wake-on-lan.conf",
+        "/run/deeprig-wake-on-lan-refused",
+    ),
+    packages=archive.ETHTOOL,
+    before=(
+        f"card=$(sed -n 's/^ExecStart=.* //p' /etc/systemd/system/{UNIT} 2>/dev/null || true)",
+        f"systemctl disable --now -q {UNIT} 2>/dev/null || true",  # it arms the card as it stops
+        f'[ -z "$card" ] || [ "$({SCRIPT} state $card)" != armed ] || ethtool -s "$card" wol d',
+    ),
+)
 
 
 @deploy("Wake-on-LAN")

@@ -88,6 +88,8 @@ LANES: dict[str, list[list[str]]] = {
     "wake": [[*PYTEST, "tests/lab/test_wake.py"]],
     "jobs": [[*PYTEST, "tests/lab/test_jobs.py"]],
     "several": [[*PYTEST, "tests/lab/test_several.py"]],
+    "absent": [[*PYTEST, "tests/lab/test_absent.py"]],
+    "year": [[*PYTEST, "tests/lab/test_year.py"]],
     "notify": [[*PYTEST, "tests/lab/test_notify.py"]],
     "vm": [[*PYTEST, "tests/lab/test_vm.py"]],
     "vm-debian-12": [[*PYTEST, "tests/lab/test_vm.py", "--os", "debian-12"]],

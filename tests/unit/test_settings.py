@@ -151,12 +151,23 @@ def test_a_plain_password_is_not_repeated_in_the_error() -> None:
         ({"notebook": Notebook(user="deeprig")}, r"Notebook\.user is 'deeprig', who may do anyth"),
         ({"users": (User(name="ai", present=False),)}, r"Notebook\.user is 'ai', whom Rig\.users"),
         ({"containers": Containers(user="ai")}, r"Containers\.user is 'ai', who runs the notebook"),
+        ({"absent": {"cuda"}, "cuda": Cuda()}, r"Rig\.absent names 'cuda', and Rig\.cuda is set"),
+        ({"absent": {"python"}}, r"takes out 'python', in which the notebook runs"),
+        ({"absent": {"ssh"}}, r"Rig\.absent\.0 is 'ssh'; input should be 'containers', 'cuda'"),
+        ({"absent": "cuda"}, r"Rig\.absent is 'cuda'; input should be a valid tuple"),
         ({"ssh": Ssh(port=8888)}, r"Ssh\.port is 8888, which the notebook has; pick another"),
     ],
 )
 def test_parts_that_do_not_fit_together_are_refused(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         Rig(**values)
+
+
+def test_what_is_taken_out_is_not_there_whatever_the_default() -> None:
+    rig = Rig(absent={"wake_on_lan", "cuda", "storage"})  # type: ignore[arg-type]  # any collection
+    assert rig.absent == ("cuda", "storage", "wake_on_lan")  # the same in each run
+    assert (rig.cuda, rig.storage, rig.wake_on_lan) == (None, None, None)
+    assert rig.driver and rig.notebook
 
 
 def test_what_is_right_is_taken() -> None:

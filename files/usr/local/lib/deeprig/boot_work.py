@@ -122,6 +122,19 @@ def in_guests(there: list[Process]) -> list[str]:
     return sorted(found)
 
 
+def started_from(there: list[Process], folder: str) -> list[str]:
+    """Those whose program, or the script they were given, is below this folder."""
+    found = []
+    for process in there:
+        try:
+            words = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if any(word.startswith(folder) for word in words.split("\0")[:3]):
+            found.append(process)
+    return once(found)
+
+
 def once(found: Iterable[Process]) -> list[str]:
     return sorted({str(process) for process in found})
 

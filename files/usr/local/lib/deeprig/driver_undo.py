@@ -13,6 +13,7 @@ from driver_wanted import WANTED
 
 # What an unfinished install brought; it is there only while one is under way.
 CAME = Path("/var/lib/deeprig/driver-came")
+BROUGHT = Path("/var/lib/deeprig/driver-brought")
 # What stood before, while another plan is tried.
 BEFORE = Path("/var/lib/deeprig/driver-before.json")
 MAKE_LOG = Path("/var/log/deeprig/driver-make.log")
@@ -40,6 +41,14 @@ def came(names: list[str]) -> None:
     CAME.parent.mkdir(parents=True, exist_ok=True)
     before = CAME.read_text().split() if CAME.exists() else []
     CAME.write_text("\n".join(dict.fromkeys([*before, *names])) + "\n")
+
+
+def arrived() -> None:
+    """The install is whole; what it brought is noted for the day when the driver is taken out."""
+    if CAME.exists():
+        with BROUGHT.open("a") as noted:
+            noted.write(CAME.read_text())
+        CAME.unlink()
 
 
 def unpin() -> None:

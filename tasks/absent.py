@@ -1,0 +1,40 @@
+"""Components that are taken out again: `Rig.absent` is the only switch."""
+
+from pyinfra.api.deploy import deploy
+
+from deeprig.settings import Rig
+from deeprig.stack import Plan
+from tasks import (
+    containers,
+    cuda,
+    driver_absent,
+    firewall,
+    notebook,
+    python_env,
+    storage_absent,
+    traces,
+    wake_on_lan,
+)
+from tasks.traces import Trace
+
+
+@deploy("Absent")
+def take_out(rig: Rig, plan: Plan) -> None:
+    """Back to the state before them, what stands on others first."""
+    for name, trace in of_all(rig, plan).items():
+        if name in rig.absent:
+            traces.take_out(name, trace)
+
+
+def of_all(rig: Rig, plan: Plan) -> dict[str, Trace]:
+    """What each component leaves on a box, in the order in which they can go."""
+    return {
+        "wake_on_lan": wake_on_lan.TRACE,
+        "notebook": notebook.TRACE,
+        "python": python_env.TRACE,
+        "containers": containers.TRACE,
+        "cuda": cuda.trace(repository_stays=bool(rig.driver and plan.driver_source == "nvidia")),
+        "driver": driver_absent.trace(repository_stays=rig.cuda is not None),
+        "storage": storage_absent.TRACE,
+        "firewall": firewall.TRACE,
+    }

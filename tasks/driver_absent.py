@@ -1,0 +1,70 @@
+"""What a driver leaves on a box: its packages and what holds, proves, guards and moves them."""
+
+from tasks import (
+    apt_repositories,
+    boot_guard,
+    boot_trial,
+    driver,
+    driver_move,
+    gpu_settings,
+    nvidia_repository,
+    packages,
+)
+from tasks.traces import Trace
+
+STATE = "/var/lib/deeprig"
+BROUGHT = f"{STATE}/driver-brought"  # by driver-set
+SET = (
+    f"{{ cat {BROUGHT}; cd {driver.SCRIPTS} && python3 -EsB -c "
+    "'import driver_proof as d; print(*d.driver_set(), sep=\"\\n\")'; } 2>/dev/null"
+)
+
+
+def trace(*, repository_stays: bool) -> Trace:
+    """What it leaves; NVIDIA's repository stays where CUDA comes from there."""
+    shared = " ".join(f"{driver.SCRIPTS}/boot_{part}.py" for part in ("menu", "record", "work"))
+    return Trace(
+        files=(
+            driver.NOUVEAU,
+            gpu_settings.OPTIONS,
+            gpu_settings.PERSISTENCE,
+            gpu_settings.WATTS,
+            gpu_settings.POWER_LIMITS,
+            *(f"/etc/systemd/system/{unit}" for unit in _units()),
+            *(driver.AFTER_UPDATE, driver.MOTD, driver.UPDATES),
+            *("/etc/deeprig/driver.json", driver.WANTED),
+            "/etc/apt/sources.list.d/deeprig-nonfree.sources",
+            *(boot_guard.AFTER_DPKG, boot_guard.MOTD, boot_guard.PIN, boot_guard.KEEP),
+            *(*boot_guard.HOOKS, *boot_guard.BUILDERS, "/etc/dkms/nvidia*.conf"),
+            *(boot_guard.GUARD, boot_guard.GATE, boot_guard.RECORD),
+            boot_guard.RECORD.replace(".json", ".motd"),
+            *(f"{driver.SCRIPTS}/boot_{part}.py" for part in ("build", "keep", "loader", "proof")),
+            f"{driver.SCRIPTS}/driver[-_]*",
+            f"{STATE}/driver-*",
+            "/var/log/deeprig/driver*",
+        ),
+        units=(*_units(), gpu_settings.PERSISTENCED),
+        packages=("linux-headers-.*", "dkms", "gcc-.*"),
+        brought=SET,
+        before=(
+            f"[ ! -x {boot_guard.GUARD} ] || {boot_guard.GUARD} lift",
+            f"rm -f {boot_guard.AFTER_DPKG} {driver.AFTER_UPDATE}",  # they look after each dpkg
+            f'held=$({SET}); [ -z "$held" ] || apt-mark -q unhold $held >/dev/null',
+            # apt keeps the headers of a kernel that it keeps, though nobody needs them.
+            f"! grep -qs '^package linux-headers-' {packages.BROUGHT} || {packages.APT_GET} purge "
+            "$(dpkg-query -W -f '${db:Status-Status} ${Package}\\n' 'linux-headers-*' | "
+            "sed -n 's/^installed //p')",
+            *(() if repository_stays else (apt_repositories.removal(nvidia_repository.NAME),)),
+        ),
+        after=(
+            # They are the boot trial's too, where there is one.
+            f"[ -e {boot_trial.SCRIPT} ] || rm -f {shared}",
+            "! command -v update-initramfs >/dev/null || update-initramfs -u -k all",
+        ),
+        work="on_a_card(there)",
+        stays="modules that are loaded stay so until the next boot, and no reboot is made for that",
+    )
+
+
+def _units() -> tuple[str, ...]:
+    return (boot_guard.UNIT, driver_move.UNIT, gpu_settings.NODES, gpu_settings.LIMITS)

@@ -1,0 +1,50 @@
+"""What storage leaves on a box; the disks and all that is on them stay as they are."""
+
+from deeprig import data
+from tasks import sessions, storage
+from tasks.traces import Trace
+
+SCRIPTS = "/usr/local/lib/deeprig"
+SWAP_FILE = "/swap.deeprig"
+PARTS = ("data-folder", "home-links", "data-disk", "disk_making.py", "swap-file", "grow-root")
+# A link into the data folder becomes the folder itself where both are on one disk.
+LINKS = """\
+for link in /home/*/notebooks /home/*/runs; do
+    to=$(readlink "$link") || continue
+    case $to in */notebooks | */runs) ;; *) continue ;; esac
+    [ "$(stat -c %U "$to" 2>/dev/null)" = "$(stat -c %U "$(dirname "$link")")" ] || continue
+    rm "$link"
+    [ "$(stat -c %d "$to")" != "$(stat -c %d "$(dirname "$link")")" ] || mv -T "$to" "$link"
+done"""
+# Each mountpoint of ours has its line in fstab behind one that says so.
+OURS = "/^# The next line is deeprig's/"
+UNMOUNT = f"""\
+for at in $(sed -n "{OURS}{{n;p}}" /etc/fstab | awk '{{print $2}}'); do
+    ! mountpoint -q "$at" || umount "$at"
+    chattr -i "$at"
+    rmdir --ignore-fail-on-non-empty "$at"
+done
+sed -i "{OURS},+1d" /etc/fstab"""
+TRACE = Trace(
+    files=(
+        sessions.SSHD,
+        sessions.PROFILE,
+        sessions.GENERATOR,
+        f"/etc/systemd/system/{storage.SWAP_UNIT}",
+        storage.SWAPPINESS,
+        SWAP_FILE,
+        *(f"{SCRIPTS}/{name}" for name in PARTS),
+    ),
+    units=(storage.SWAP_UNIT,),
+    packages=(*data.load("packages")["disks"], *data.load("packages")["arrays"]),
+    before=(LINKS, UNMOUNT),
+    after=(
+        sessions.of_each_manager("daemon-reload"),
+        "sshd -t && systemctl reload ssh",
+    ),
+    sign='grep "^# The next line is deeprig\'s" /etc/fstab',
+    stays=(
+        "all data stays where it is; disks are no longer mounted, what lay on the system disk is "
+        "linked no more but in the home itself, and a volume that has grown stays large"
+    ),
+)
