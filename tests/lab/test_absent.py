@@ -46,7 +46,7 @@ WHY = {
     r"content /etc/ld.so.cache ": "ldconfig's cache, made at other moments",
     r"(account|group) (nvidia-persistenced|docker):": "Debian leaves what packages made of these",
     r"file d 7.. root:root /etc/cni": "containerd's package leaves it",
-    r"file . \d+ ai:ai /home/ai/(envs|\.ipython|\.jupyter|\.config|\.local)": "it is the user's; told before",
+    r"file . \d+ ai:ai /home/ai/(envs|\.(ipython|jupyter|config|local))": "theirs; told before",
     r"file d 755 root:root /var/log/deeprig ": "logs tell what was, also of what is gone",
 }
 

@@ -1,0 +1,78 @@
+"""What the documents tell a person to type is there: verbs, options, targets, lanes."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+
+from deeprig.cli import main
+from tests.lanes import LANES
+
+TOP = Path(__file__).parents[2]
+PAGES = [*sorted(TOP.glob("*.md")), *sorted((TOP / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(?:sh|console)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+
+
+def typed(page: Path) -> list[str]:
+    """Every line of a block of commands, and every piece of code in a sentence."""
+    text = page.read_text()
+    blocks = [
+        line.partition("  # ")[0].strip()
+        for block in BLOCK.findall(text)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    return blocks + SPAN.findall(BLOCK.sub("", text))
+
+
+def commands(program: str) -> list[tuple[Path, list[str]]]:
+    """The words after the program's name, wherever a page has somebody type it."""
+    found = []
+    for page in PAGES:
+        for line in typed(page):
+            words = line.removeprefix(".venv/bin/")
+            if words.startswith(f"{program} "):
+                found.append((page, shlex.split(words, comments=True)[1:]))
+    return found
+
+
+def why_not(words: list[str]) -> str:
+    """What click would say against these words after `deeprig`; nothing where it takes them."""
+    command: click.Command = main
+    rest = list(words)
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        asked = command.get_command(click.Context(command), rest[0])
+        if asked is None:
+            return f"there is no {rest[0]}"
+        command, rest = asked, rest[1:]
+    options = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+    own = rest[: rest.index("--")] if "--" in rest else rest
+    given = [word.partition("=")[0] for word in own if word.startswith("-")]
+    return ", ".join(f"{command.name} has no {word}" for word in given if word not in options)
+
+
+def test_the_control_sees_what_is_not_there() -> None:
+    assert why_not(["vreify"]) == "there is no vreify"
+    assert why_not(["driver", "upgrade", "--brnach", "595"]) == "upgrade has no --brnach"
+    assert why_not(["run", "rig1", "train", "--", "python", "--lr"]) == ""
+
+
+def test_every_deeprig_command_in_the_documents_is_one() -> None:
+    found = commands("deeprig")
+    assert len(found) > 60
+    wrong = {f"{page.name}: {' '.join(words)}": why for page, words in found
+             if words[0] not in ("VERB", "[OPTIONS]") and (why := why_not(words))}  # fmt: skip
+    assert wrong == {}
+
+
+def test_every_make_target_and_lane_in_the_documents_is_one() -> None:
+    targets = set(re.findall(r"^(\w[\w-]*):", (TOP / "Makefile").read_text(), re.MULTILINE))
+    found = [(page, word) for page, words in commands("make") for word in words]
+    assert found
+    for page, word in found:
+        name, _, value = word.partition("=")
+        if not value and "=" not in word:
+            assert name in targets, f"{page.name}: make {word}"
+        elif name == "LANE" and value not in ("...", "NAME"):
+            assert value in LANES, f"{page.name}: make {word}"
