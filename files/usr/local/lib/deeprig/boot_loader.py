@@ -3,6 +3,7 @@
 Written by deeprig (files/usr/local/lib/deeprig/boot_loader.py): change it there.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -79,6 +80,7 @@ def renew(pin: str) -> None:
     if made.returncode:
         last = (made.stderr.strip().splitlines() or ["it gave no reason"])[-1]
         print(f"deeprig: update-grub failed: {last}", file=sys.stderr, flush=True)
+    os.sync()  # a power cut in the next seconds would bring the old menu back
 
 
 def write_pin(pin: str) -> None:
