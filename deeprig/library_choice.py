@@ -38,18 +38,30 @@ def cudnn(question: Question, cuda: str) -> Library:
 
 
 def nccl(question: Question, row: dict[str, Any]) -> Library:
-    """A build for the CUDA of this row of toolkits."""
+    """The newest build for one of the CUDAs that this row of toolkits goes with.
+
+    One pattern for all of them: a plan that was made before the index was listed holds afterwards.
+    """
+    pattern = _any_of(row["nccl"])
     names = data.load("cuda")["packages"]["nccl"]
-    for pattern in row["nccl"]:
-        packages = tuple(f"{name}={pattern}" for name in names)
-        if _has(question, packages):
-            return Library(
-                version=pattern,
-                packages=packages,
-                pins=((" ".join(names), pattern),),
-                why=f"a build for CUDA {pattern.rpartition('cuda')[2]}; the newest of all is not",
-            )
-    return Library(version="none", packages=(), pins=(), why="the index has none for this CUDA")
+    packages = tuple(f"{name}={pattern}" for name in names)
+    if not _has(question, packages):
+        return Library(version="none", packages=(), pins=(), why="the index has none for this CUDA")
+    return Library(
+        version=pattern,
+        packages=packages,
+        pins=((" ".join(names), pattern),),
+        why=f"a build for CUDA {' or '.join(each.rpartition('cuda')[2] for each in row['nccl'])}; "
+        "the newest of all is not",
+    )
+
+
+def _any_of(patterns: list[str]) -> str:
+    """2.*+cuda13.[20] for 2.*+cuda13.2 and 2.*+cuda13.0; apt takes fnmatch(3)'s brackets too."""
+    stem = patterns[0][:-1]
+    if len(patterns) == 1:
+        return patterns[0]
+    return f"{stem}[{''.join(pattern.removeprefix(stem) for pattern in patterns)}]"
 
 
 def _has(question: Question, packages: tuple[str, ...]) -> bool:

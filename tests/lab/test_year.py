@@ -114,7 +114,7 @@ class Year:
         """A job of `deeprig run` and a notebook's kernel that keeps a value."""
         done = subprocess.run(
             [DEEPRIG, "run", self.box.name, "--inventory", str(self.inventory),
-             f"week-{len(self.log)}", "--", JOB],
+             "--gpu", "none", f"week-{len(self.log)}", "--", JOB],
             cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -575,7 +575,11 @@ def test_nccl_comes_in_a_build_that_the_index_has() -> None:
     there = {name: ("1",) for name in names} | {"libnccl2": ("2.30.4-1+cuda12.9",)}
     there |= {"libnccl-dev": ("2.30.4-1+cuda12.9",), "cuda-toolkit-12-8": ("12.8.1-1",)}
     plan = planned("ubuntu-24.04", "ampere", driver=None, cuda=Cuda(version="12.8"), offers=there)
-    assert plan.nccl == "2.*+cuda12.9"
+    assert plan.nccl == planned("ubuntu-24.04", "ampere", cuda=Cuda(version="12.8")).nccl
+    assert plan.nccl == "2.*+cuda12.[869]"  # 12.9's fits, though it is not the first choice
+    there |= {"libnccl2": ("2.30.4-1+cuda13.0",)}
+    plan = planned("ubuntu-24.04", "ampere", driver=None, cuda=Cuda(version="12.8"), offers=there)
+    assert plan.nccl == "none"
 
 
 def test_every_choice_has_its_reason() -> None:
