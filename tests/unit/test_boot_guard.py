@@ -1,5 +1,6 @@
 """Which kernel the boot loader is kept on, by what is known of each."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,3 +137,29 @@ def test_apt_keeps_just_the_last_proved_kernel(box: Box) -> None:
     text = guard.boot_keep.wanted([OLD, NEW])
     assert r'"^linux-.*-6[.]12[.]118[+]deb13-amd64$"' in text
     assert "117" not in text
+
+
+@pytest.mark.parametrize("line", ['AUTOINSTALL="yes"', "AUTOINSTALL=yes"])
+def test_dkms_leaves_the_drivers_modules_to_the_guard_and_gets_them_back(
+    box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str
+) -> None:
+    """By the modules' own file too: DKMS before 3.1 heeds no other."""
+    build = box[0].boot_build
+    plan = tmp_path / "driver.json"
+    monkeypatch.setattr(build, "SOURCES", tmp_path)
+    monkeypatch.setattr(build.driver_proof, "PLAN", plan)
+    own, other = (tmp_path / f"{name}-1.0/dkms.conf" for name in ("nvidia", "zfs"))
+    for file in (own, other):
+        file.parent.mkdir()
+        file.write_text(f'PACKAGE_NAME="x"\n{line}\nCLEAN="true"\n')
+    plan.write_text(json.dumps({"modules": "prebuilt", "dkms_name": "nvidia"}))
+    assert build.by_itself(True) == []
+
+    plan.write_text(json.dumps({"modules": "dkms", "dkms_name": "nvidia"}))
+    assert build.by_itself(True) == [own]
+    build.leave_to_us(True)
+    assert own.read_text() == 'PACKAGE_NAME="x"\nAUTOINSTALL=""\nCLEAN="true"\n'
+    assert build.by_itself(True) == []
+    build.leave_to_us(False)
+    assert 'AUTOINSTALL="yes"' in own.read_text()
+    assert other.read_text() == f'PACKAGE_NAME="x"\n{line}\nCLEAN="true"\n'

@@ -2,14 +2,37 @@
 
 Written by deeprig (files/usr/local/lib/deeprig/boot_build.py): change it there.
 DKMS's own hook ends in error where a build fails, which leaves the kernel half installed, without
-an initramfs, and apt unwilling. So /etc/dkms/<name>.conf keeps that hook from these modules.
+an initramfs, and apt unwilling. So /etc/dkms/<name>.conf keeps that hook from these modules; DKMS
+before 3.1 does not read it there for a new kernel (`autoinstall` sets no $module in 3.0.10), but
+only the modules' own file, so that says so as well.
 """
 
+import re
 import subprocess
 from pathlib import Path
 
 import boot_proof
+import boot_record
 import driver_proof
+
+SOURCES = Path("/usr/src")
+BY_ITSELF, NOT = 'AUTOINSTALL="yes"', 'AUTOINSTALL=""'
+SET = re.compile(r"^AUTOINSTALL=.*$", re.MULTILINE)
+
+
+def by_itself(wanted: bool) -> list[Path]:
+    """The driver's own files that have DKMS's hook build its modules, or not."""
+    if not driver_proof.PLAN.exists() or driver_proof.plan()["modules"] != "dkms":
+        return []
+    files = sorted(SOURCES.glob(f"{driver_proof.plan()['dkms_name']}-*/dkms.conf"))
+    said = [(file, SET.search(file.read_text())) for file in files]
+    return [file for file, found in said if bool(found and found[0] != NOT) is wanted]
+
+
+def leave_to_us(ours: bool) -> None:
+    """Have DKMS's hook leave the driver's modules alone, or build them as it would."""
+    for file in by_itself(ours):
+        boot_record.write(file, SET.sub(NOT if ours else BY_ITSELF, file.read_text()))
 
 
 def build(kernel: str, *, anyway: bool = False) -> None:
