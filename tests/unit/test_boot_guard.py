@@ -145,17 +145,20 @@ def test_dkms_leaves_the_drivers_modules_to_the_guard_and_gets_them_back(
 ) -> None:
     """By the modules' own file too: DKMS before 3.1 heeds no other."""
     build = box[0].boot_build
-    plan = tmp_path / "driver.json"
+    plan, ours = (
+        tmp_path / "driver.json",
+        {"modules": "dkms", "dkms_name": "nvidia", "module": "nvidia"},
+    )
     monkeypatch.setattr(build, "SOURCES", tmp_path)
     monkeypatch.setattr(build.driver_proof, "PLAN", plan)
     own, other = (tmp_path / f"{name}-1.0/dkms.conf" for name in ("nvidia", "zfs"))
     for file in (own, other):
         file.parent.mkdir()
         file.write_text(f'PACKAGE_NAME="x"\n{line}\nCLEAN="true"\n')
-    plan.write_text(json.dumps({"modules": "prebuilt", "dkms_name": "nvidia"}))
+    plan.write_text(json.dumps(ours | {"modules": "prebuilt"}))
     assert build.by_itself(True) == []
 
-    plan.write_text(json.dumps({"modules": "dkms", "dkms_name": "nvidia"}))
+    plan.write_text(json.dumps(ours))
     assert build.by_itself(True) == [own]
     build.leave_to_us(True)
     assert own.read_text() == 'PACKAGE_NAME="x"\nAUTOINSTALL=""\nCLEAN="true"\n'
