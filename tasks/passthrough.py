@@ -99,8 +99,7 @@ def _say_what_is_owed(going: tuple[PciDevice, ...], groups: bool) -> Commands:
     if host.state.is_executing and waiting:
         operations.say(
             host,
-            f"{', '.join(waiting)} go to vfio-pci at the next boot: `sudo systemctl reboot` when "
-            "it suits you.",
+            f"{', '.join(waiting)} go to vfio-pci at the next boot; Rig.reboot says when that is.",
         )
     host.noop("a reboot is owed" if waiting or not groups else "vfio-pci has them")
     yield from ()
