@@ -85,6 +85,7 @@ LANES: dict[str, list[list[str]]] = {
     "containers-debian-12": [[*PYTEST, "tests/lab/test_containers.py", "--os", "debian-12"]],
     "wake-on-lan": [[*PYTEST, "tests/lab/test_wake_on_lan.py"]],
     "wake-on-lan-ubuntu-like": [[*PYTEST, "tests/lab/test_wake_on_lan.py", "--os", "ubuntu-like"]],
+    "wake-on-lan-vm": [[*PYTEST, "tests/lab/test_wake_on_lan_vm.py"]],
     "wake": [[*PYTEST, "tests/lab/test_wake.py"]],
     "jobs": [[*PYTEST, "tests/lab/test_jobs.py"]],
     "several": [[*PYTEST, "tests/lab/test_several.py"]],

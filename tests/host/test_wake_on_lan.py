@@ -69,6 +69,9 @@ def test_it_is_armed_at_every_boot_and_before_power_off(host: Host, card: Card) 
         assert f"wake-on-lan {verb} {card.name} ;" in command
 
 
+@pytest.mark.remedy(
+    "`sudo /usr/local/lib/deeprig/wake-on-lan arm CARD` says why; name another card"
+)
 def test_the_card_is_armed_now(host: Host, card: Card) -> None:
     if not card.can_wake:
         pytest.skip(
