@@ -139,7 +139,7 @@ class Year:
         """All that must be so in every week."""
         run, (job, kernel) = self.run, self.work
         said = run(
-            f"dpkg-query -W -f '${{Version}}\n' {TOOL}; cat {DATA}/ai/notebooks/paper.txt; "
+            f"dpkg-query -W -f '${{Version}}\n' {TOOL}; sudo cat {DATA}/ai/notebooks/paper.txt; "
             "dpkg --audit; dpkg-query -W -f '${Version}\n' nvidia-driver-cuda"
         ).split()
         assert said[:2] == [f"1.{self.version}", "mine"], f"week {len(self.log) + 1}: {said}"
