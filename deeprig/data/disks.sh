@@ -6,7 +6,8 @@ while [ -n "$f" ] && [ ! -e "$f" ]; do f=${f%/*}; done
 systemd-detect-virt -q && echo virtual=yes
 # A container sees its host's disks, which are not its own.
 systemd-detect-virt -cq || {
-    echo "disks=$(lsblk -J -b -o \
+    # --tree: without a column NAME it would list partitions beside their disks, not in them.
+    echo "disks=$(lsblk --tree -J -b -o \
         PATH,TYPE,TRAN,SIZE,SERIAL,FSTYPE,UUID,PTTYPE,PARTLABEL,MOUNTPOINTS | tr -d '\n')"
     for s in $SERIALS; do
         for d in $(lsblk -dnro PATH,SERIAL | sed -n "s/ $s\$//p"); do
