@@ -36,7 +36,8 @@ DefaultDependencies=no
 After=systemd-udevd.service
 [Service]
 ExecStart=/bin/sh -c 'sleep 20; sysctl -w kernel.sched_rt_runtime_us=-1; \
-mount -t debugfs none /sys/kernel/debug; [ ! -e {FAIR} ] || echo 0 > {FAIR}; exec chrt -f 99 sh -c "while :; do :; done"'
+mount -t debugfs none /sys/kernel/debug; [ ! -e {FAIR} ] || echo 0 > {FAIR}; \
+exec chrt -f 99 sh -c "while :; do :; done"'
 [Install]
 WantedBy=basic.target
 """
