@@ -12,6 +12,7 @@ from deeprig.survey import Survey
 from tasks import config_files, operations, packages
 
 SCRIPTS = "/usr/local/lib/deeprig"
+ARRAY_TIMER = "deeprig-array.timer"
 SWAP_UNIT = "swap.deeprig.swap"
 SWAPPINESS = "/etc/sysctl.d/50-deeprig-swap.conf"
 
@@ -32,6 +33,11 @@ def provide(settings: Storage, survey: Survey) -> None:
     operations.enable(name="Tell SSDs every week what is free", unit="fstrim.timer")
     if survey.disks.can_say_how_they_are:
         operations.enable(name="Watch the disks' health", unit="smartmontools.service")
+    if raid:
+        config_files.copy(f"{SCRIPTS}/array-start", mode="755")
+        config_files.copy("/etc/systemd/system/deeprig-array.service")
+        config_files.copy(f"/etc/systemd/system/{ARRAY_TIMER}")
+        operations.enable(name="Start an array also without one of its disks", unit=ARRAY_TIMER)
     if settings.disks:
         config_files.copy(f"{SCRIPTS}/disk_making.py")
         config_files.copy(f"{SCRIPTS}/data-disk", mode="755")

@@ -6,7 +6,9 @@ from tasks.traces import Trace
 
 SCRIPTS = "/usr/local/lib/deeprig"
 SWAP_FILE = "/swap.deeprig"
-PARTS = ("data-folder", "home-links", "data-disk", "disk_making.py", "swap-file", "grow-root")
+PARTS = ("data-folder", "home-links", "data-disk", "disk_making.py", "swap-file", "grow-root",
+    "array-start",
+)
 # A link into the data folder becomes the folder itself where both are on one disk.
 LINKS = """\
 for link in /home/*/notebooks /home/*/runs; do
@@ -31,11 +33,13 @@ TRACE = Trace(
         sessions.PROFILE,
         sessions.GENERATOR,
         f"/etc/systemd/system/{storage.SWAP_UNIT}",
+        f"/etc/systemd/system/{storage.ARRAY_TIMER}",
+        f"/etc/systemd/system/{storage.ARRAY_TIMER.replace('timer', 'service')}",
         storage.SWAPPINESS,
         SWAP_FILE,
         *(f"{SCRIPTS}/{name}" for name in PARTS),
     ),
-    units=(storage.SWAP_UNIT,),
+    units=(storage.SWAP_UNIT, storage.ARRAY_TIMER),
     packages=(*data.load("packages")["disks"], *data.load("packages")["arrays"]),
     before=(LINKS, UNMOUNT),
     after=(

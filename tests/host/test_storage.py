@@ -183,6 +183,17 @@ def test_each_data_disk_is_mounted_by_uuid_and_may_be_missing_at_boot(
         assert disk.uuid in (None, line[0][5:])
 
 
+@pytest.mark.remedy("`cat /proc/mdstat` says which; `sudo mdadm --add` takes one in")
+def test_no_array_lacks_a_disk(host: Host, storage: Storage, machine: None) -> None:
+    arrays = [disk for disk in disks(storage) if disk.raid]
+    if not arrays:
+        pytest.skip("the settings name no array (Disk.raid)")
+    assert host.service("deeprig-array.timer").is_enabled
+    for disk in arrays:
+        device = host.check_output("basename $(findmnt -nvo SOURCE --mountpoint %s)", disk.at)
+        assert host.check_output("cat /sys/block/%s/md/degraded", device) == "0"
+
+
 def test_nothing_can_be_written_where_a_disk_is_not_mounted(
     host: Host, storage: Storage, machine: None
 ) -> None:

@@ -36,6 +36,7 @@ def test_a_machine_gets_what_the_settings_ask_for() -> None:
         "Install what disks need",
         "Tell SSDs every week what is free",
         "Watch the disks' health",
+        "Start an array also without one of its disks",
         "Have the data disk at /data",
         "Have a swap file of 8 GiB",
         "Swap at boot",
