@@ -29,6 +29,7 @@ from tasks.facts import HostSurvey, MayBecomeRoot
 SLEEP = (
     "sleep.target suspend.target hibernate.target hybrid-sleep.target suspend-then-hibernate.target"
 )
+WAIT_ONLINE = "/etc/systemd/system/systemd-networkd-wait-online.service.d/50-deeprig.conf"
 CLOUD_INIT_SECONDS = 900
 NO_SUDO = (
     "{user} needs a password for sudo, and nobody is there to type it; run `deeprig bootstrap` and "
@@ -127,3 +128,4 @@ def _stay_awake() -> None:
         commands=[f"systemctl mask {SLEEP}"],
     )
     config_files.copy("/etc/systemd/logind.conf.d/50-deeprig.conf")
+    config_files.copy(WAIT_ONLINE)

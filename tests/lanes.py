@@ -95,6 +95,7 @@ LANES: dict[str, list[list[str]]] = {
     "vm": [[*PYTEST, "tests/lab/test_vm.py"]],
     "vm-debian-12": [[*PYTEST, "tests/lab/test_vm.py", "--os", "debian-12"]],
     "vm-hardware": [[*PYTEST, "tests/lab/test_vm_hardware.py"]],
+    "vm-headless": [[*PYTEST, "tests/lab/test_headless_vm.py"]],
     "vm-storage": [[*PYTEST, "tests/lab/test_storage_vm.py"]],
     "vm-main-job": [[*PYTEST, "tests/lab/test_main_job_vm.py"]],
     "vm-main-job-debian-12": [[*PYTEST, "tests/lab/test_main_job_vm.py", "--os", "debian-12"]],
