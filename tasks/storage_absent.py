@@ -6,7 +6,13 @@ from tasks.traces import Trace
 
 SCRIPTS = "/usr/local/lib/deeprig"
 SWAP_FILE = "/swap.deeprig"
-PARTS = ("data-folder", "home-links", "data-disk", "disk_making.py", "swap-file", "grow-root",
+PARTS = (
+    "data-folder",
+    "home-links",
+    "data-disk",
+    "disk_making.py",
+    "swap-file",
+    "grow-root",
     "array-start",
 )
 # A link into the data folder becomes the folder itself where both are on one disk.
