@@ -65,7 +65,7 @@ class Server(paramiko.ServerInterface):
 
 def _serve(channel: paramiko.Channel, process: "subprocess.Popen[bytes]") -> None:
     def copy(source: Any, send: Any) -> None:
-        with suppress(OSError):  # the link was cut
+        with suppress(OSError, EOFError):  # the link was cut
             while chunk := source.read(65536):
                 send(chunk)
 
