@@ -9,8 +9,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PACKAGES = (
-    "base-files busybox-static coreutils cpio dash dropbear-bin findutils grep grub-common "
-    "grub-efi-amd64-bin kmod libc-bin sed xz-utils"
+    "base-files busybox-static coreutils cpio dash dosfstools dropbear-bin findutils grep "
+    "grub-common grub-efi-amd64-bin kmod libc-bin mtools sed xz-utils"
 )
 KERNEL = "linux-image-cloud-amd64"
 MIB = 1 << 20
@@ -28,16 +28,12 @@ def build(folder: Path) -> Path:
     (root / "guest").mkdir()
     for name in ("init", "udhcpc.sh", "make.sh"):
         shutil.copy(HERE / name, root / "guest")
-    _run("chroot", str(root), "/usr/bin/dash", "/guest/make.sh")
+    _run("chroot", str(root), "/usr/bin/dash", "/guest/make.sh", str(EFI_MIB))
     with disk.open("wb") as file:
+        file.seek(MIB)
+        file.write((root / "out/efi.fat").read_bytes())
         file.truncate((EFI_MIB + 2) * MIB)
     _run("sfdisk", "--quiet", str(disk), stdin=TABLE)
-    _run("mkfs.vfat", "--offset=2048", "-n", "GUEST", str(disk), str(EFI_MIB << 10))
-    place = f"{disk}@@{MIB}"
-    _run("mmd", "-i", place, "::/EFI", "::/EFI/BOOT")
-    _run("mcopy", "-i", place, str(root / "out/grub.efi"), "::/EFI/BOOT/BOOTX64.EFI")
-    for name in ("vmlinuz", "initrd.img"):
-        _run("mcopy", "-i", place, str(root / "out" / name), f"::/{name}")
     shutil.rmtree(root)
     image = folder / "tiny-guest.qcow2"
     _run("qemu-img", "convert", "-c", "-O", "qcow2", str(disk), str(image))

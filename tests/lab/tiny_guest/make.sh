@@ -1,5 +1,6 @@
 #!/bin/sh
-# In a root that mmdebstrap extracted: /out gets vmlinuz, initrd.img and grub.efi.
+# In a root that mmdebstrap extracted: /out gets efi.fat, of as many MiB as said, with the firmware's
+# loader, the kernel and its initramfs.
 set -eu
 mkdir -p /out /ram/etc /ram/root /ram/proc /ram/sys /ram/dev /ram/bin /ram/usr/sbin /ram/lib
 kernel=$(basename /lib/modules/*)
@@ -31,3 +32,7 @@ initrd /initrd.img
 boot
 CFG
 grub-mkimage -O x86_64-efi -p / -c /tmp/grub.cfg -o /out/grub.efi part_gpt fat linux search
+mkfs.vfat -n GUEST -C /out/efi.fat $(($1 << 10)) > /dev/null
+mmd -i /out/efi.fat ::/EFI ::/EFI/BOOT
+mcopy -i /out/efi.fat /out/grub.efi ::/EFI/BOOT/BOOTX64.EFI
+mcopy -i /out/efi.fat /out/vmlinuz /out/initrd.img ::/
