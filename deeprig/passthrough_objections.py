@@ -27,6 +27,12 @@ def objections(survey: Survey, rig: Rig) -> list[str]:
             "It has no GRUB, through whose settings alone kernel parameters are set; ask for the "
             f"IOMMU in its own boot loader and give the cards away by hand, {OFF}."
         ]
+    if not bus.initramfs_tools:
+        return [
+            "Its initramfs is not made by initramfs-tools, by whose hooks alone deeprig gives "
+            "cards away before their own drivers load; install initramfs-tools in dracut's place, "
+            f"{OFF}."
+        ]
     if found := _machine(bus) or [s for a in settings.gpus for s in _card(bus, a, settings)]:
         return found
     return [*_strangers(bus, settings), *_last(survey.graphics, rig), *_guest(bus, settings)]

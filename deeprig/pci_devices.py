@@ -56,8 +56,8 @@ class Bus:
     """All that decides who may have which device; `known` is False where nobody asked.
 
     `given` is what an earlier deploy recorded, address -> id, `was_in` whether there was one;
-    `guest_there` whether it made a guest; `system_disks` and `network_cards`
-    are addresses, those of the bridges above them too.
+    `guest_there` whether it made a guest; `initramfs_tools` whether those make the initramfs;
+    `system_disks` and `network_cards` are addresses, those of the bridges above them too.
     """
 
     known: bool = False
@@ -65,6 +65,7 @@ class Bus:
     given: tuple[tuple[str, str], ...] = ()
     was_in: bool = False
     guest_there: bool = False
+    initramfs_tools: bool = False
     virtualisation: str = ""
     dma_table: str = ""
     kernel_line: str = ""
@@ -114,6 +115,7 @@ def read(found: dict[str, list[str]]) -> Bus:
         given=tuple((a, b) for a, b in (line.split() for line in found.get("given", []))),
         was_in=bool(one("passthrough_was_in")),
         guest_there=bool(one("guest_there")),
+        initramfs_tools=bool(one("initramfs_tools")),
         virtualisation=one("virtualisation"),
         dma_table=one("dma_table"),
         kernel_line=one("kernel_line"),

@@ -8,6 +8,8 @@ if ! systemd-detect-virt -cq && { [ -n "$PASSTHROUGH" ] || [ -e $list ]; }; then
   sed -nE 's/^([0-9a-f:.]+ [0-9a-f]{4}:[0-9a-f]{4})$/given=\1/p' $list 2>/dev/null
   [ -e $list ] && echo passthrough_was_in=yes
   [ -e /etc/deeprig/guest.json ] && echo guest_there=yes
+  # dracut may bring an update-initramfs of its own, which runs none of our hooks.
+  grep -qs mkinitramfs /usr/sbin/update-initramfs && echo initramfs_tools=yes
   grep -m 1 -oE '\b(vmx|svm)\b' /proc/cpuinfo | head -n 1 | sed 's/^/virtualisation=/'
   for t in DMAR IVRS; do [ -e /sys/firmware/acpi/tables/$t ] && echo dma_table=$t; done
   echo "processors=$(nproc --all)"

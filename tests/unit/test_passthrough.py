@@ -18,6 +18,7 @@ GUEST = Guest(image="/srv/guest.qcow2", keys=(KEY,))
 # written by hand in the form that deeprig/data/pci_devices.sh prints.
 WORKSTATION = """\
 pci_asked=yes
+initramfs_tools=yes
 virtualisation=svm
 dma_table=IVRS
 processors=16
@@ -89,6 +90,11 @@ def test_a_machine_that_cannot_is_refused(without: str, sentence: str) -> None:
 def test_a_boot_loader_that_is_not_grub_is_refused() -> None:
     [said] = objections(replace(box(), grub=False), rig())
     assert said.startswith("It has no GRUB, through whose settings alone kernel parameters are")
+
+
+def test_an_initramfs_of_dracut_is_refused() -> None:
+    [said] = objections(box(without="initramfs_tools"), rig())
+    assert said.startswith("Its initramfs is not made by initramfs-tools, by whose hooks alone")
 
 
 def test_a_container_is_refused() -> None:
