@@ -10,7 +10,7 @@ from tasks.operations import Commands, Watched
 
 SCRIPTS = "/usr/local/lib/deeprig"
 SCRIPT = f"{SCRIPTS}/boot-trial"
-PARTS = ("menu", "once", "reached", "record", "snapshot", "work")
+PARTS = ("cards", "menu", "once", "reached", "record", "snapshot", "work")
 UNITS = ("deeprig-boot-back.service", "deeprig-boot-trial.service", "deeprig-boot-trial.timer")
 IN_GRUB = "/etc/grub.d/04_deeprig-trial"
 MOTD = "/etc/update-motd.d/61-deeprig-trial"

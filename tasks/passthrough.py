@@ -6,7 +6,7 @@ from pyinfra.context import host
 
 from deeprig import boot_line, passthrough
 from deeprig.passthrough_settings import Passthrough
-from deeprig.pci_devices import OURS, Bus, PciDevice
+from deeprig.pci_devices import Bus
 from tasks import config_files, guest, kernel_parameters, operations
 from tasks.operations import Commands
 
@@ -40,7 +40,7 @@ def give(settings: Passthrough, bus: Bus) -> None:
     elif bus.guest_there and not settings.guest:
         guest.rest(name="Stop the guest, and leave it defined")
         operations.remove(name=f"No {guest.ASKED}", path=guest.ASKED)
-    _say_what_is_owed(name="Say whether a reboot is owed", going=going, groups=bus.has_groups)
+    _say_what_is_next(name="Say what comes after the reboot", groups=bus.has_groups)
 
 
 @deploy("Passthrough")
@@ -61,8 +61,6 @@ def take_back(bus: Bus) -> None:
     # The list at the end: as long as it is there, the next run goes on with this.
     for path in (HOOK, BEFORE_UDEV, f"/etc/systemd/system/{UNIT}", BIND, *guest.FILES, LIST):
         operations.remove(name=f"No {path}", path=path)
-    if bus.given:
-        _say_what_comes_back(name="Say what comes back", addresses=[a for a, _ in bus.given])
 
 
 def record(settings: Passthrough | None, bus: Bus) -> list[str] | None:
@@ -91,27 +89,9 @@ def initramfs_knows() -> str:
 
 
 @operation()
-def _say_what_is_owed(going: tuple[PciDevice, ...], groups: bool) -> Commands:
-    """A card changes hands at a boot only: taking it from a running driver can hang for good."""
-    waiting = [device.address for device in going if device.driver != OURS]
+def _say_what_is_next(groups: bool) -> Commands:
+    """That a card waits for a boot is said where reboots are (tasks/reboot.py)."""
     if host.state.is_executing and not groups:
         operations.say(host, "The IOMMU is on after a reboot; deploy again then.")
-    if host.state.is_executing and waiting:
-        operations.say(
-            host,
-            f"{', '.join(waiting)} go to vfio-pci at the next boot; Rig.reboot says when that is.",
-        )
-    host.noop("a reboot is owed" if waiting or not groups else "vfio-pci has them")
-    yield from ()
-
-
-@operation()
-def _say_what_comes_back(addresses: list[str]) -> Commands:
-    if host.state.is_executing:
-        operations.say(
-            host,
-            f"{', '.join(addresses)} come back to their own drivers at the next boot: `sudo "
-            "systemctl reboot` when it suits you.",
-        )
-    host.noop("said")
+    host.noop("vfio-pci gets them at a boot" if groups else "the IOMMU comes first")
     yield from ()

@@ -234,26 +234,6 @@ def test_files_are_kept_compared_and_put_back(
         assert netplan.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_card_that_another_driver_has_goes_to_a_guest_at_a_boot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with loaded("boot-trial") as script:
-        monkeypatch.setattr(script, "DEVICES", tmp_path)
-        monkeypatch.setattr(script, "CARDS", tmp_path / "passthrough.list")
-        assert script.cards_that_wait() == []
-        for number, driver in enumerate(("nouveau", "vfio-pci", "", "nouveau")):
-            device = tmp_path / f"0000:0{number}:00.0"
-            device.mkdir()
-            (device / "vendor").write_text("0x10de\n")
-            (device / "device").write_text("0x1b06\n" if number == 3 else "0x2204\n")
-            if driver:
-                (tmp_path / driver).mkdir(exist_ok=True)
-                (device / "driver").symlink_to(tmp_path / driver)
-        rows = [f"0000:0{number}:00.0 10de:2204" for number in range(5)]  # the last is not there
-        script.CARDS.write_text("\n".join(["# Written by deeprig", *rows]) + "\n")
-        assert script.cards_that_wait() == ["0000:00:00.0"]
-
-
 @pytest.mark.parametrize(
     ("now", "before", "used", "owed"),
     [
@@ -277,7 +257,7 @@ def test_a_parameter_that_is_not_in_use_needs_a_reboot(
         paths = {"/": tmp_path / "now", "/proc/cmdline": cmdline}
         monkeypatch.setattr(script, "Path", lambda *parts: paths[parts[0]])
         monkeypatch.setattr(script.boot_snapshot, "KEPT", tmp_path / "before")
-        monkeypatch.setattr(script, "cards_that_wait", list)
+        monkeypatch.setattr(script.boot_cards, "waiting", list)
         assert script.owed() == owed
 
 
