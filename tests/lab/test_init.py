@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 
 from lab import boxes
 from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT
+from tests.lab.sitting import Sitting
 
 pytestmark = pytest.mark.lab
 
@@ -38,41 +38,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-class Sitting:
-    """Somebody at a terminal, who answers what is asked."""
-
-    def __init__(self, folder: Path, *words: str) -> None:
-        self.terminal, inner = pty.openpty()
-        self.process = subprocess.Popen(
-            [DEEPRIG, "init", *words],
-            cwd=folder, stdin=inner, stdout=inner, stderr=inner, start_new_session=True,
-        )  # fmt: skip
-        os.close(inner)
-        self.said = ""
-
-    def answer(self, question: str, answer: str) -> None:
-        until = time.monotonic() + 60
-        while question not in self.said:
-            assert time.monotonic() < until, self.said
-            self.said += os.read(self.terminal, 4096).decode(errors="replace")
-        before, _, self.said = self.said.partition(question)
-        print(before + question, answer)
-        os.write(self.terminal, f"{answer}\n".encode())
-
-    def end(self) -> tuple[int, str]:
-        try:
-            while data := os.read(self.terminal, 4096):
-                self.said += data.decode(errors="replace")
-        except OSError:
-            pass  # nobody holds it any more
-        return self.process.wait(30), self.said.replace("\r", "")
-
-
 @pytest.fixture(scope="module")
 def written(box: boxes.Box, folder: Path) -> str:
     """What the sitting ended with."""
     key = folder / "id_ed25519"
-    sitting = Sitting(folder, f"ai@{box.host}", "--name", "rig1", "--key", str(key))
+    sitting = Sitting(
+        folder, DEEPRIG, "init", f"ai@{box.host}", "--name", "rig1", "--key", str(key)
+    )
     sitting.answer("Make it now, an ed25519 key", "y")
     sitting.answer("Is it?", "y")
     sitting.answer("Password of ai", box.password)

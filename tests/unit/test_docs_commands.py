@@ -1,40 +1,13 @@
 """What the documents tell a person to type is there: verbs, options, targets, lanes."""
 
 import re
-import shlex
-from pathlib import Path
 
 import click
 
 from deeprig.cli import main
+from tests.documents import PAGES, TOP, commands, lines
+from tests.lab import test_walk
 from tests.lanes import LANES
-
-TOP = Path(__file__).parents[2]
-PAGES = [*sorted(TOP.glob("*.md")), *sorted((TOP / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(?:sh|console)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SPAN = re.compile(r"`([^`\n]+)`")
-
-
-def typed(page: Path) -> list[str]:
-    """Every line of a block of commands, and every piece of code in a sentence."""
-    text = page.read_text()
-    blocks = [
-        line.partition("  # ")[0].strip()
-        for block in BLOCK.findall(text)
-        for line in block.replace("\\\n", " ").splitlines()
-    ]
-    return blocks + SPAN.findall(BLOCK.sub("", text))
-
-
-def commands(program: str) -> list[tuple[Path, list[str]]]:
-    """The words after the program's name, wherever a page has somebody type it."""
-    found = []
-    for page in PAGES:
-        for line in typed(page):
-            words = line.removeprefix(".venv/bin/")
-            if words.startswith(f"{program} "):
-                found.append((page, shlex.split(words, comments=True)[1:]))
-    return found
 
 
 def why_not(words: list[str]) -> str:
@@ -46,10 +19,12 @@ def why_not(words: list[str]) -> str:
         if asked is None:
             return f"there is no {rest[0]}"
         command, rest = asked, rest[1:]
-    options = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+    options = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
     own = rest[: rest.index("--")] if "--" in rest else rest
     given = [word.partition("=")[0] for word in own if word.startswith("-")]
-    return ", ".join(f"{command.name} has no {word}" for word in given if word not in options)
+    return ", ".join(
+        f"{command.name} has no {word}" for word in given if word not in options | {"--help"}
+    )
 
 
 def test_the_control_sees_what_is_not_there() -> None:
@@ -76,3 +51,15 @@ def test_every_make_target_and_lane_in_the_documents_is_one() -> None:
             assert name in targets, f"{page.name}: make {word}"
         elif name == "LANE" and value not in ("...", "NAME"):
             assert value in LANES, f"{page.name}: make {word}"
+
+
+def test_every_command_in_the_documents_is_run_by_a_test() -> None:
+    """By the walk, or by the lane that is named for it."""
+    programs = {"$EDITOR", "age", "cat", "conda", "deeprig", "make", "pyinfra", "python", "rsync"}
+    programs |= {"ssh", "sudo"}
+    shown = {line for page in PAGES for line in lines(page) if line}
+    there = {line for line in shown if line.removeprefix(".venv/bin/").split()[0] in programs}
+    walked = {*test_walk.README, *test_walk.DOCS}
+    assert there == walked | {*test_walk.ELSEWHERE}
+    assert not walked & {*test_walk.ELSEWHERE}
+    assert {*test_walk.ELSEWHERE.values()} <= {*LANES, *test_walk.NOWHERE}
