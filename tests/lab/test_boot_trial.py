@@ -15,6 +15,7 @@ from deeprig.settings import Rig
 from lab import boxes, console, vm
 from lab.hardware import Hardware
 from tasks import boot_trial, kernel_parameters, reboot
+from tests import documents
 from tests.lab.conftest import run_on
 from tests.lab.guarded import Run, boot_id, shell
 
@@ -97,8 +98,8 @@ def test_a_parameter_is_in_use_after_one_deploy_and_its_reboot(box: boxes.Box, r
     assert report.error is None, failure(report)
     assert boot_id(run) != before
     assert {HARMLESS, "panic=30", "fsck.repair=yes"} <= set(words(run))
-    [armed] = [step.output for step in report.steps if "trial" in step.output]
-    assert "If it hangs silently, its watchdog (i6300ESB timer) starts it anew." in armed
+    said = "".join(step.output for step in report.steps)
+    assert "If it hangs silently, its watchdog (i6300ESB timer) starts it anew." in said
     assert (mark(run), state(run)) == ("", "ok")
     assert deploy(box, HARMLESS).changes == []
 
@@ -166,3 +167,16 @@ def test_without_a_watchdog_that_takes_the_switch_and_is_said_beforehand(
     boxes.cut(box.name)
     assert HANGS not in words(run)
     assert "did not come up, so it went back" in state(run)
+
+
+def test_the_document_says_how_to_take_it_out(box: boxes.Box, run: Run) -> None:
+    lines = documents.lines(documents.TOP / "docs/boot_trial.md")
+    removal = [line for line in lines if line.startswith("sudo ") and not line.endswith(" state")]
+    assert removal[-1] == "sudo update-grub"
+    for line in removal:
+        run(line)
+    boxes.reboot(box.name)
+    assert HARMLESS not in words(run)
+    left = "/etc/systemd/system /etc/grub.d /etc/default /etc/update-motd.d /boot/grub"
+    assert run(f"sudo grep -rlE 'boot-trial|deeprig_trial' {left} || true") == ""
+    assert run("systemctl --failed --plain --no-legend") == ""

@@ -26,7 +26,7 @@ def vm(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
     assert cgroups.pids("t-vm") == []
 
 
-def on(box: boxes.Box, command: str) -> str:
+def on(box: boxes.Box, command: str, *, seconds: float = 300) -> str:
     login, environment = boxes.ssh_command(box)
     done = subprocess.run(
         [*login, command],
@@ -34,7 +34,7 @@ def on(box: boxes.Box, command: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=seconds,
     )
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout.strip()
