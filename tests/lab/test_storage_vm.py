@@ -1,4 +1,4 @@
-"""Disks, an array, swap and trim on a machine with disks of its own, over a disk that is lost.
+"""Disks, arrays, swap and trim on a machine with disks of its own, over a disk that is lost.
 
 The disks are QEMU's, as empty and as mute as new ones; mdadm, systemd and the kernel are the
 system's own.
@@ -12,20 +12,22 @@ from pathlib import Path
 
 import pytest
 
+from deeprig import checks
 from deeprig.runs import Report
 from deeprig.settings import Disk, Rig
 from lab import box_disk, boxes, monitor, vm
 from lab.hardware import Hardware
 from tasks import base, data_folder, storage
-from tests.lab.conftest import run_on
+from tests.lab.conftest import run_on, variant
 from tests.lab.guarded import Run, shell
 
 pytestmark = pytest.mark.lab
 
 NAME = "t-storage-vm"
 OLD = Disk(at="/old", serials=("lab-disk-1",))
-ARRAY = Disk(at="/array", serials=("lab-disk-2", "lab-disk-3"), raid=1)
-DISKS = ("1G", "1G", "1G")
+ARRAY = Disk(at="/array", serials=("lab-disk-2", "lab-disk-6"), raid=1)
+FIVE = Disk(at="/five", serials=("lab-disk-3", "lab-disk-4", "lab-disk-5"), raid=5)
+DISKS = ("1G",) * 6
 PACKAGES = ("dhcpcd-base", "e2fsprogs", "fdisk", "mdadm", "smartmontools")
 BIG = 24 << 30
 # As a person had it before, on the whole disk.
@@ -65,7 +67,7 @@ def deploy(box: boxes.Box, swap_gib: int | None = None) -> Report:
 
     def build(rig: Rig) -> None:
         assert rig.storage and rig.notebook
-        disks = (*rig.storage.disks, OLD, ARRAY)
+        disks = (*rig.storage.disks, OLD, ARRAY, FIVE)
         wanted = replace(rig.storage, disks=disks, swap_gib=swap_gib)
         found = base.survey(replace(rig, storage=wanted))
         if found:
@@ -83,7 +85,7 @@ def failure(report: Report) -> str:
 def deployed(box: boxes.Box, run: Run) -> None:
     report = deploy(box)
     assert report.error is None, failure(report)
-    run("sudo sh -c 'echo mine > /data/file; echo mine > /array/file'")
+    run("sudo sh -c 'echo mine > /data/file; echo mine > /array/file; echo mine > /five/file'")
 
 
 def test_a_second_run_changes_nothing(box: boxes.Box, deployed: None) -> None:
@@ -104,6 +106,28 @@ def test_two_blank_disks_are_a_mirror_with_one_file_system(run: Run, deployed: N
     assert "State : clean" in details and "Failed Devices : 0" in details
     assert run("systemctl --failed --plain --no-legend") == ""
     assert 900 < int(run("df -m --output=size /array | tail -n 1")) < 1024
+
+
+def test_three_blank_disks_are_an_array_that_may_lose_one(run: Run, deployed: None) -> None:
+    details = run(f"sudo mdadm --detail {run('findmnt -no SOURCE /five').strip()}")
+    assert "Raid Level : raid5" in details and "Raid Devices : 3" in details
+    assert 1900 < int(run("df -m --output=size /five | tail -n 1")) < 2048
+
+
+def test_verify_finds_the_disks_as_they_should_be(box: boxes.Box, deployed: None) -> None:
+    assert complaints(box) == []
+
+
+def complaints(box: boxes.Box) -> list[str]:
+    """What verify has against the disks."""
+    asked = "".join(
+        f"Disk(at={disk.at!r}, serials={disk.serials!r}, raid={disk.raid}), "
+        for disk in (OLD, ARRAY, FIVE)
+    )
+    file = variant(box, box.folder / "with-arrays.py", ("disks=[", f"disks=[{asked}"))
+    found = checks.run(file, [], "static", lambda _: None, components=("storage",))
+    assert len(found) > 5
+    return [f"{c.check}: {c.reason}" for c in found if c.outcome in ("failed", "unasked")]
 
 
 def test_what_is_deleted_is_given_back_to_the_disk(
@@ -147,13 +171,13 @@ def has_swap(run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def half_gone(box: boxes.Box, run: Run, deployed: None) -> None:
-    """A boot with a blank disk in the place of the data disk, and without one of the array's."""
+    """A boot with a blank disk in the place of the data disk, and without one of each array's."""
     run("sync")
     boxes.cut(NAME, off=True)
     disk = box.folder / box_disk.DATA
     disk.rename(disk.with_suffix(".away"))
     box_disk.blank(disk, box_disk.DATA_SIZE)
-    _with_disks(DISKS[:-1])
+    _with_disks(DISKS[:-2])
 
 
 def _with_disks(sizes: tuple[str, ...]) -> None:
@@ -172,10 +196,13 @@ def test_the_box_boots_without_its_data_disk_and_nothing_lands_on_the_systems(
     has_swap(run)
 
 
-def test_the_array_is_there_without_one_of_its_disks(run: Run, half_gone: None) -> None:
-    run("for i in $(seq 60); do findmnt /array && break; sleep 1; done")
-    assert run("cat /array/file").strip() == "mine"
-    assert "[U_]" in run("cat /proc/mdstat") or "[_U]" in run("cat /proc/mdstat")
+def test_arrays_are_there_without_one_of_their_disks(
+    box: boxes.Box, run: Run, half_gone: None
+) -> None:
+    run("for i in $(seq 60); do findmnt /array && findmnt /five && break; sleep 1; done")
+    assert run("cat /array/file /five/file").split() == ["mine"] * 2
+    assert run("cat /sys/block/md*/md/degraded").split() == ["1", "1"]
+    assert [said for said in complaints(box) if "no_array_lacks_a_disk" in said]
 
 
 def test_a_run_says_which_disk_is_not_there_and_touches_nothing(
@@ -196,8 +223,8 @@ def test_all_is_as_before_when_the_disks_are_back(
     disk = box.folder / box_disk.DATA
     disk.with_suffix(".away").rename(disk)
     _with_disks(DISKS)
-    run("for i in $(seq 60); do findmnt /array && break; sleep 1; done")
-    assert run("cat /data/file /old/file /array/file").split() == ["mine"] * 3
+    run("for i in $(seq 60); do findmnt /array && findmnt /five && break; sleep 1; done")
+    assert run("cat /data/file /old/file /array/file /five/file").split() == ["mine"] * 4
     has_swap(run)
     report = deploy(box, swap_gib=1)
     assert (report.error, report.changes) == (None, [])

@@ -152,9 +152,9 @@ class Person:
     def typed(self, line: str) -> list[str]:
         """The command, where rig1.lan is the box."""
         line = re.sub(r"\b(YOU|you)@", "ai@", line)
-        # The lab mounts boxes, which everybody has to see; and needs no name.
+        # The lab is this machine's, with mounts that everybody has to see; and needs no name.
         if " lab " in line or line.startswith("make"):
-            return ["bash", "-c", line]
+            return ["env", f"HOME={Path.home()}", "bash", "-c", line]
         names = f"mount --bind {shlex.quote(str(self.hosts))} /etc/hosts"
         return ["unshare", "--mount", "bash", "-c", f"{names} && eval {shlex.quote(line)}"]
 

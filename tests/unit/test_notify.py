@@ -205,6 +205,27 @@ def test_a_disk_that_smart_gives_up_is_failing(hardware: Any, answer: str, keys:
     assert [finding.key for finding in hardware.smart("sda", answer)] == keys
 
 
+def test_an_array_that_lacks_a_disk_needs_a_person(
+    hardware: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "BLOCK", tmp_path)
+    for name, missing, action in (
+        ("md126", 0, "idle"),
+        ("md127", 1, "idle"),
+        ("md9", 1, "recover"),
+    ):
+        folder = tmp_path / name / "md"
+        folder.mkdir(parents=True)
+        parts = {"degraded": missing, "level": "raid5", "raid_disks": 3, "sync_action": action}
+        for part, value in parts.items():
+            (folder / part).write_text(f"{value}\n")
+    (tmp_path / "md0/md").mkdir(parents=True)  # a stripe: it cannot lack one
+    found = hardware.lacking_arrays(set(), {}, 0.0)
+    assert [finding.key for finding in found] == ["array:md127", "array:md9"]
+    assert found[0].text.startswith("raid5 array /dev/md127 lacks 1 of its 3 disks. `sudo mdadm")
+    assert "is being rebuilt" in found[1].text
+
+
 GIVEN_UP = (
     "Unable to determine the device handle for GPU0000:02:00.0: GPU is lost.  "
     "Reboot the system to recover this GPU\n"

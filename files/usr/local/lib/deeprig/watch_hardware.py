@@ -1,4 +1,4 @@
-"""What needs a person in the hardware and its driver: failing disks, lost GPUs, held fixes.
+"""What needs a person in the hardware and its driver: failing disks, arrays, lost GPUs, held fixes.
 
 Written by deeprig (files/usr/local/lib/deeprig/watch_hardware.py): change it there.
 """
@@ -15,6 +15,7 @@ from typing import Any
 import driver_waiting
 from watch_findings import CannotTell, Finding, output
 
+BLOCK = Path("/sys/block")
 NOT_A_DISK = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "zd")
 DISPLAY_CLASS, NVIDIA = "0x03", "0x10de"
 FORGET = "sudo /usr/local/lib/deeprig/watch --forget-gpus"
@@ -31,7 +32,7 @@ POWER_CYCLE = "A power cycle may bring it back; if not, look at its seat, riser 
 def failing_disks(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
     if not shutil.which("smartctl"):
         return []
-    names = [path.name for path in Path("/sys/block").iterdir()]
+    names = [path.name for path in BLOCK.iterdir()]
     disks = [n for n in sorted(names) if not n.startswith(NOT_A_DISK) and Path("/dev", n).exists()]
     answers = {n: output("smartctl", "-H", "-i", "-j", "-n", "standby", f"/dev/{n}") for n in disks}
     if before and any("STANDBY" in answer or "SLEEP" in answer for answer in answers.values()):
@@ -52,6 +53,26 @@ def smart(name: str, answer: str) -> list[Finding]:
         f"{model} ({serial}) at /dev/{name} says by SMART that it is failing: save what is on it."
     )
     return [Finding(f"smart:{serial}", f"disk /dev/{name} is failing", text, "urgent")]
+
+
+def lacking_arrays(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
+    return [f for path in sorted(BLOCK.glob("md*/md/degraded")) for f in lacking(path.parent)]
+
+
+def lacking(array: Path) -> list[Finding]:
+    """What the kernel's md says of one array; see admin-guide/md.rst."""
+    missing = int((array / "degraded").read_text())
+    if not missing:
+        return []
+    level, disks, action = (
+        (array / name).read_text().strip() for name in ("level", "raid_disks", "sync_action")
+    )
+    name = array.parent.name
+    rebuilt = ", and is being rebuilt" if action == "recover" else ""
+    text = f"{level} array /dev/{name} lacks {missing} of its {disks} disks{rebuilt}"
+    hint = f"`sudo mdadm --detail /dev/{name}` says which; data may not outlive another one."
+    subject = f"array /dev/{name} lacks a disk"
+    return [Finding(f"array:{name}", subject, f"{text}. {hint}", "urgent")]
 
 
 def lost_gpus(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
