@@ -165,7 +165,8 @@ class Person:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             timeout=SECONDS, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, f"{line}: exit {done.returncode}\n{done.stdout[-3000:]}"
+        print(f"$ {line}\n{done.stdout}")  # the transcript
+        assert done.returncode == 0, f"{line}: exit {done.returncode}"
         assert "Traceback" not in done.stdout
         return done.stdout
 

@@ -61,10 +61,12 @@ class Security:
         default_factory=lambda: Archive("/updates", {"Origin": ORIGIN}, f"{ORIGIN} <lab@invalid>")
     )
 
-    def offer(self, version: str) -> None:
+    def offer(self, version: str, seconds: int = 0) -> None:
+        """A patch, which takes dpkg as long as this to configure."""
         about = {"Package": TOOL, "Version": version, "Architecture": "all", "Maintainer": "lab",
                  "Description": REMARK.format(owner="anybody's")}  # fmt: skip
-        self.archive.add([Package(about)])
+        script = f"#!/bin/sh\nsleep {seconds}\n"
+        self.archive.add([Package(about, scripts={"postinst": script})])
         self.site.files = self.archive.files()
 
     def setup(self) -> str:
@@ -176,9 +178,9 @@ def kernel(number: int) -> Callable[[Year], None]:
 def cut_in_an_update(year: Year) -> None:
     """The power goes while dpkg is at work; the box's own next update finishes it."""
     year.version += 1
-    year.security.offer(f"1.{year.version}")
+    year.security.offer(f"1.{year.version}", seconds=10)
     year.run("sudo apt-get -q update; sudo systemd-run -q --no-block unattended-upgrade")
-    wait_for(lambda: "dpkg" in running(year.box), 120)
+    wait_for(lambda: f"{TOOL}.postinst"[:15] in running(year.box), 120)
     boxes.cut(year.box.name)
     year.begin_work()
     year.update()
