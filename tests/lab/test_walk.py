@@ -213,7 +213,7 @@ def test_the_readme_word_by_word(person: Person, line: str) -> None:
     if " init " in line:
         sits_down(person, line)
     elif line == ".venv/bin/pyinfra inventory.py deploy.py":
-        person.runs(f"yes | {line}")  # it asks once, having shown what it would do
+        person.runs(f"echo | {line}")  # Enter, as the document says
     elif " tunnel" in line:
         person.looks_at(line, "TensorBoard")
     else:
@@ -243,7 +243,7 @@ def test_the_docs_word_by_word(person: Person, line: str) -> None:
     if line in ENDLESS:
         person.looks_at(plain, ENDLESS[line])
     elif line.startswith("pyinfra"):
-        person.runs(f"yes | {plain}")
+        person.runs(f"echo | {plain}")
     elif "deluser" in line:
         person.on_the_box_by_password(plain)
     elif line.startswith(("sudo", "cat")):
