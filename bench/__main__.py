@@ -19,6 +19,7 @@ SETS: Sets = {
     "deploy.py, nothing to change": contenders.whole,
     "deploy.py, several boxes (one under many names)": contenders.sixteen,
     "deeprig verify": contenders.verify,
+    "30 operations, many boxes (pretended)": contenders.fleet,
 }
 
 

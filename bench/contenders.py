@@ -16,7 +16,10 @@ from lab import boxes
 
 ROOT = Path(__file__).parent.parent
 WORK = ROOT / "build/bench"
-ANSIBLE = "ansible-core==2.19.14"  # the newest for Python 3.11; its own environment, not ours
+# The newest for Python 3.11, and the mitogen that takes it; their own environment, not ours.
+ANSIBLE, MITOGEN = "ansible-core==2.19.14", "mitogen==0.3.54"
+# Of a command to a pretended box: a round trip to a box that answers at once.
+FAKE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def thirty(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
             ("pyinfra", ""),
         )
     ]
-    return [*ours, _ansible(box, door)]
+    return [*ours, *_ansible(box, door)]
 
 
 def whole(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
@@ -63,6 +66,17 @@ def sixteen(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
         file.write_text(text + again)
         name = f'deeprig, Rig(connection="fast"), {count} boxes'
         ways.append(_counted(name, [str(file), "deploy.py"]))
+    return ways
+
+
+def fleet(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
+    """What the control machine needs for many, by pyinfra's own @fake: nobody else is asked."""
+    ways = []
+    for count in (1, 16, 100):
+        data = {"fake_delay": FAKE_SECONDS, "fake_delay_jitter": 0, "bench_hostname": "fake"}
+        file = WORK / f"fake-{count}.py"
+        file.write_text(f"boxes = [(f'@fake/{{n}}', {data!r}) for n in range({count})]\n")
+        ways.append(_counted(f"pyinfra, {count} @fake", [str(file), "bench/thirty.py"]))
     return ways
 
 
@@ -147,12 +161,12 @@ def _known_hosts(box: boxes.Box, door: tuple[str, int]) -> Path:
     return file
 
 
-def _ansible(box: boxes.Box, door: tuple[str, int]) -> Contender:
-    """With pipelining, and a connection that is kept for the run."""
+def _ansible(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
+    """With pipelining, and a connection that is kept for the run; and by mitogen's strategy."""
     tools = WORK / "ansible"
-    if not (tools / "bin/ansible-playbook").exists():
+    if not list(tools.glob("lib/*/site-packages/ansible_mitogen")):
         venv.create(tools, with_pip=True)
-        subprocess.run([tools / "bin/pip", "install", "--quiet", ANSIBLE], check=True)
+        subprocess.run([tools / "bin/pip", "install", "--quiet", ANSIBLE, MITOGEN], check=True)
     (WORK / "thirty.json").write_text(wanted.playbook(box.name))
     ssh = f"-o UserKnownHostsFile={_known_hosts(box, door)} -o StrictHostKeyChecking=yes"
     hosts = {
@@ -165,14 +179,18 @@ def _ansible(box: boxes.Box, door: tuple[str, int]) -> Contender:
     }
     line = " ".join(f"{key}={shlex.quote(value)}" for key, value in hosts.items())
     (WORK / "hosts").write_text(f"{box.name} {line}\n")
-    return Contender(
-        "ansible-core 2.19, pipelining",
-        [str(tools / "bin/ansible-playbook"), "-i", str(WORK / "hosts"), str(WORK / "thirty.json")],
-        pyinfra=False,
-        env={
-            "ANSIBLE_PIPELINING": "True",
-            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=20s",
-            # A link of its own for each door: behind the last one nobody answers any more.
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": tempfile.mkdtemp(prefix="bench-"),
-        },
-    )
+    command = [tools / "bin/ansible-playbook", "-i", WORK / "hosts", WORK / "thirty.json"]
+    [plugins] = tools.glob("lib/*/site-packages/ansible_mitogen/plugins/strategy")
+    pipelining = {
+        "ANSIBLE_PIPELINING": "True",
+        "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=20s",
+        # A link of its own for each door: behind the last one nobody answers any more.
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": tempfile.mkdtemp(prefix="bench-"),
+    }
+    mitogen = {"ANSIBLE_STRATEGY_PLUGINS": str(plugins), "ANSIBLE_STRATEGY": "mitogen_linear"}
+    return [
+        Contender(
+            f"ansible-core 2.19, {name}", [*map(str, command)], pyinfra=False, env=environment
+        )
+        for name, environment in (("pipelining", pipelining), ("mitogen", mitogen))
+    ]
