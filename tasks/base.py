@@ -46,8 +46,8 @@ NOT_FAST = (
 def survey(rig: Rig) -> Survey | None:
     """What the box is; None where it must be left alone: then it has been failed, with reasons."""
     dead_link.watch(host.state)
-    if host.data.get("timeline"):
-        timeline.watch(host.state)
+    if asked := host.data.get("timeline"):
+        timeline.watch(host.state, str(asked))
     if rig.connection == "fast" and not isinstance(host.connector, Watched):
         operations.say(host, NOT_FAST.format(name=host.name))
     if not host.get_fact(MayBecomeRoot, _sudo=False) and not host.data.get("_sudo_password"):
