@@ -171,7 +171,7 @@ def _page(chosen: Chosen, survey: Survey, written: bool, in_the_way: list[str]) 
         lines.append(f"Wrote {FILE}: read it, change what you like.")
     else:
         text = rigs_file.block(chosen, survey)
-        names = ", ".join(rigs_file.names(chosen))
+        names = ", ".join(rigs_file.names(text))
         lines += [
             f"{FILE} is there and stays as it is. Into its list goes ({names} imported):",
             "",

@@ -1,5 +1,6 @@
 """The text of a first rigs.py: what was found on a box, and what it shall be, with the reasons."""
 
+import re
 import textwrap
 from dataclasses import dataclass
 from datetime import date
@@ -45,17 +46,12 @@ class Chosen:
 def whole(chosen: Chosen, survey: Survey, day: date) -> str:
     """A file of its own."""
     text = block(chosen, survey)
-    return HEAD.format(day=day.isoformat(), names=", ".join(names(chosen)), block=text)
+    return HEAD.format(day=day.isoformat(), names=", ".join(names(text)), block=text)
 
 
-def names(chosen: Chosen) -> list[str]:
-    """What the block needs from deeprig.settings."""
-    found = ["Notebook", "Rig", "box"]
-    found += ["Python"] if chosen.frameworks else []
-    found += ["User"] if chosen.new_user else []
-    found += ["Containers"] if chosen.docker else []
-    found += ["Disk", "Storage"] if chosen.disk else []
-    return sorted(found, key=lambda name: (name == "box", name))
+def names(text: str) -> list[str]:
+    """What a block needs from deeprig.settings; what its remarks suggest works too when taken in."""
+    return [*sorted({*re.findall(r"\b([A-Z][a-z]+)\(", text)}), "box"]
 
 
 def block(chosen: Chosen, survey: Survey) -> str:

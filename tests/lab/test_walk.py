@@ -124,9 +124,12 @@ SECONDS = 900
 EDITOR = """#!/usr/bin/env python3
 import sys
 text = open(sys.argv[1]).read()
-assert "python=Python(" in text, text
-text = text.replace("python=Python(", "python=Python(python='system', ", 1)
-text = text.replace("rig=Rig(", "rig=Rig(ca_certificates=CERTIFICATES, ", 1)
+for old, new in (
+    ("# python=Python(frameworks=('torch',))".replace("'", '"'), "python=Python(python='system')"),
+    ("rig=Rig(", "rig=Rig(\\n            ca_certificates=CERTIFICATES,"),
+):
+    assert text.count(old) == 1, text
+    text = text.replace(old, new)
 open(sys.argv[1], "w").write(text)
 """
 

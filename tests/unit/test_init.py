@@ -54,6 +54,16 @@ def test_a_box_without_anything_special(tmp_path: Path) -> None:
     assert "2026-11-25" in text
 
 
+def test_what_a_remark_suggests_works_when_it_is_taken_in(tmp_path: Path) -> None:
+    text = rigs_file.whole(CHOSEN, surveyed(), DAY)
+    taken, count = re.subn(r"# (\w+=[A-Z])", r"\1", text)
+    assert count == 2
+    (tmp_path / "rigs.py").write_text(taken)
+    [(_, data)] = inventories.load(tmp_path / "rigs.py")
+    assert data["rig"].python.frameworks == ("torch",)
+    assert data["rig"].containers is not None
+
+
 def test_all_that_can_be_chosen(tmp_path: Path) -> None:
     public = tmp_path / "key.pub"
     public.write_text(KEY)
