@@ -50,7 +50,7 @@ def whole(chosen: Chosen, survey: Survey, day: date) -> str:
 
 
 def names(text: str) -> list[str]:
-    """What a block needs from deeprig.settings; what its remarks suggest works too when taken in."""
+    """What a block needs from deeprig.settings, and what its remarks suggest would need."""
     return [*sorted({*re.findall(r"\b([A-Z][a-z]+)\(", text)}), "box"]
 
 

@@ -132,10 +132,13 @@ class Year:
         return self.run(f"pgrep -u ai -f '^{JOB}$'", check=False).strip()
 
     def update(self) -> None:
-        """The week's security update, brought by the box's own automatic updates."""
+        """The week's security update, brought by the box's own automatic updates, as soon as
+        nobody else has apt: after a boot the day's own may be at work.
+        """
         self.version += 1
         self.security.offer(f"1.{self.version}")
-        self.run("sudo apt-get -q update && sudo unattended-upgrade")
+        again = "until sudo apt-get -q update && sudo unattended-upgrade; do sleep 5; done"
+        self.run(f"timeout 300 sh -c '{again}'")
 
     def look(self, what: str) -> None:
         """All that must be so in every week."""
