@@ -6,28 +6,47 @@ from typing import Any
 
 import click
 
-from deeprig import docker, passthrough, stack, stack_page
+from deeprig import docker, in_the_way, passthrough, since, stack, stack_page
 from deeprig.erased import Reinstall
+from deeprig.in_the_way import Met
 from deeprig.refusal import Refusal
 from deeprig.runs import Report
 from deeprig.settings import Rig
+from deeprig.since import Since
 from deeprig.stack import Plan
 from deeprig.summary import Line
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """A dry run's report; `reinstall` is None where the run did not come that far."""
+    """A dry run's report, and what was asked besides: None where the run did not come that far."""
 
     report: Report
     rig: Rig
     reinstall: Reinstall | None = None
+    met: Met | None = None
+    since: Since | None = None
 
     @property
     def decided(self) -> Plan | Refusal | None:
         """What goes on it for its GPUs; None for a box that was not reached."""
         survey = self.report.survey
         return stack.decide(survey, self.rig) if survey else None
+
+    @property
+    def in_the_way(self) -> list[str]:
+        """What a run would meet, worst first, each with what to do."""
+        survey, plan = self.report.survey, self.decided
+        if survey is None or self.met is None:
+            return []
+        first = self.since is None or not self.since.last
+        plan = plan if isinstance(plan, Plan) else None
+        return in_the_way.sentences(self.met, survey, self.rig, plan, first=first)
+
+    @property
+    def causes(self) -> list[str]:
+        """Who may have caused what a run would change back."""
+        return since.sentences(self.since, self.report.changes) if self.since else []
 
     @property
     def remarks(self) -> list[str]:
@@ -43,6 +62,11 @@ class Outlook:
             return 1
         return 2 if self.report.error else 0
 
+    @property
+    def strict_status(self) -> int:
+        """The same, and 1 too where a run would change something."""
+        return self.exit_status or (1 if self.report.changes else 0)
+
 
 def page(outlook: Outlook, today: date) -> str:
     """What is decided and what would change, or why nothing is done."""
@@ -52,8 +76,9 @@ def page(outlook: Outlook, today: date) -> str:
         found = [click.style(report.error, fg="red")]
     own = decided.sentence if isinstance(decided, Refusal) else None
     found += stack_page.refused(reason for reason in report.refusals if reason != own)
+    found += [f"  {click.style('in the way:', fg='yellow')} {said}" for said in outlook.in_the_way]
     if not report.error:
-        found += [f"  {change}" for change in report.changes]
+        found += [f"  {change}" for change in [*report.changes, *outlook.causes]]
     if decided:
         torch = bool(outlook.rig.python and "torch" in outlook.rig.python.frameworks)
         found += stack_page.lines(decided, torch=torch, today=today)
@@ -77,7 +102,9 @@ def to_json(outlook: Outlook, today: date) -> dict[str, Any]:
         "host": report.host,
         "error": report.error,
         "refusals": report.refusals,
+        "in_the_way": outlook.in_the_way,
         "changes": report.changes,
+        "causes": outlook.causes,
         "remarks": outlook.remarks,
         "fake_gpu": report.survey.graphics.fake if report.survey else "",
         **(stack_page.to_json(decided, today=today) if decided else {}),

@@ -11,7 +11,6 @@ import click
 from pyinfra.context import host
 
 from deeprig import data, inventories, outlook, runs, stack_page, summary
-from deeprig.erased import Reinstall
 from deeprig.imagined_box import ImaginedBox
 from deeprig.options import inventory_option, json_option, limit_option
 from deeprig.outlook import Outlook
@@ -48,17 +47,23 @@ def _describing(command: Callable[..., None]) -> Callable[..., None]:
 @inventory_option
 @limit_option
 @json_option
+@click.option("--exit-code", "strict", is_flag=True, help="Exit 1 where a run would change a box.")
 @_describing
-def plan(inventory: Path, limit: tuple[str, ...], as_json: bool, **described: Any) -> None:
+def plan(
+    inventory: Path, limit: tuple[str, ...], as_json: bool, strict: bool, **described: Any
+) -> None:
     """What a run would decide and change, and why; reads only.
 
     For each box of the inventory: what stands in the way, what goes on it for its GPUs, what would
-    change. With --gpu and --os: what would go on a box that you only think of; no box and no
-    inventory is read. Exits 0, 1 where it refuses, 2 where it could not run.
+    change, and who may have caused it since the last run. With --gpu and --os: what would go on a
+    box that you only think of; no box and no inventory is read. Exits 0, 1 where it refuses (with
+    --exit-code also where it would change something), 2 where it could not run.
     """
     imagined = ImaginedBox(**described)
     sys.exit(
-        _imagined(imagined, as_json) if imagined.is_meant else _boxes(inventory, limit, as_json)
+        _imagined(imagined, as_json)
+        if imagined.is_meant
+        else _boxes(inventory, limit, as_json=as_json, strict=strict)
     )
 
 
@@ -72,7 +77,7 @@ def _imagined(box: ImaginedBox, as_json: bool) -> int:
     return 1 if isinstance(decided, Refusal) else 0
 
 
-def _boxes(inventory: Path, limit: tuple[str, ...], as_json: bool) -> int:
+def _boxes(inventory: Path, limit: tuple[str, ...], *, as_json: bool, strict: bool) -> int:
     outlooks = []
     for name, box in inventories.load(inventory, limit):
         outlooks.append(_look(name, box))
@@ -82,23 +87,28 @@ def _boxes(inventory: Path, limit: tuple[str, ...], as_json: bool) -> int:
         print(json.dumps([outlook.to_json(one, date.today()) for one in outlooks], indent=2))
     elif len(outlooks) > 1:
         click.echo(summary.table([outlook.line(one) for one in outlooks]))
-    return summary.code([outlook.line(one) for one in outlooks])
+    code = summary.code([outlook.line(one) for one in outlooks])
+    return code or (max((one.strict_status for one in outlooks), default=0) if strict else 0)
 
 
 def _look(name: str, box: dict[str, Any]) -> Outlook:
     """What a run would do to one box, and what a reinstall of it would erase."""
     from deploy import build  # loads every task, which other verbs can do without
-    from tasks.facts import WouldErase
+    from tasks import base, manifest
+    from tasks.facts import InTheWay, SinceLastRun, WouldErase
 
-    erased: list[Reinstall] = []
+    asked: dict[str, Any] = {}
 
     def look(rig: Rig) -> None:
+        if base.may_become_root():  # first, for they are of use too where the run refuses
+            asked["met"] = host.get_fact(InTheWay)
+            asked["since"] = host.get_fact(SinceLastRun, path=manifest.PATH)
         build(rig)
         folder = (rig.storage or Storage()).folder
-        erased.append(host.get_fact(WouldErase, folder=folder))
+        asked["reinstall"] = host.get_fact(WouldErase, folder=folder)
 
     report = runs.run(name, box, look, dry=True, progress=_progress(name))
-    return Outlook(report=report, rig=box["rig"], reinstall=erased[0] if erased else None)
+    return Outlook(report=report, rig=box["rig"], **asked)
 
 
 def _progress(name: str) -> runs.Progress:

@@ -50,7 +50,7 @@ def survey(rig: Rig) -> Survey | None:
         timeline.watch(host.state, str(asked))
     if rig.connection == "fast" and not isinstance(host.connector, Watched):
         operations.say(host, NOT_FAST.format(name=host.name))
-    if not host.get_fact(MayBecomeRoot, _sudo=False) and not host.data.get("_sudo_password"):
+    if not may_become_root():
         _refuse([NO_SUDO.format(user=host.data.get("ssh_user"))])
         return None
     found: Survey = host.get_fact(HostSurvey, script=script(rig))
@@ -68,6 +68,12 @@ def survey(rig: Rig) -> Survey | None:
         _refuse(reasons)
         return None
     return found
+
+
+def may_become_root() -> bool:
+    """Whether sudo lets this login; where its password is known that is not asked."""
+    known = host.data.get("_sudo_password")
+    return bool(known or host.get_fact(MayBecomeRoot, _sudo=False))
 
 
 def decide(rig: Rig, survey: Survey) -> Plan | None:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.facts import FactBase
 
-from deeprig import erased, survey
+from deeprig import erased, in_the_way, since, survey
+from deeprig.settings import DEPLOY_USER
 
 
 class FileOnHost(NamedTuple):
@@ -95,6 +96,36 @@ class WouldErase(FactBase[erased.Reinstall]):
 
     def process(self, output: list[str]) -> erased.Reinstall:
         return erased.read(output)
+
+
+class InTheWay(FactBase[in_the_way.Met]):
+    """What a run would meet on this box now."""
+
+    @staticmethod
+    def default() -> in_the_way.Met:
+        return in_the_way.Met({}, 0.0, [], [])
+
+    def command(self) -> StringCommand:
+        script = f"SECONDS_EACH={in_the_way.SECONDS_EACH}\n{in_the_way.SCRIPT}"
+        return StringCommand("sh -c", QuoteString(script))
+
+    def process(self, output: list[str]) -> in_the_way.Met:
+        return in_the_way.read(output)
+
+
+class SinceLastRun(FactBase[since.Since]):
+    """What happened on this box since a run wrote its record at `path`, and who did it."""
+
+    @staticmethod
+    def default() -> since.Since:
+        return since.Since(0, {}, [], [])
+
+    def command(self, path: str) -> StringCommand:
+        script = f"MANIFEST='{path}' DEPLOY_USER='{DEPLOY_USER}'\n{since.SCRIPT}"
+        return StringCommand("sh -c", QuoteString(script))
+
+    def process(self, output: list[str]) -> since.Since:
+        return since.read(output)
 
 
 class Manifest(FactBase[dict[str, Any]]):

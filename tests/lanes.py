@@ -90,6 +90,7 @@ LANES: dict[str, list[list[str]]] = {
     "jobs": [[*PYTEST, "tests/lab/test_jobs.py"]],
     "several": [[*PYTEST, "tests/lab/test_several.py"]],
     "absent": [[*PYTEST, "tests/lab/test_absent.py"]],
+    "plan": [[*PYTEST, "tests/lab/test_plan.py"]],
     "walk": [[*PYTEST, "tests/lab/test_walk.py"]],
     "year": [[*PYTEST, "tests/lab/test_year.py"]],
     "notify": [[*PYTEST, "tests/lab/test_notify.py"]],

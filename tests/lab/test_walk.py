@@ -1,6 +1,6 @@
 """README and docs word by word: a clean clone, a box as the installer leaves it, each command.
 
-The box answers to `rig1.lan` in a mount namespace of the commands. What the editor puts into
+In a mount namespace the box answers to `rig1.lan`, and ~/.ssh is empty. What the editor puts into
 rigs.py is what a user behind a company's proxy puts there: the system's Python, the CA to trust.
 """
 
@@ -36,6 +36,7 @@ DOCS = (
     "deeprig bootstrap rig1.lan",
     "deeprig plan",
     "deeprig plan --limit rig1.lan --json",
+    "deeprig plan --exit-code",
     'deeprig plan --gpu "RTX 3090" --gpu 10de:1b06 --os ubuntu-24.04',
     "pyinfra inventory.py deploy.py --data timeline=yes",
     "deeprig verify",
@@ -121,6 +122,8 @@ ENDLESS = {
     "deeprig run rig1.lan --follow train": "at 0.1",
 }
 SECONDS = 900
+# By the keys that deeprig pinned.
+LOGIN = "ssh -o BatchMode=yes -o UserKnownHostsFile=known_hosts"
 EDITOR = """#!/usr/bin/env python3
 import sys
 text = open(sys.argv[1]).read()
@@ -138,8 +141,9 @@ class Person:
     """Who has the clone, a home, and a name server that knows the box."""
 
     def __init__(self, folder: Path, box: boxes.Box) -> None:
-        self.box, self.clone, self.home = box, folder / "deeprig", folder / "home"
-        (self.home / ".ssh").mkdir(parents=True, mode=0o700)
+        self.box, self.clone, self.ssh = box, folder / "deeprig", folder / "ssh"
+        self.ssh.mkdir(mode=0o700)
+        (Path.home() / ".ssh").mkdir(mode=0o700, exist_ok=True)
         self.hosts = folder / "hosts"
         self.hosts.write_text(f"127.0.0.1 localhost\n{box.host} rig1.lan\n")
         editor = folder / "editor"
@@ -147,7 +151,7 @@ class Person:
         editor.write_text(EDITOR.replace("CERTIFICATES", repr(certificates)))
         editor.chmod(0o755)
         self.environment = os.environ | {
-            "HOME": str(self.home), "EDITOR": str(editor), "TERM": "dumb",
+            "EDITOR": str(editor), "TERM": "dumb",
             "PATH": f"{self.clone}/.venv/bin:{os.environ['PATH']}",
         }  # fmt: skip
         subprocess.run(["git", "clone", "-q", ROOT, self.clone], check=True)
@@ -155,11 +159,10 @@ class Person:
     def typed(self, line: str) -> list[str]:
         """The command, where rig1.lan is the box."""
         line = re.sub(r"\b(YOU|you)@", "ai@", line)
-        # The lab is this machine's, with mounts that everybody has to see; and needs no name.
-        if " lab " in line or line.startswith("make"):
-            return ["env", f"HOME={Path.home()}", "bash", "-c", line]
-        names = f"mount --bind {shlex.quote(str(self.hosts))} /etc/hosts"
-        return ["unshare", "--mount", "bash", "-c", f"{names} && eval {shlex.quote(line)}"]
+        if " lab " in line or line.startswith("make"):  # these mount what everybody has to see
+            return ["bash", "-c", line]
+        mounts = f"mount --bind {self.hosts} /etc/hosts && mount --bind {self.ssh} ~/.ssh"
+        return ["unshare", "--mount", "bash", "-c", f"{mounts} && eval {shlex.quote(line)}"]
 
     def runs(self, line: str) -> str:
         """What it printed. An AssertionError where it fails."""
@@ -192,12 +195,12 @@ class Person:
 
     def on_the_box(self, line: str) -> str:
         """A command for the box's own shell."""
-        return self.runs(f"ssh -o BatchMode=yes deeprig@rig1.lan {shlex.quote(line)}")
+        return self.runs(f"{LOGIN} deeprig@rig1.lan {shlex.quote(line)}")
 
     def on_the_box_by_password(self, line: str) -> str:
         """The same as the installer's user, whose sudo asks."""
         asked = line.replace("sudo ", "sudo -S ")
-        login = f"ssh -o BatchMode=yes ai@rig1.lan {shlex.quote(asked)}"
+        login = f"{LOGIN} ai@rig1.lan {shlex.quote(asked)}"
         return self.runs(f"echo {self.box.password} | {login}")
 
 
@@ -236,7 +239,7 @@ def sits_down(person: Person, line: str) -> None:
 
 
 def settings(person: Person) -> list[str]:
-    return [f"{name}={person.environment[name]}" for name in ("HOME", "PATH", "TERM")]
+    return [f"{name}={person.environment[name]}" for name in ("PATH", "TERM")]
 
 
 @pytest.mark.parametrize("line", DOCS)

@@ -1,0 +1,21 @@
+# What a run would meet: room, clock, apt's lock, where apt fetches from. Run as root; it only reads.
+# Each line is `key=value`; a key may come more than once.
+for place in / /boot /var; do
+    [ "$place" = / ] || mountpoint -q "$place" || continue
+    echo "room=$place $(df -B1 --output=avail "$place" | tail -n 1 | tr -d ' ')"
+done
+echo "now=$(date +%s)"
+for lock in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock; do
+    lslocks -nro PID,COMMAND,PATH 2> /dev/null | sed -n "s|^\([0-9]* [^ ]*\) $lock\$|holder=\1|p"
+done | sort -u
+proxy=$(apt-config shell P Acquire::http::Proxy 2> /dev/null | cut -d"'" -f2)
+# Without a name of its own for a site, the program that asks would have to be installed first.
+for site in ${proxy:-$(apt-get indextargets --format '$(SITE)' 2> /dev/null | sort -u)}; do
+    case $site in http://* | https://*) ;; *) continue ;; esac
+    address=${site#*://}
+    address=${address%%/*}
+    case $address in *:*) port=${address##*:} ;; *) case $site in https*) port=443 ;; *) port=80 ;; esac ;; esac
+    timeout "$SECONDS_EACH" bash -c ": < /dev/tcp/${address%:*}/$port" 2> /dev/null ||
+        echo "unreachable=$site"
+done
+true

@@ -1,0 +1,94 @@
+"""What a run would meet on a box that settings alone do not refuse, worst first; reading only."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from deeprig import data, network_cards
+from deeprig.settings import Rig
+from deeprig.stack import Plan
+from deeprig.survey import Survey
+
+SCRIPT = (Path(__file__).parent / "data/in_the_way.sh").read_text()
+SECONDS_EACH = 5
+GB = 10**9
+# apt refuses an index from the future at once, and TLS a certificate that is not valid yet.
+SECONDS_OFF = 60
+# An initramfs with a driver's modules, twice while it is made anew, and a kernel beside it.
+BOOT_BYTES = 300_000_000
+
+
+class Met(NamedTuple):
+    """The answer in what SCRIPT printed. Bytes that are free, seconds, processes, sites."""
+
+    room: dict[str, int]
+    seconds_off: float
+    holders: list[str]
+    unreachable: list[str]
+
+
+def read(output: list[str]) -> Met:
+    """As SCRIPT printed it; the clock is compared with this machine's."""
+    lines = [line.strip().partition("=")[::2] for line in output]
+    places = [value.partition(" ")[::2] for key, value in lines if key == "room"]
+    clocks = [int(value) for key, value in lines if key == "now"]
+    return Met(
+        room={place: int(size) for place, size in places},
+        seconds_off=clocks[0] - time.time() if clocks else 0.0,
+        holders=[value for key, value in lines if key == "holder"],
+        unreachable=[value for key, value in lines if key == "unreachable"],
+    )
+
+
+def sentences(met: Met, survey: Survey, rig: Rig, plan: Plan | None, *, first: bool) -> list[str]:
+    """One each, with what to do: first what would end a run, last what it waits for or leaves out.
+
+    A `first` run needs room for everything; a later one looks when it comes to it.
+    """
+    found = [
+        f"{site} cannot be reached from the box, and packages come from there; look at its "
+        "network, or name Rig.proxy or Rig.apt_proxy."
+        for site in met.unreachable
+    ]
+    needed = room_needed(rig, plan)
+    if first and met.room and (free := met.room["/"]) < needed * GB:
+        found.append(
+            f"/ has {free / GB:.1f} GB free, and this takes about {needed:.0f}; make room, or "
+            "ask for less."
+        )
+    if met.room.get("/boot", BOOT_BYTES) < BOOT_BYTES:
+        found.append(
+            f"/boot has {met.room['/boot'] / 1e6:.0f} MB free, and a kernel with a driver's "
+            f"modules takes {BOOT_BYTES / 1e6:.0f}; `sudo apt autoremove --purge` takes old "
+            "kernels away."
+        )
+    if abs(met.seconds_off) > SECONDS_OFF:
+        late = "behind" if met.seconds_off < 0 else "ahead of"
+        found.append(
+            f"Its clock is {abs(met.seconds_off):.0f} s {late} this machine's, and apt and TLS "
+            "refuse what is dated wrong; `sudo date -s ...`, the run then keeps it right."
+        )
+    if met.holders:
+        found.append(
+            f"apt is in use by {', '.join(met.holders)}; a run waits for it, so let it finish."
+        )
+    return [*found, *_wake(survey, rig)]
+
+
+def room_needed(rig: Rig, plan: Plan | None) -> float:
+    """GB on the root file system, by the table of what was measured."""
+    known = data.load("room")["gigabytes"]
+    parts = [known["base"]]
+    parts += [known["notebook"]] if rig.notebook else []
+    parts += [known["driver"]] if plan and plan.driver_packages else []
+    parts += [known["cuda"]] if plan and plan.cuda_packages else []
+    frameworks = rig.python.frameworks if rig.python else ()
+    return float(sum(parts) + known["framework"] * len(frameworks))
+
+
+def _wake(survey: Survey, rig: Rig) -> list[str]:
+    if rig.wake_on_lan is None:
+        return []
+    card = network_cards.chosen(survey.network, rig.wake_on_lan)
+    said = network_cards.left_out(card, rig.wake_on_lan) if card else ""
+    return [said] if said else []

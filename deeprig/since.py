@@ -1,0 +1,82 @@
+"""What happened on a box since the last run, and who did it: why it is not as it was left."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+SCRIPT = (Path(__file__).parent / "data/since.sh").read_text()
+# Of each kind, the newest; the box's own logs have the rest.
+SHOWN = 5
+# From the command that opened an editor to the file that it wrote.
+SECONDS_APART = 1800
+
+
+class Told(NamedTuple):
+    """What root was told to do: by whom, when (seconds since the epoch), and the command."""
+
+    when: int
+    who: str
+    command: str
+
+
+class Moved(NamedTuple):
+    """What apt did: when (the box's own time), for whom, by which command, to which packages."""
+
+    when: str
+    who: str
+    command: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Since:
+    """`last` is when the last run wrote its record, 0 if none did; `files` are newer, by path."""
+
+    last: int
+    files: dict[str, int]
+    moves: list[Moved]
+    told: list[Told]
+
+
+def read(output: list[str]) -> Since:
+    """The answer in what SCRIPT printed."""
+    lines = [line.strip().partition("=")[::2] for line in output]
+    files = [value.partition(" ")[::2] for key, value in lines if key == "file"]
+    return Since(
+        last=int(next((value for key, value in lines if key == "last"), "0")),
+        files={path: int(float(when)) for when, path in files},
+        moves=sorted(Moved(*value.split("|", 3)) for key, value in lines if key == "apt"),
+        told=sorted(
+            Told(int(when), who, command)
+            for when, who, command in (v.split("|", 2) for key, v in lines if key == "sudo")
+        ),
+    )
+
+
+def sentences(since: Since, changes: list[str]) -> list[str]:
+    """Who may have caused these changes: the files that they name first, then apt, then sudo."""
+    if not since.last or not changes:
+        return []
+    named = [path for path in since.files if any(path in change.split() for change in changes)]
+    found = [_file(path, since) for path in sorted(named, key=lambda path: -since.files[path])]
+    found += [_move(move) for move in since.moves[: -SHOWN - 1 : -1]]
+    shown = [told for told in since.told if not any(path in told.command for path in named)]
+    found += [f"{_time(t.when)} {t.who}: sudo {t.command}" for t in shown[: -SHOWN - 1 : -1]]
+    return [f"since the last run, {_time(since.last)}:", *(f"  {line}" for line in found)]
+
+
+def _file(path: str, since: Since) -> str:
+    when = since.files[path]
+    near = [t for t in since.told if path in t.command and abs(t.when - when) < SECONDS_APART]
+    by = f", by {near[-1].who}: sudo {near[-1].command}" if near else ""
+    return f"{_time(when)} {path} was written{by}"
+
+
+def _move(move: Moved) -> str:
+    asked = move.command or "a program"
+    return f"{move.when} {f'{move.who}: ' if move.who else ''}{asked}: {move.what[:160]}"
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,91 @@
+"""What a run would meet, and what happened since the last one: said in sentences."""
+
+import time
+from datetime import datetime
+
+import pytest
+
+from deeprig import in_the_way, since
+from deeprig.in_the_way import Met
+from deeprig.settings import Python, Rig
+from deeprig.survey import read
+from tests.unit.recorded import DEBIAN_13
+
+FINE = Met({"/": 500 * 10**9}, 0.0, [], [])
+LAST = 1_780_000_000
+
+
+def said(met: Met, rig: Rig | None = None, *, first: bool = True) -> list[str]:
+    quiet = rig or Rig(driver=None, cuda=None, wake_on_lan=None)
+    return in_the_way.sentences(met, read(DEBIAN_13), quiet, None, first=first)
+
+
+def test_a_box_as_it_should_be_has_nothing_in_the_way() -> None:
+    assert said(FINE) == []
+
+
+@pytest.mark.parametrize(
+    ("met", "sentence"),
+    [
+        (FINE._replace(unreachable=["http://deb.lan/"]), "http://deb.lan/ cannot be reached from"),
+        (FINE._replace(room={"/": 10**9}), "/ has 1.0 GB free, and this takes about 1; make room"),
+        (FINE._replace(room={"/": 10**12, "/boot": 10**8}), "/boot has 100 MB free, and a kernel"),
+        (FINE._replace(seconds_off=-7200.0), "Its clock is 7200 s behind this machine's, and apt"),
+        (FINE._replace(holders=["123 apt-get"]), "apt is in use by 123 apt-get; a run waits for"),
+    ],
+)
+def test_each_has_a_sentence_of_its_own(met: Met, sentence: str) -> None:
+    [found] = said(met)
+    assert found.startswith(sentence)
+
+
+def test_what_ends_a_run_comes_first() -> None:
+    all_of_it = Met({"/": 0, "/boot": 0}, 999.0, ["1 apt"], ["http://deb.lan/"])
+    starts = ("http://deb.lan/", "/ has", "/boot has", "Its clock", "apt is in use")
+    found = said(all_of_it)
+    assert [line.startswith(start) for line, start in zip(found, starts, strict=True)] == [True] * 5
+
+
+def test_room_is_asked_for_by_what_is_asked_for() -> None:
+    bare = in_the_way.room_needed(Rig(notebook=None, python=None), None)
+    whole = in_the_way.room_needed(Rig(python=Python(frameworks=("torch", "jax"))), None)
+    assert whole - bare == pytest.approx(12.7)
+    assert said(FINE._replace(room={"/": 10**8}), first=False) == []  # it is all there already
+
+
+def test_what_the_box_prints_is_read() -> None:
+    now = int(time.time()) - 100
+    lines = ["room=/ 123", "room=/boot 45", f"now={now}", "holder=7 dpkg", "unreachable=http://x/"]
+    met = in_the_way.read(lines)
+    assert met.room == {"/": 123, "/boot": 45}
+    assert met.seconds_off == pytest.approx(-100, abs=2)
+    assert (met.holders, met.unreachable) == (["7 dpkg"], ["http://x/"])
+
+
+SINCE = since.read(
+    [
+        f"last={LAST}",
+        f"file={LAST + 600} /etc/ssh/sshd_config.d/10-deeprig.conf",
+        f"file={LAST + 700} /etc/other",
+        "apt=2026-05-29 06:12:01||/usr/bin/unattended-upgrade|Upgrade: tmux:amd64 (3.3, 3.4)",
+        f"sudo={LAST + 500}|anna|/usr/bin/vim /etc/ssh/sshd_config.d/10-deeprig.conf",
+        f"sudo={LAST + 9000}|ben|/usr/bin/apt remove ufw | true",
+    ]
+)
+
+
+def test_a_changed_file_has_its_hour_and_who_opened_it() -> None:
+    changes = ["SSH | Write /etc/ssh/sshd_config.d/10-deeprig.conf", "Base | Install"]
+    head, file, moved, told = since.sentences(SINCE, changes)
+    hour = datetime.fromtimestamp(LAST + 600).strftime("%H:%M")
+    assert head.startswith("since the last run, 20")
+    assert f"{hour} /etc/ssh/sshd_config.d/10-deeprig.conf was written, by anna: sudo /usr" in file
+    assert moved == (
+        "  2026-05-29 06:12:01 /usr/bin/unattended-upgrade: Upgrade: tmux:amd64 (3.3, 3.4)"
+    )
+    assert told.endswith("ben: sudo /usr/bin/apt remove ufw | true")
+
+
+def test_nobody_is_named_where_nothing_would_change_or_nobody_was_there() -> None:
+    assert since.sentences(SINCE, []) == []
+    assert since.sentences(since.read([]), ["Base | Install"]) == []
