@@ -48,7 +48,7 @@ DOCS = (
     "deeprig tunnel rig1.lan",
     "deeprig tunnel rig1.lan --print-ssh-config >> ~/.ssh/config",
     "deeprig run rig1.lan train -- python train.py --lr 0.1",
-    "deeprig run rig1.lan prep -- 'cd data && make all'",
+    "deeprig run rig1.lan prep -- 'cd data && sh fetch.sh'",
     "deeprig run rig1.lan night -- experiment.ipynb",
     "deeprig run --list",
     "deeprig run rig1.lan --follow train",
@@ -265,7 +265,7 @@ def prepare(person: Person, line: str) -> None:
         ours = "sudo -u ai tee /home/ai/train.py"
         person.on_the_box(f"echo {shlex.quote(script)} | {ours}")
         person.on_the_box("sudo -u ai mkdir -p /home/ai/data")
-        person.on_the_box("printf 'all:\\n\\ttrue\\n' | sudo -u ai tee /home/ai/data/Makefile")
+        person.on_the_box("echo true | sudo -u ai tee /home/ai/data/fetch.sh")
     if "experiment.ipynb" in line:
         cell = '{"cell_type": "code", "metadata": {}, "outputs": [], "source": "1 + 1", '
         (person.clone / "experiment.ipynb").write_text(
