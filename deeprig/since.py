@@ -55,10 +55,13 @@ def read(output: list[str]) -> Since:
 
 
 def sentences(since: Since, changes: list[str]) -> list[str]:
-    """Who may have caused these changes: the files that they name first, then apt, then sudo."""
+    """Who may have caused these changes: first the files that they name or that are deeprig's by
+    name, then apt, then sudo.
+    """
     if not since.last or not changes:
         return []
-    named = [path for path in since.files if any(path in change.split() for change in changes)]
+    words = {word for change in changes for word in change.split()}
+    named = [path for path in since.files if path in words or "deeprig" in path]
     found = [_file(path, since) for path in sorted(named, key=lambda path: -since.files[path])]
     found += [_move(move) for move in since.moves[: -SHOWN - 1 : -1]]
     shown = [told for told in since.told if not any(path in told.command for path in named)]

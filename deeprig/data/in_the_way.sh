@@ -9,9 +9,9 @@ for lock in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lo
     lslocks -nro PID,COMMAND,PATH 2> /dev/null | sed -n "s|^\([0-9]* [^ ]*\) $lock\$|holder=\1|p"
 done | sort -u
 proxy=$(apt-config shell P Acquire::http::Proxy 2> /dev/null | cut -d"'" -f2)
-# Without a name of its own for a site, the program that asks would have to be installed first.
-for site in ${proxy:-$(apt-get indextargets --format '$(SITE)' 2> /dev/null | sort -u)}; do
-    case $site in http://* | https://*) ;; *) continue ;; esac
+sites=$(apt-get -q update --print-uris 2> /dev/null | sed -nE "s|^'(https?://[^/']*).*|\1|p" | sort -u)
+# By bash alone: a fresh box may have neither curl nor wget.
+for site in ${proxy:-$sites}; do
     address=${site#*://}
     address=${address%%/*}
     case $address in *:*) port=${address##*:} ;; *) case $site in https*) port=443 ;; *) port=80 ;; esac ;; esac

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,11 +35,11 @@ def deployed(box: boxes.Box) -> boxes.Box:
     return box
 
 
-def verify(box: boxes.Box) -> list[dict[str, Any]]:
+def verify(inventory: Path, seconds: float = 300) -> list[dict[str, Any]]:
     """What `deeprig verify` found; it must have found nothing wrong, and have asked enough."""
     done = subprocess.run(
-        [DEEPRIG, "verify", "--inventory", str(box.inventory), "--json"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+        [DEEPRIG, "verify", "--inventory", str(inventory), "--json"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds,
     )  # fmt: skip
     found: list[dict[str, Any]] = json.loads(done.stdout)
     failed = [
@@ -58,7 +59,7 @@ def different(checks: list[dict[str, Any]]) -> set[tuple[str, str]]:
 def test_a_deploy_that_was_cut_short_is_finished_by_the_next(
     deployed: boxes.Box, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checks = verify(deployed)
+    checks = verify(deployed.inventory)
     assert len(different(checks)) >= LEAST_CHECKS
     assert len(different([c for c in checks if c["outcome"] == "passed"])) >= LEAST_THAT_RAN
     unexplained = [c for c in checks if c["outcome"] == "skipped" and not c["reason"]]
@@ -85,9 +86,9 @@ def test_the_command_line_counts_no_change_either(deployed: boxes.Box) -> None:
 
 def test_all_is_well_after_a_reboot(deployed: boxes.Box) -> None:
     boxes.reboot(deployed.name)
-    verify(deployed)
+    verify(deployed.inventory)
 
 
 def test_all_is_well_after_a_power_cut(deployed: boxes.Box) -> None:
     boxes.cut(deployed.name)
-    verify(deployed)
+    verify(deployed.inventory)

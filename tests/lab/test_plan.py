@@ -78,7 +78,7 @@ def test_what_stands_in_the_way_is_said_worst_first(box: boxes.Box, inventory: P
     finally:
         run("sudo systemctl stop lab-holder; sudo rm /etc/apt/sources.list.d/gone.list")
     first, last = said["in_the_way"]
-    assert first.startswith("http://192.0.2.1/debian") and "cannot be reached" in first
+    assert first.startswith("http://192.0.2.1 ") and "cannot be reached" in first
     assert last.startswith("apt is in use by ") and "python3" in last
 
 
@@ -100,7 +100,7 @@ def test_drift_is_found_and_whose_hand_it_was(box: boxes.Box, inventory: Path) -
     run("sudo -u ai sudo apt-get -qy remove tmux; sudo rm /etc/sudoers.d/lab")
     code, said = plan(box, "--exit-code", inventory=inventory)
     assert code == 1
-    assert any(SSHD in change for change in said["changes"])
+    assert any("Change the way in" in change for change in said["changes"]), said["changes"]
     head, *causes = said["causes"]
     assert head.startswith("since the last run, ")
     assert f"{SSHD} was written, by ai: sudo /usr/bin/sed" in causes[0]

@@ -75,7 +75,7 @@ SINCE = since.read(
 
 
 def test_a_changed_file_has_its_hour_and_who_opened_it() -> None:
-    changes = ["SSH | Write /etc/ssh/sshd_config.d/10-deeprig.conf", "Base | Install"]
+    changes = ["SSH | Change the way in", "Base | Install"]
     head, file, moved, told = since.sentences(SINCE, changes)
     hour = datetime.fromtimestamp(LAST + 600).strftime("%H:%M")
     assert head.startswith("since the last run, 20")
