@@ -62,12 +62,12 @@ def changed(box: boxes.Box, tmp_path: Path) -> Callable[..., Path]:
     return lambda *replacements: variant(box, tmp_path / "inventory.py", *replacements)
 
 
-def wait_for(what: Callable[[], bool], seconds: float) -> float:
+def wait_for(what: Callable[[], bool], seconds: float, *, every: float = 0.3) -> float:
     """Seconds until it is so; an AssertionError if it does not come about in time."""
     started = time.monotonic()
     while not what():
         assert time.monotonic() - started < seconds, f"not within {seconds} s"
-        time.sleep(0.3)
+        time.sleep(every)
     return time.monotonic() - started
 
 

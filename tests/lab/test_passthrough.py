@@ -48,7 +48,8 @@ VIRSH = "sudo virsh --quiet --connect qemu:///system"
 NOTHING_ELSE = Rig(
     notebook=None, python=None, driver=None, cuda=None, storage=None, wake_on_lan=None
 )  # fmt: skip
-SECONDS_FOR_A_GUEST = 1800
+SECONDS_FOR_A_GUEST = 2400
+LOOK = 30  # seconds: each look is a login, which takes time from the guest
 
 
 def with_parts(**parts: object) -> Rig:
@@ -201,7 +202,7 @@ def test_the_next_deploy_makes_the_boot_and_vfio_has_the_card_and_not_its_twin(
 
 
 def test_the_guest_comes_up_by_itself_and_sees_the_card(machine: boxes.Box) -> None:
-    wait_for(lambda: "ADDRESS" in console(machine), SECONDS_FOR_A_GUEST)
+    wait_for(lambda: "ADDRESS" in console(machine), SECONDS_FOR_A_GUEST, every=LOOK)
     seen = re.findall(r"ON THE BUS \S+ 0x(\w{4}):0x(\w{4})", console(machine))
     ids = [":".join(found) for found in seen]
     assert [ids.count(pci_id) for pci_id in CARD] == [1, 1]
@@ -213,7 +214,7 @@ def test_the_guest_has_its_address_from_the_box_with_the_firewall_on(machine: bo
 
 
 def test_the_users_key_gets_into_the_guest(machine: boxes.Box) -> None:
-    wait_for(lambda: "SSH LISTENS" in console(machine), SECONDS_FOR_A_GUEST)
+    wait_for(lambda: "SSH LISTENS" in console(machine), SECONDS_FOR_A_GUEST, every=LOOK)
     found = re.search(r"192\.168\.122\.\d+", on(machine, f"{VIRSH} domifaddr tiny"))
     assert found
     # `ssh -J`, as docs/passthrough.md has it, with files of its own instead of ~/.ssh.
