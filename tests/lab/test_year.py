@@ -39,6 +39,7 @@ pytestmark = pytest.mark.lab
 
 WEEKS = 52
 FIRST, NEWER = "580.173.02", "580.178.04"
+SERVED = 'until [ "$(sudo /usr/local/lib/deeprig/notebook-server state)" = ok ]; do sleep 2; done'
 TOOL, JOB, VALUE = "lab-tool", "sleep 31536000", "41"
 DATA = "/mnt/data-disk"
 ORIGIN = "deeprig lab security stand-in"
@@ -120,6 +121,7 @@ class Year:
             cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+        self.run(f"timeout 300 sh -c '{SERVED}'")  # after a boot
         identity = self.kernel("new")
         self.kernel("run", identity, f"x = {VALUE}")
         self.work = (self.job(), identity)
