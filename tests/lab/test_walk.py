@@ -98,7 +98,8 @@ ELSEWHERE = {
     "sudo virsh undefine --nvram guest": "passthrough",
     "sudo rm /var/lib/libvirt/images/guest.qcow2 /var/lib/libvirt/images/guest-seed.iso":
         "passthrough",
-    "sudo apt purge libvirt-daemon-system qemu-system-x86 ovmf": "passthrough",
+    "sudo apt purge libvirt-clients libvirt-daemon-system ovmf qemu-system-x86 qemu-utils":
+        "passthrough",
     **{line: "boot-trial" for line in (
         "sudo /usr/local/lib/deeprig/boot-trial state",
         "sudo systemctl disable --now deeprig-boot-trial.timer deeprig-boot-back.service",
