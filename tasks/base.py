@@ -37,6 +37,7 @@ NO_SUDO = (
 )
 
 
+UPDATES = "apt-daily-upgrade"
 NOT_FAST = (
     'Rig.connection is "fast", and this inventory goes by the plain one; write box("{name}", ...), '
     'or ("@fast/{name}", ...).'
@@ -118,7 +119,13 @@ def prepare(survey: Survey, early: Sequence[str] = ()) -> None:
         packages=list(dict.fromkeys([*names["tools"], *names["updates"], *clock, *early])),
     )
     config_files.copy("/etc/apt/apt.conf.d/deeprig-updates.conf")
-    operations.enable(name="Fetch security updates every day", unit="apt-daily-upgrade.timer")
+    config_files.copy(f"/etc/systemd/system/{UPDATES}.service.d/50-deeprig.conf")
+    operations.bring_about(
+        name="Have systemd know how updates go on after a power cut",
+        holds=f"systemctl show -P NeedDaemonReload {UPDATES}.service | grep -x no",
+        commands=["systemctl daemon-reload"],
+    )
+    operations.enable(name="Fetch security updates every day", unit=f"{UPDATES}.timer")
     _stay_awake()
     operations.enable(
         name="Keep the clock right",

@@ -37,6 +37,11 @@ def test_security_updates_come_every_day(host: Host) -> None:
     assert host.service("apt-daily-upgrade.timer").is_running
 
 
+def test_updates_go_on_after_one_that_was_cut_off(host: Host) -> None:
+    before = host.check_output("systemctl show -P ExecStartPre apt-daily-upgrade.service")
+    assert "dpkg --force-confdef --force-confold --configure -a" in before
+
+
 def test_an_update_never_reboots_the_box(host: Host) -> None:
     assert apt_setting(host, "Unattended-Upgrade::Automatic-Reboot") == "false"
 

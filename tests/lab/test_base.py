@@ -1,6 +1,7 @@
 """What a fresh box does to automation, done to it on purpose."""
 
 import re
+import shlex
 import ssl
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from deeprig.errors import DeeprigError
 from deeprig.settings import Rig, User
 from lab import boxes
 from tasks import base, network_access, users
-from tests.lab.conftest import PYINFRA, ROOT, host_data, run_on, shell
+from tests.lab.conftest import PYINFRA, ROOT, host_data, run_on, running, shell, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -81,6 +82,33 @@ def test_what_was_cut_off_while_it_was_unpacked_is_fetched_again(
     assert report.error is None
     assert login("sudo dpkg --audit") == ""
     assert run_on(box, prepare).changes == []
+
+
+# A package that takes its time, in a dpkg of its own.
+SLOW = """
+mkdir -p /tmp/slow/DEBIAN && cd /tmp
+printf '#!/bin/sh\\n[ -e /run/again ] || sleep 99\\n' > slow/DEBIAN/postinst
+chmod 755 slow/DEBIAN/postinst
+printf '%s\\n' 'Package: slow' 'Version: 1' 'Architecture: all' 'Maintainer: lab' \\
+    'Description: lab' > slow/DEBIAN/control
+dpkg-deb -b slow && sudo systemd-run -q dpkg -i /tmp/slow.deb
+"""
+
+
+def test_automatic_updates_go_on_after_one_that_was_cut_off(
+    box: boxes.Box, login: Callable[..., str]
+) -> None:
+    """By the box itself: unattended-upgrade alone takes the leftovers for a lock, for ever."""
+    login(f"sh -ec {shlex.quote(SLOW)}")
+    wait_for(lambda: "slow.postinst" in running(box), 30)
+    boxes.cut(box.name)
+    login("sudo touch /run/again")
+    said = login("sudo unattended-upgrade 2>&1", check=False)
+    assert "lock" in said  # the control: the program alone
+    login("sudo rm -f /var/lib/apt/periodic/*stamp; sudo systemctl start apt-daily-upgrade.service")
+    assert login("sudo dpkg --audit; ls /var/lib/dpkg/updates") == ""
+    assert login("dpkg-query -W -f '${db:Status-Status}' slow") == "installed"
+    login("sudo dpkg --purge slow")
 
 
 @pytest.fixture

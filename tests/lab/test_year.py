@@ -134,13 +134,15 @@ class Year:
         return self.run(f"pgrep -u ai -f '^{JOB}$'", check=False).strip()
 
     def update(self) -> None:
-        """The week's security update, brought by the box's own automatic updates, as soon as
-        nobody else has apt: after a boot the day's own may be at work.
+        """The week's security update, brought by the box's own units, as their timers start them.
+
+        Without the stamps they would find that they were there today. After a boot the day's own
+        may be at work.
         """
         self.version += 1
         self.security.offer(f"1.{self.version}")
-        again = "until sudo apt-get -q update && sudo unattended-upgrade; do sleep 5; done"
-        self.run(f"timeout 300 sh -c '{again}'")
+        start = "systemctl start apt-daily.service apt-daily-upgrade.service"
+        self.run(f"sudo sh -c 'rm -f /var/lib/apt/periodic/*stamp; {start}'")
 
     def look(self, what: str) -> None:
         """All that must be so in every week."""
