@@ -28,7 +28,7 @@ CONTROL = "198.18.86.1"  # this machine, as the boxes see it
 INDEX_NAME = "pypi.company.test"
 HOLD_APT = (
     "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); "
-    "fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(12)"
+    "fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(40)"
 )
 
 

@@ -7,6 +7,7 @@ md: there mdadm is a stand-in that only writes down what it was asked.
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -296,7 +297,8 @@ def test_an_array_is_asked_of_mdadm_with_a_partition_of_each_disk(
     done = data_disk("--raid", "1", serials=("ONE", "TWO"), first_in_path=path)
     assert done.stderr == "mdadm failed: stand-in.\n"
     asked = (path / "asked").read_text().split()
-    assert asked[:4] == ["--create", "/dev/md/deeprig-data", "--level=1", "--raid-devices=2"]
+    assert asked[0] == "--create" and re.fullmatch(r"/dev/md/deeprig-[0-9a-f]{8}", asked[1])
+    assert asked[2:4] == ["--level=1", "--raid-devices=2"]
     assert f"--uuid={array_uuid(uuid)}" in asked
     assert asked[-2:] == [f"{disk.device}p1" for disk in disks]
     for disk in disks:

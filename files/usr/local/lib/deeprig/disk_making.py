@@ -74,13 +74,18 @@ def array_uuid(filesystem: str) -> str:
     return str(uuid.uuid5(uuid.UUID(filesystem), "md"))
 
 
+def node(filesystem: str) -> str:
+    """Where an array is found; a name of its own, for a box may have several."""
+    return f"/dev/md/deeprig-{filesystem[:8]}"
+
+
 def assemble(disks: list[str], filesystem: str) -> None:
     """Start the array of ours that these disks were before a reinstall, if they were."""
     identity = array_uuid(filesystem)
     parts = [part["node"] for disk in disks for part in partitions(disk)]
     parts = [part for part in parts if probe(part).get("UUID") == identity]
     if parts:
-        run("mdadm", "--assemble", "--run", "/dev/md/deeprig-data", f"--uuid={identity}", *parts)
+        run("mdadm", "--assemble", "--run", node(filesystem), f"--uuid={identity}", *parts)
 
 
 def make(disks: list[str], level: int | None, filesystem: str) -> None:
@@ -129,13 +134,13 @@ def _partition(disk: str, kind: str) -> str:
 
 def _array(parts: list[str], level: int, filesystem: str) -> str:
     """The running md array of these partitions, assembled or made."""
-    name, identity = "/dev/md/deeprig-data", array_uuid(filesystem)
+    name, identity = node(filesystem), array_uuid(filesystem)
     if all(probe(part).get("UUID") == identity for part in parts):
         run("mdadm", "--assemble", name, f"--uuid={identity}", *parts)
     else:
         run(
             "mdadm", "--create", name, f"--level={level}", f"--raid-devices={len(parts)}",
-            "--metadata=1.2", "--homehost=any", "--name=deeprig-data", f"--uuid={identity}",
+            "--metadata=1.2", "--homehost=any", f"--name={Path(name).name}", f"--uuid={identity}",
             "--run", *parts,
         )  # fmt: skip
     return os.path.realpath(name)
