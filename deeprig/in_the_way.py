@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from deeprig import data, network_cards
 from deeprig.settings import Rig
@@ -25,6 +26,13 @@ class Met(NamedTuple):
     seconds_off: float
     holders: list[str]
     unreachable: list[str]
+
+
+def script(rig: Rig) -> str:
+    """SCRIPT with the proxy that a run would set first; of its URL no name and no password."""
+    proxy = urlsplit(rig.apt_proxy or rig.proxy or "")
+    door = f"{proxy.scheme}://{proxy.netloc.rpartition('@')[2]}" if proxy.netloc else ""
+    return f"SECONDS_EACH={SECONDS_EACH} PROXY='{door}'\n{SCRIPT}"
 
 
 def read(output: list[str]) -> Met:
@@ -53,7 +61,7 @@ def sentences(met: Met, survey: Survey, rig: Rig, plan: Plan | None, *, first: b
     needed = room_needed(rig, plan)
     if first and met.room and (free := met.room["/"]) < needed * GB:
         found.append(
-            f"/ has {free / GB:.1f} GB free, and this takes about {needed:.0f}; make room, or "
+            f"/ has {free / GB:.1f} GB free, and this takes about {needed:.1f}; make room, or "
             "ask for less."
         )
     if met.room.get("/boot", BOOT_BYTES) < BOOT_BYTES:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from pyinfra.context import host
 
-from deeprig import data, inventories, outlook, runs, stack_page, summary
+from deeprig import data, in_the_way, inventories, outlook, runs, stack_page, summary
 from deeprig.imagined_box import ImaginedBox
 from deeprig.options import inventory_option, json_option, limit_option
 from deeprig.outlook import Outlook
@@ -101,7 +101,7 @@ def _look(name: str, box: dict[str, Any]) -> Outlook:
 
     def look(rig: Rig) -> None:
         if base.may_become_root():  # first, for they are of use too where the run refuses
-            asked["met"] = host.get_fact(InTheWay)
+            asked["met"] = host.get_fact(InTheWay, script=in_the_way.script(rig))
             asked["since"] = host.get_fact(SinceLastRun, path=manifest.PATH)
         build(rig)
         folder = (rig.storage or Storage()).folder

@@ -5,7 +5,7 @@ import textwrap
 from dataclasses import dataclass
 from datetime import date
 
-from deeprig import disks, network_cards, stack
+from deeprig import disks, network_cards, settings, stack
 from deeprig.disks import Device
 from deeprig.refusal import Refusal
 from deeprig.settings import Disk, Rig, WakeOnLan
@@ -51,7 +51,8 @@ def whole(chosen: Chosen, survey: Survey, day: date) -> str:
 
 def names(text: str) -> list[str]:
     """What a block needs from deeprig.settings, and what its remarks suggest would need."""
-    return [*sorted({*re.findall(r"\b([A-Z][a-z]+)\(", text)}), "box"]
+    named = {*re.findall(r"\b([A-Z]\w+)\(", text)}
+    return [*sorted(name for name in named if hasattr(settings, name)), "box"]
 
 
 def block(chosen: Chosen, survey: Survey) -> str:

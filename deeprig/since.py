@@ -45,7 +45,7 @@ def read(output: list[str]) -> Since:
     files = [value.partition(" ")[::2] for key, value in lines if key == "file"]
     return Since(
         last=int(next((value for key, value in lines if key == "last"), "0")),
-        files={path: int(float(when)) for when, path in files},
+        files={path: int(when) for when, path in files},
         moves=sorted(Moved(*value.split("|", 3)) for key, value in lines if key == "apt"),
         told=sorted(
             Told(int(when), who, command)
@@ -62,18 +62,30 @@ def sentences(since: Since, changes: list[str]) -> list[str]:
         return []
     words = {word for change in changes for word in change.split()}
     named = [path for path in since.files if path in words or "deeprig" in path]
-    found = [_file(path, since) for path in sorted(named, key=lambda path: -since.files[path])]
+    newest = sorted(named, key=lambda path: -since.files[path])[:SHOWN]
+    found = [_file(path, since) for path in newest]
     found += [_move(move) for move in since.moves[: -SHOWN - 1 : -1]]
     shown = [told for told in since.told if not any(path in told.command for path in named)]
-    found += [f"{_time(t.when)} {t.who}: sudo {t.command}" for t in shown[: -SHOWN - 1 : -1]]
+    found += [
+        f"{_time(t.when)} {t.who}: sudo {_shown(t.command)}" for t in shown[: -SHOWN - 1 : -1]
+    ]
     return [f"since the last run, {_time(since.last)}:", *(f"  {line}" for line in found)]
 
 
 def _file(path: str, since: Since) -> str:
     when = since.files[path]
     near = [t for t in since.told if path in t.command and abs(t.when - when) < SECONDS_APART]
-    by = f", by {near[-1].who}: sudo {near[-1].command}" if near else ""
+    by = f", by {near[-1].who}: sudo {_shown(near[-1].command)}" if near else ""
     return f"{_time(when)} {path} was written{by}"
+
+
+def _shown(command: str) -> str:
+    """The program and the files that it was given: any other word may be a password."""
+    program, *words = command.split()
+    kept = [word if word.startswith("/") else "..." for word in words]
+    return " ".join(
+        [program, *(w for n, w in enumerate(kept) if w != "..." or kept[n - 1 : n] != [w])]
+    )
 
 
 def _move(move: Moved) -> str:

@@ -105,8 +105,7 @@ class InTheWay(FactBase[in_the_way.Met]):
     def default() -> in_the_way.Met:
         return in_the_way.Met({}, 0.0, [], [])
 
-    def command(self) -> StringCommand:
-        script = f"SECONDS_EACH={in_the_way.SECONDS_EACH}\n{in_the_way.SCRIPT}"
+    def command(self, script: str) -> StringCommand:
         return StringCommand("sh -c", QuoteString(script))
 
     def process(self, output: list[str]) -> in_the_way.Met:

@@ -1,6 +1,6 @@
 # What a run would meet: room, clock, apt's lock, where apt fetches from. Run as root; it only reads.
-# Each line is `key=value`; a key may come more than once.
-for place in / /boot /var; do
+# Each line is `key=value`; a key may come more than once. PROXY is the settings', without its password.
+for place in / /boot; do
     [ "$place" = / ] || mountpoint -q "$place" || continue
     echo "room=$place $(df -B1 --output=avail "$place" | tail -n 1 | tr -d ' ')"
 done
@@ -8,14 +8,15 @@ echo "now=$(date +%s)"
 for lock in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock; do
     lslocks -nro PID,COMMAND,PATH 2> /dev/null | sed -n "s|^\([0-9]* [^ ]*\) $lock\$|holder=\1|p"
 done | sort -u
-proxy=$(apt-config shell P Acquire::http::Proxy 2> /dev/null | cut -d"'" -f2)
+proxy=${PROXY:-$(apt-config shell P Acquire::http::Proxy 2> /dev/null | cut -d"'" -f2)}
 sites=$(apt-get -q update --print-uris 2> /dev/null | sed -nE "s|^'(https?://[^/']*).*|\1|p" | sort -u)
 # By bash alone: a fresh box may have neither curl nor wget.
 for site in ${proxy:-$sites}; do
     address=${site#*://}
     address=${address%%/*}
+    address=${address##*@} # a name and password are nobody's business
     case $address in *:*) port=${address##*:} ;; *) case $site in https*) port=443 ;; *) port=80 ;; esac ;; esac
     timeout "$SECONDS_EACH" bash -c ": < /dev/tcp/${address%:*}/$port" 2> /dev/null ||
-        echo "unreachable=$site"
+        echo "unreachable=${site%%://*}://$address"
 done
 true

@@ -1,7 +1,10 @@
 """What a run would meet, and what happened since the last one: said in sentences."""
 
+import subprocess
 import time
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +31,10 @@ def test_a_box_as_it_should_be_has_nothing_in_the_way() -> None:
     ("met", "sentence"),
     [
         (FINE._replace(unreachable=["http://deb.lan/"]), "http://deb.lan/ cannot be reached from"),
-        (FINE._replace(room={"/": 10**9}), "/ has 1.0 GB free, and this takes about 1; make room"),
+        (
+            FINE._replace(room={"/": 10**9}),
+            "/ has 1.0 GB free, and this takes about 1.2; make room",
+        ),
         (FINE._replace(room={"/": 10**12, "/boot": 10**8}), "/boot has 100 MB free, and a kernel"),
         (FINE._replace(seconds_off=-7200.0), "Its clock is 7200 s behind this machine's, and apt"),
         (FINE._replace(holders=["123 apt-get"]), "apt is in use by 123 apt-get; a run waits for"),
@@ -83,7 +89,40 @@ def test_a_changed_file_has_its_hour_and_who_opened_it() -> None:
     assert moved == (
         "  2026-05-29 06:12:01 /usr/bin/unattended-upgrade: Upgrade: tmux:amd64 (3.3, 3.4)"
     )
-    assert told.endswith("ben: sudo /usr/bin/apt remove ufw | true")
+    assert told.endswith("ben: sudo /usr/bin/apt ...")
+
+
+def test_a_password_in_a_command_is_not_shown() -> None:
+    line = f"sudo={LAST + 1}|anna|/usr/bin/mysql -psecret secret /etc/my.cnf KEY=secret"
+    [_, told] = since.sentences(since.read([f"last={LAST}", line]), ["Base | Install"])
+    assert told.endswith("anna: sudo /usr/bin/mysql ... /etc/my.cnf ...")
+
+
+@pytest.mark.parametrize(
+    ("settings", "door"),
+    [
+        ({"proxy": "http://u:secret@proxy.lan:3128/x"}, "http://proxy.lan:3128"),
+        ({"proxy": "http://proxy.lan:1", "apt_proxy": "http://cache.lan:3142"}, "cache.lan:3142"),
+        ({}, "PROXY=''"),
+    ],
+)
+def test_the_box_tries_the_proxy_of_the_settings_without_its_password(
+    settings: dict[str, Any], door: str
+) -> None:
+    head = in_the_way.script(Rig(**settings)).partition("\n")[0]
+    assert door in head and "secret" not in head
+
+
+def test_a_proxy_of_the_boxs_own_is_named_without_its_password(tmp_path: Path) -> None:
+    """By the script itself, with an apt that has such a proxy, at a port that is closed."""
+    apt = tmp_path / "apt-config"
+    apt.write_text("#!/bin/sh\necho \"P='http://u:secret@127.0.0.1:9'\"\n")
+    apt.chmod(0o755)
+    said = subprocess.run(
+        ["sh", "-c", in_the_way.script(Rig())],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert in_the_way.read(said.splitlines()).unreachable == ["http://127.0.0.1:9"]
 
 
 def test_nobody_is_named_where_nothing_would_change_or_nobody_was_there() -> None:

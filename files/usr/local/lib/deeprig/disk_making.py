@@ -74,7 +74,7 @@ def array_uuid(filesystem: str) -> str:
     return str(uuid.uuid5(uuid.UUID(filesystem), "md"))
 
 
-def node(filesystem: str) -> str:
+def array_path(filesystem: str) -> str:
     """Where an array is found; a name of its own, for a box may have several."""
     return f"/dev/md/deeprig-{filesystem[:8]}"
 
@@ -85,7 +85,7 @@ def assemble(disks: list[str], filesystem: str) -> None:
     parts = [part["node"] for disk in disks for part in partitions(disk)]
     parts = [part for part in parts if probe(part).get("UUID") == identity]
     if parts:
-        run("mdadm", "--assemble", "--run", node(filesystem), f"--uuid={identity}", *parts)
+        run("mdadm", "--assemble", "--run", array_path(filesystem), f"--uuid={identity}", *parts)
 
 
 def make(disks: list[str], level: int | None, filesystem: str) -> None:
@@ -134,7 +134,7 @@ def _partition(disk: str, kind: str) -> str:
 
 def _array(parts: list[str], level: int, filesystem: str) -> str:
     """The running md array of these partitions, assembled or made."""
-    name, identity = node(filesystem), array_uuid(filesystem)
+    name, identity = array_path(filesystem), array_uuid(filesystem)
     if all(probe(part).get("UUID") == identity for part in parts):
         run("mdadm", "--assemble", name, f"--uuid={identity}", *parts)
     else:
