@@ -125,7 +125,7 @@ def complaints(box: boxes.Box) -> list[str]:
         for disk in (OLD, ARRAY, FIVE)
     )
     file = variant(box, box.folder / "with-arrays.py", ("disks=[", f"disks=[{asked}"))
-    found = checks.run(file, [], "static", lambda _: None, components=("storage",))
+    found = checks.run(file, [], "live", lambda _: None, components=("storage",))
     assert len(found) > 5
     return [f"{c.check}: {c.reason}" for c in found if c.outcome in ("failed", "unasked")]
 

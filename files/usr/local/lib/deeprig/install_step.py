@@ -148,8 +148,8 @@ def marked(folder: Path) -> str:
 
 
 def imports(folder: Path, *modules: str) -> bool:
-    """Whether this environment's Python runs and has these modules."""
-    argv: list[str | Path] = [folder / "bin/python", "-c", f"import {', '.join(modules)}"]
+    """Whether this environment's Python runs and has these modules; nothing is compiled for it."""
+    argv: list[str | Path] = [folder / "bin/python", "-B", "-c", f"import {', '.join(modules)}"]
     try:
         return subprocess.run(argv, capture_output=True, timeout=60, cwd="/").returncode == 0
     except (OSError, subprocess.TimeoutExpired):
