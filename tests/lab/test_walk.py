@@ -67,7 +67,8 @@ DOCS = (
     "sudo rm /etc/ssh/sshd_config.d/10-deeprig.conf && sudo systemctl reload ssh",
     "sudo systemctl disable deeprig-access-boot.service",
     "sudo rm /etc/systemd/system/deeprig-access-* /usr/local/lib/deeprig/access-guard",
-    "sudo rm /etc/sudoers.d/50-deeprig; sudo loginctl terminate-user deeprig; sleep 5; sudo deluser --remove-home deeprig",
+    "sudo rm /etc/sudoers.d/50-deeprig; sudo loginctl terminate-user deeprig; sleep 5; "
+    "sudo deluser --remove-home deeprig",
 )
 NOWHERE = ("no Ubuntu archive here", "no card here", "no conda here", "no rsync here")
 ELSEWHERE = {
