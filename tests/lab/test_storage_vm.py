@@ -206,7 +206,7 @@ def test_the_box_boots_without_its_data_disk_and_nothing_lands_on_the_systems(
 def test_arrays_are_there_without_one_of_their_disks(
     box: boxes.Box, run: Run, half_gone: None
 ) -> None:
-    run("for i in $(seq 60); do findmnt /array && findmnt /five && break; sleep 1; done")
+    run("for i in $(seq 180); do findmnt /array && findmnt /five && break; sleep 1; done")
     assert run("cat /array/file /five/file").split() == ["mine"] * 2
     assert run("cat /sys/block/md*/md/degraded").split() == ["1", "1"]
     assert "no array lacks a disk" in complaints(box)
@@ -230,7 +230,7 @@ def test_all_is_as_before_when_the_disks_are_back(
     disk = box.folder / box_disk.DATA
     disk.with_suffix(".away").rename(disk)
     _with_disks(DISKS)
-    run("for i in $(seq 60); do findmnt /array && findmnt /five && break; sleep 1; done")
+    run("for i in $(seq 180); do findmnt /array && findmnt /five && break; sleep 1; done")
     assert run("cat /data/file /old/file /array/file /five/file").split() == ["mine"] * 4
     has_swap(run)
     report = deploy(box, swap_gib=1)
