@@ -78,7 +78,11 @@ def test_the_clock_is_kept_right(host: Host) -> None:
     assert [name for name in clocks if host.package(name).is_installed]
     if host.run("systemd-detect-virt -cq").succeeded:
         pytest.skip("a container has its host's clock; proved on machines with their own")
-    assert host.check_output("timedatectl show -p NTPSynchronized --value") == "yes"
+    synchronised = host.check_output("timedatectl show -p NTPSynchronized --value")
+    assert synchronised == "yes", (
+        "no time server has set the clock since the boot; `timedatectl timesync-status` says whom "
+        "it asks and when again, a minute or more after a boot with a slow network"
+    )
 
 
 def test_the_boot_menu_waits_for_nobody(host: Host) -> None:
