@@ -37,7 +37,8 @@ NO_SUDO = (
 )
 
 
-UPDATES = "apt-daily-upgrade"
+UPDATES = ("apt-daily", "apt-daily-upgrade")  # the lists, and what is installed by them
+GO_ON = "/etc/systemd/system/{}.service.d/50-deeprig.conf"
 NOT_FAST = (
     'Rig.connection is "fast", and this inventory goes by the plain one; write box("{name}", ...), '
     'or ("@fast/{name}", ...).'
@@ -119,13 +120,14 @@ def prepare(survey: Survey, early: Sequence[str] = ()) -> None:
         packages=list(dict.fromkeys([*names["tools"], *names["updates"], *clock, *early])),
     )
     config_files.copy("/etc/apt/apt.conf.d/deeprig-updates.conf")
-    config_files.copy(f"/etc/systemd/system/{UPDATES}.service.d/50-deeprig.conf")
+    for unit in UPDATES:
+        config_files.write(GO_ON.format(unit), template=GO_ON.format(UPDATES[0]))
     operations.bring_about(
         name="Have systemd know how updates go on after a power cut",
-        holds=f"systemctl show -P NeedDaemonReload {UPDATES}.service | grep -x no",
+        holds=f"systemctl show -P NeedDaemonReload {' '.join(UPDATES)} | grep -qx yes || echo told",
         commands=["systemctl daemon-reload"],
     )
-    operations.enable(name="Fetch security updates every day", unit=f"{UPDATES}.timer")
+    operations.enable(name="Fetch security updates every day", unit=f"{UPDATES[-1]}.timer")
     _stay_awake()
     operations.enable(
         name="Keep the clock right",

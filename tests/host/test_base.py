@@ -37,8 +37,9 @@ def test_security_updates_come_every_day(host: Host) -> None:
     assert host.service("apt-daily-upgrade.timer").is_running
 
 
-def test_updates_go_on_after_one_that_was_cut_off(host: Host) -> None:
-    before = host.check_output("systemctl show -P ExecStartPre apt-daily-upgrade.service")
+@pytest.mark.parametrize("unit", ["apt-daily", "apt-daily-upgrade"])
+def test_updates_go_on_after_one_that_was_cut_off(host: Host, unit: str) -> None:
+    before = host.check_output(f"systemctl show -P ExecStartPre {unit}.service")
     assert "dpkg --force-confdef --force-confold --configure -a" in before
 
 
