@@ -66,6 +66,14 @@ def build(rig: Rig) -> None:
     if rig.ssh.keep_host_keys:
         host_keys.keep(public_key=rig.ssh.keep_host_keys)
 
+    environments = rig.python and python_env.Asked(
+        settings=rig.python,
+        user=user,
+        plan=plan,
+        cache=caches.variables["UV_CACHE_DIR"] if caches else None,
+    )
+    if environments:
+        python_env.begin(asked=environments)  # downloads while the driver is built
     if rig.driver and rig.driver.desktop == "off":
         desktop.switch_off()
     if rig.driver:
@@ -75,13 +83,8 @@ def build(rig: Rig) -> None:
         cuda.install(plan=plan, rig=rig)
     if rig.containers:
         containers.provide(rig=rig, survey=survey)
-    if rig.python:
-        python_env.provide(
-            settings=rig.python,
-            user=user,
-            plan=plan,
-            cache=caches.variables["UV_CACHE_DIR"] if caches else None,
-        )
+    if environments:
+        python_env.finish(asked=environments)
     if rig.notebook:
         notebook.serve(settings=rig.notebook)
         jobs.provide()

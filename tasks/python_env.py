@@ -2,8 +2,10 @@
 
 import hashlib
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
+from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
@@ -18,6 +20,8 @@ from tasks.traces import Trace
 DATA = Path(__file__).parent.parent / "deeprig/data/notebook"
 SCRIPTS = "/usr/local/lib/deeprig"
 NO_GPU = stack.Plan()
+HEAD_START = "deeprig-head-start"
+UNMADE = ("", "absent", "unfinished")  # what the scripts' --check says of these
 TRACE = Trace(
     files=(
         *(f"/opt/deeprig/{part}" for part in ("uv", "notebook", "notebook-*", "cache", "*.lock")),
@@ -39,17 +43,38 @@ TRACE = Trace(
 )
 
 
-@deploy("Python environments")
-def provide(
-    settings: Python,
-    user: str | None,
-    plan: frameworks.Plan = NO_GPU,
-    cache: str | None = None,
-) -> None:
-    """uv; and for a box with notebooks the tools, and `user`'s environments.
+@dataclass(frozen=True)
+class Asked:
+    """What is to stand in the end, whose, for which GPUs, and uv's cache where it has its own."""
 
-    `plan` is for the box's GPUs, `cache` the folder for uv's cache where it is not the usual one.
-    """
+    settings: Python
+    user: str | None
+    plan: frameworks.Plan = NO_GPU
+    cache: str | None = None
+
+    def tools(self) -> list[str]:
+        """tool-env's arguments for the tools."""
+        lock, python = (DATA / "notebook.lock").read_text(), self.settings.python
+        return ["tools", tool_folder(lock, python), python]
+
+    def environments(self) -> dict[str, list[str]]:
+        """python-env's arguments for each of the user's environments, in the order of work."""
+        options = ["--cache", self.cache] if self.cache else []
+        python = self.settings.python
+        made = {"base": [*options, "base", python, *self.settings.packages]}
+        for framework in self.settings.frameworks:
+            wanted = frameworks.environment(
+                framework, self.plan, torch_index=self.settings.torch_index
+            )
+            made[framework] = [
+                *options, *_sources(wanted), framework, python, *wanted.requirements
+            ]  # fmt: skip
+        return made
+
+
+@deploy("Python environments, begun")
+def begin(asked: Asked) -> None:
+    """uv; and what is to be made with it is begun, for it needs neither apt nor a driver."""
     packages.install(name="Install Python's venv", packages=list(archive.VENV))
     config_files.copy(f"{SCRIPTS}/install_step.py")
     config_files.copy(f"{SCRIPTS}/env_files.py")
@@ -59,35 +84,42 @@ def provide(
     operations.put(name="Write uv's version and checksums", dest="/opt/deeprig/uv.lock", content=uv)
     _stand(name="Install uv", script=f"{SCRIPTS}/tool-env", arguments=["uv", _version(uv)])
 
-    if user is None:  # nobody computes here, and nothing serves them
+    if asked.user is None:  # nobody computes here, and nothing serves them
         return
     tools = (DATA / "notebook.lock").read_text()
     operations.put(name="Write the tools' lock", dest="/opt/deeprig/notebook.lock", content=tools)
+    config_files.copy(f"{SCRIPTS}/python-env", mode="755")
+    operations.remove(name="No script of older versions", path=f"{SCRIPTS}/base-env")
+    _head_start(
+        name="Begin to make what does not stand",
+        commands=[
+            (f"{SCRIPTS}/tool-env", asked.tools()),
+            *((_as(asked.user), arguments) for arguments in asked.environments().values()),
+        ],
+    )
+
+
+@deploy("Python environments")
+def finish(asked: Asked) -> None:
+    """For a box with notebooks the tools, and the user's environments; waits for what is begun."""
+    if asked.user is None:
+        return
     _stand(
         name="Build the tools' environment",
         script=f"{SCRIPTS}/tool-env",
-        arguments=["tools", tool_folder(tools, settings.python), settings.python],
+        arguments=asked.tools(),
     )
-
-    config_files.copy(f"{SCRIPTS}/python-env", mode="755")
-    operations.remove(name="No script of older versions", path=f"{SCRIPTS}/base-env")
-    options = ["--cache", cache] if cache else []
-    _own_environment(
-        name=f"Make {user}'s environment base",
-        user=user,
-        arguments=[*options, "base", settings.python, *settings.packages],
-        update=settings.update,
-    )
-    for framework in settings.frameworks:
-        wanted = frameworks.environment(framework, plan, torch_index=settings.torch_index)
+    for environment, arguments in asked.environments().items():
         _own_environment(
-            name=f"Make {user}'s environment {framework}",
-            user=user,
-            arguments=[
-                *options, *_sources(wanted), framework, settings.python, *wanted.requirements
-            ],
-            update=settings.update,
-        )  # fmt: skip
+            name=f"Make {asked.user}'s environment {environment}",
+            script=_as(asked.user),
+            arguments=arguments,
+            update=asked.settings.update,
+        )
+
+
+def _as(user: str) -> str:
+    return f"runuser -u {user} -- {SCRIPTS}/python-env"
 
 
 def _sources(wanted: frameworks.Environment) -> list[str]:
@@ -112,22 +144,40 @@ def _version(lock: str) -> str:
 @operation()
 def _stand(script: str, arguments: list[str]) -> Commands:
     """Have `script` make what it does not find standing."""
-    asked = shlex.join(arguments)
-    if host.get_fact(Shell, script=f"{script} --check {asked}"):
+    if host.get_fact(Shell, script=_check(script, arguments)):
         host.noop(f"{arguments[0]} stands")
         return
-    yield Watched(f"{script} {asked}")
+    yield Watched(f"{script} {shlex.join(arguments)}")
 
 
 @operation()
-def _own_environment(user: str, arguments: list[str], update: bool) -> Commands:
+def _head_start(commands: list[tuple[str, list[str]]]) -> Commands:
+    """Have a unit of its own make one after the other, as `finish` does what it left undone."""
+    todo = [
+        f"{script} {shlex.join(arguments)}"
+        for script, arguments in commands
+        if host.get_fact(Shell, script=_check(script, arguments)) in UNMADE
+    ]
+    if not todo:
+        host.noop("all of it was made")
+        return
+    yield StringCommand(
+        f"systemctl is-active -q {HEAD_START} || systemd-run --quiet --collect --unit={HEAD_START} "
+        f"sh -c {shlex.quote('; '.join(todo))}"
+    )
+
+
+def _check(script: str, arguments: list[str]) -> str:
+    return f"{script} --check {shlex.join(arguments)}"
+
+
+@operation()
+def _own_environment(script: str, arguments: list[str], update: bool) -> Commands:
     """Make the user's environment once; later only look at it, unless the settings ask for more."""
-    script = f"runuser -u {user} -- {SCRIPTS}/python-env"
-    asked = shlex.join(arguments)
-    found = host.get_fact(Shell, script=f"{script} --check {asked}")
+    found = host.get_fact(Shell, script=_check(script, arguments))
     if not update and (found == "ok" or found.startswith("note ")):
         if found != "ok" and host.state.is_executing:
             operations.say(host, f"{found.removeprefix('note ')}.")
         host.noop("the environment is left as it is")
         return
-    yield Watched(f"{script} {'--update ' if update else ''}{asked}")
+    yield Watched(f"{script} {'--update ' if update else ''}{shlex.join(arguments)}")

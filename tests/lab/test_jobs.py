@@ -25,7 +25,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def build(rig: Rig) -> None:
     assert rig.python and rig.notebook
     network_access.provide(settings=rig)
-    python_env.provide(settings=rig.python, user=rig.notebook.user)
+    python_env.begin(asked=python_env.Asked(rig.python, rig.notebook.user))
+    python_env.finish(asked=python_env.Asked(rig.python, rig.notebook.user))
     notebook.serve(settings=rig.notebook)
     jobs.provide()
 

@@ -42,15 +42,22 @@ until ss -Hltn 'sport = :8777' | grep -q .; do sleep 0.2; done
 
 def build(rig: Rig) -> None:
     assert rig.python and rig.notebook
+    python_env.finish(asked=python_env.Asked(rig.python, rig.notebook.user))
+
+
+def build_all(rig: Rig) -> None:
+    """The head start too, as a deploy has it."""
+    assert rig.python and rig.notebook
     network_access.provide(settings=rig)
-    python_env.provide(settings=rig.python, user=rig.notebook.user)
+    python_env.begin(asked=python_env.Asked(rig.python, rig.notebook.user))
+    build(rig)
 
 
 def with_python(**settings: object) -> Callable[[Rig], None]:
     def changed(rig: Rig) -> None:
         assert rig.python and rig.notebook
         python = replace(rig.python, **settings)
-        python_env.provide(settings=python, user=rig.notebook.user)
+        python_env.finish(asked=python_env.Asked(python, rig.notebook.user))
 
     return changed
 
@@ -59,7 +66,7 @@ def test_a_power_cut_in_the_middle_of_the_install_is_made_good_by_the_next_run(
     box: boxes.Box, login: Login
 ) -> None:
     reports: list[Report] = []
-    first = threading.Thread(target=lambda: reports.append(run_on(box, build)))
+    first = threading.Thread(target=lambda: reports.append(run_on(box, build_all)))
     first.start()
     while not login("ls -d /opt/deeprig/notebook-*/lib/python*/site-packages/*", check=False):
         time.sleep(0.5)
@@ -68,10 +75,23 @@ def test_a_power_cut_in_the_middle_of_the_install_is_made_good_by_the_next_run(
     assert reports[0].error
     assert login("ls -d /opt/deeprig/notebook", check=False) == ""  # the control: it was half done
 
-    assert run_on(box, build).error is None
+    assert run_on(box, build_all).error is None
     login("cd /; sudo -u ai /opt/deeprig/notebook/bin/python -c 'import jupyterlab, tensorboard'")
     assert login(CHECK).strip() == "ok"
-    assert run_on(box, build).changes == []
+    assert run_on(box, build_all).changes == []
+
+
+def test_what_has_a_head_start_is_waited_for_and_made_once(box: boxes.Box, login: Login) -> None:
+    login("sudo rm -r /home/ai/envs/base /opt/deeprig/notebook")
+    report = run_on(box, build_all)
+    assert report.error is None
+    assert report.changes[0] == "Python environments, begun | Begin to make what does not stand"
+    said = "".join(step.output for step in report.steps)
+    assert "Install JupyterLab and TensorBoard: at work already, " in said
+    log = "/var/log/deeprig/python-env.log"
+    assert login(f"sudo grep -c 'Install JupyterLab' {log}").strip() == "3"  # cut, finished, now
+    assert login(CHECK).strip() == "ok"
+    assert run_on(box, build_all).changes == []
 
 
 def test_other_packages_wait_for_update(box: boxes.Box, login: Login) -> None:
@@ -125,8 +145,8 @@ def test_a_box_of_an_older_version_keeps_its_environment(box: boxes.Box, login: 
     made = "sudo stat -c '%i %y' /home/ai/envs/base/bin/python /home/ai/envs/base/.deeprig"
     login(f"sudo touch {old}; sudo -u ai sh -c 'echo complete numpy > ~ai/envs/base/.deeprig'")
     before = login(made)
-    report = run_on(box, build)
-    assert report.changes == ["Python environments | No script of older versions"]
+    report = run_on(box, build_all)
+    assert report.changes == ["Python environments, begun | No script of older versions"]
     assert login(made) == before
     assert login(f"ls {old}", check=False) == ""
     assert login(CHECK).strip() == "ok"

@@ -37,6 +37,7 @@ def test_the_order_of_work() -> None:
         "Data folder",
         "Sessions",
         "SSH and firewall",
+        "Python environments, begun",
         "Python environments",
         "Notebook server",
         "Jobs",

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import importlib.util
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,9 @@ def plan(user: str | None, **settings: object) -> list[str]:
     state = State(inventory=Inventory((["@fake/rig"], {"fake_delay": 0})), config=Config())
     connect_all(state)
     python = replace(Python(python="system"), **settings)
-    add_deploy(state, python_env.provide, settings=python, user=user)
+    asked = python_env.Asked(python, user)
+    add_deploy(state, python_env.begin, asked=asked)
+    add_deploy(state, python_env.finish, asked=asked)
     return [name for op in state.get_op_order() for name in state.op_meta[op].names]
 
 
@@ -51,8 +54,13 @@ def env_files(monkeypatch: pytest.MonkeyPatch, install_step: ModuleType) -> Modu
 
 
 def test_the_tools_come_before_what_people_compute_in() -> None:
-    names = [name.removeprefix("Python environments | ") for name in plan("ai")]
-    order = ["Install uv", "Build the tools' environment", "Make ai's environment base"]
+    names = [name.partition(" | ")[2] for name in plan("ai")]
+    order = [
+        "Install uv",
+        "Begin to make what does not stand",
+        "Build the tools' environment",
+        "Make ai's environment base",
+    ]
     assert [name for name in names if name in order] == order
 
 
@@ -63,7 +71,7 @@ def test_each_framework_has_an_environment_of_its_own() -> None:
 
 
 def test_without_notebooks_there_is_only_uv() -> None:
-    assert plan(None)[-1] == "Python environments | Install uv"
+    assert plan(None)[-1] == "Python environments, begun | Install uv"
 
 
 def test_another_python_is_another_tool_environment() -> None:
@@ -164,3 +172,30 @@ def test_an_environment_is_refused_where_it_does_not_fit(
         file.truncate(500_000_000)  # a hole: it takes no room here
     with pytest.raises(Exception, match=r"needs 999999\.5 GB"):  # the rest is there already
         env_files.refuse_without_room(folder, cache, 1e6, begun=True)
+
+
+HOLD = """
+import sys
+from pathlib import Path
+import install_step
+install_step.PROGRESS_SECONDS = 0.1
+with install_step.alone(Path(sys.argv[1])):
+    """
+
+
+def held(folder: Path, inside: str) -> list[str]:
+    return [sys.executable, "-B", "-c", HOLD + inside, str(folder)]
+
+
+def test_one_run_at_a_time_makes_an_environment(tmp_path: Path) -> None:
+    envs = tmp_path / "envs"
+    first = subprocess.Popen(
+        held(envs, "print('in', flush=True); sys.stdin.read()"), cwd=SCRIPTS,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert first.stdout and first.stdout.readline() == "in\n"
+    argv = held(envs, "print('mine')")
+    second = subprocess.Popen(argv, cwd=SCRIPTS, stdout=subprocess.PIPE, text=True)
+    assert second.stdout and ": at work already, 0 s so far\n" in second.stdout.readline()
+    first.communicate()
+    assert second.communicate(timeout=10)[0].endswith("mine\n")

@@ -3,10 +3,13 @@
 Written by deeprig (files/usr/local/lib/deeprig/install_step.py): change it there.
 """
 
+import fcntl
 import os
 import re
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 OPT = Path("/opt/deeprig")
@@ -17,6 +20,7 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MARKER = ".deeprig"  # holds "building", and in the end "complete ..."
 STALL_SECONDS = 1200
 PROGRESS_SECONDS = 5
+POLL_SECONDS = 0.2
 
 NETWORK = re.compile(
     r"dns error|name resolution|name or service|error sending request|client error|connectionpool"
@@ -36,6 +40,41 @@ REASONS = (
 
 class Wrong(Exception):
     """One line: what is so; what to do."""
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One run at a time makes things in this folder; while another does, a line every 5 s."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    started = said = time.monotonic()
+    try:
+        while not _locked(lock):
+            time.sleep(POLL_SECONDS)
+            if (now := time.monotonic()) - said > PROGRESS_SECONDS:
+                said = now
+                seconds = f"{now - started:.0f} s so far"
+                print(f"{step_at_work()}: at work already, {seconds}", flush=True)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def step_at_work() -> str:
+    """The last step that this user's log has the beginning of."""
+    try:
+        steps = re.findall(r"^# \S+ \S+ (.+)$", log_file().read_text(errors="replace"), re.M)
+    except OSError:
+        steps = []
+    return steps[-1] if steps else "Another run"
 
 
 def log_file() -> Path:
