@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pyinfra.api.deploy import deploy
 
@@ -23,7 +24,7 @@ def provide(settings: Rig) -> None:
         ("/etc/environment.d/50-deeprig-proxy.conf", settings.proxy),
     ):
         if wanted:
-            config_files.write(path, proxy=wanted)
+            config_files.write(path, proxy=wanted, host=urlsplit(wanted).hostname)
         else:
             operations.remove(name=f"No {path}", path=path)
     config_files.write("/etc/pip.conf", index=settings.pypi_index, proxy=settings.proxy)

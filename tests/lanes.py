@@ -55,6 +55,7 @@ LANES: dict[str, list[list[str]]] = {
     "ssh-ubuntu-like": [[*PYTEST, "tests/lab/test_ssh.py", "--os", "ubuntu-like"]],
     "fast": [[*PYTEST, "tests/lab/test_fast.py"]],
     "base": [[*PYTEST, "tests/lab/test_base.py", "tests/lab/test_operations.py"]],
+    "apt-cache": [[*PYTEST, "tests/lab/test_apt_cache.py"]],
     "python-env": [[*PYTEST, "tests/lab/test_python_env.py"]],
     "frameworks": [[*PYTEST, "tests/lab/test_frameworks.py"]],
     "conda": [[*PYTEST, "tests/lab/test_conda.py"]],
