@@ -29,10 +29,16 @@ class Met(NamedTuple):
 
 
 def script(rig: Rig) -> str:
-    """SCRIPT with the proxy that a run would set first; of its URL no name and no password."""
-    proxy = urlsplit(rig.apt_proxy or rig.proxy or "")
-    door = f"{proxy.scheme}://{proxy.netloc.rpartition('@')[2]}" if proxy.netloc else ""
-    return f"SECONDS_EACH={SECONDS_EACH} PROXY='{door}'\n{SCRIPT}"
+    """SCRIPT with the proxy that a run would set first, and the package index that is named."""
+    proxy = _door(rig.apt_proxy or rig.proxy)
+    index = "" if rig.proxy or not rig.python else _door(rig.pypi_index)
+    return f"SECONDS_EACH={SECONDS_EACH} PROXY='{proxy}' INDEX='{index}'\n{SCRIPT}"
+
+
+def _door(url: str | None) -> str:
+    """What is dialled; of the URL no path, no name and no password."""
+    parts = urlsplit(url or "")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
 
 
 def read(output: list[str]) -> Met:
@@ -55,7 +61,7 @@ def sentences(met: Met, survey: Survey, rig: Rig, plan: Plan | None, *, first: b
     """
     found = [
         f"{site} cannot be reached from the box, and packages come from there; look at its "
-        "network, or name Rig.proxy or Rig.apt_proxy."
+        "network, or name Rig.proxy, Rig.apt_proxy or Rig.pypi_index."
         for site in met.unreachable
     ]
     needed = room_needed(rig, plan)

@@ -39,9 +39,9 @@ def _box(host: str, checks: list[Check], missing: list[str], *, every: bool) -> 
     if unasked:
         lines.append(click.style(f"  not asked: {unasked[0].reason}", fg="red"))
     lines += [click.style(f"  too little was checked: {said}", fg="red") for said in missing]
-    for check in checks:
-        if check.outcome == "failed":
-            lines += _failure(check)
+    failed = [check for check in checks if check.outcome == "failed"]
+    for check in sorted(failed, key=lambda check: check.component != "manifest"):
+        lines += _failure(check)  # first that no deploy came to its end: the others come of it
     shown = sorted((check for check in checks if check.outcome in MARKS), key=_component)
     if every:
         for component, group in groupby(shown, key=_component):

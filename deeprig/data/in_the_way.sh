@@ -1,5 +1,5 @@
 # What a run would meet: room, clock, apt's lock, where apt fetches from. Run as root; it only reads.
-# Each line is `key=value`; a key may come more than once. PROXY is the settings', without its password.
+# Each line is `key=value`; a key may come more than once. PROXY and INDEX are the settings', without a password.
 for place in / /boot; do
     [ "$place" = / ] || mountpoint -q "$place" || continue
     echo "room=$place $(df -B1 --output=avail "$place" | tail -n 1 | tr -d ' ')"
@@ -11,7 +11,7 @@ done | sort -u
 proxy=${PROXY:-$(apt-config shell P Acquire::http::Proxy 2> /dev/null | cut -d"'" -f2)}
 sites=$(apt-get -q update --print-uris 2> /dev/null | sed -nE "s|^'(https?://[^/']*).*|\1|p" | sort -u)
 # By bash alone: a fresh box may have neither curl nor wget.
-for site in ${proxy:-$sites}; do
+for site in ${proxy:-$sites} $INDEX; do
     address=${site#*://}
     address=${address%%/*}
     address=${address##*@} # a name and password are nobody's business

@@ -104,6 +104,9 @@ def test_a_password_in_a_command_is_not_shown() -> None:
         ({"proxy": "http://u:secret@proxy.lan:3128/x"}, "http://proxy.lan:3128"),
         ({"proxy": "http://proxy.lan:1", "apt_proxy": "http://cache.lan:3142"}, "cache.lan:3142"),
         ({}, "PROXY=''"),
+        ({"pypi_index": "https://u:secret@index.lan/simple"}, "INDEX='https://index.lan'"),
+        ({"pypi_index": "https://index.lan", "python": None, "notebook": None}, "INDEX=''"),
+        ({"pypi_index": "https://index.lan", "proxy": "http://proxy.lan:1"}, "INDEX=''"),
     ],
 )
 def test_the_box_tries_the_proxy_of_the_settings_without_its_password(
@@ -128,3 +131,10 @@ def test_a_proxy_of_the_boxs_own_is_named_without_its_password(tmp_path: Path) -
 def test_nobody_is_named_where_nothing_would_change_or_nobody_was_there() -> None:
     assert since.sentences(SINCE, []) == []
     assert since.sentences(since.read([]), ["Base | Install"]) == []
+
+
+def test_a_package_index_that_cannot_be_reached_is_told_of() -> None:
+    """By the script itself, at a port that is closed."""
+    script = in_the_way.script(Rig(pypi_index="https://127.0.0.1:9/simple"))
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "https://127.0.0.1:9" in in_the_way.read(said.splitlines()).unreachable

@@ -176,6 +176,16 @@ def test_the_page_begins_with_what_failed_and_what_to_do() -> None:
     ]
 
 
+def test_that_no_deploy_came_to_its_end_stands_before_what_comes_of_it() -> None:
+    found = [
+        check("failed", "base"),
+        check("failed", "manifest", said="a deploy has come to an end"),
+    ]
+    first, second = [line for line in unstyle(page(found, {})).splitlines() if "!!" in line]
+    assert "manifest: a deploy has come to an end" in first
+    assert "base: " in second
+
+
 def test_in_short_a_component_is_a_line_and_a_reason_stands_once() -> None:
     found = [
         check("passed", "base"),
