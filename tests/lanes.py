@@ -54,6 +54,8 @@ LANES: dict[str, list[list[str]]] = {
     "ssh-debian-12": [[*PYTEST, "tests/lab/test_ssh.py", "--os", "debian-12"]],
     "ssh-ubuntu-like": [[*PYTEST, "tests/lab/test_ssh.py", "--os", "ubuntu-like"]],
     "fast": [[*PYTEST, "tests/lab/test_fast.py"]],
+    "fast-debian-12": [[*PYTEST, "tests/lab/test_fast.py", "--os", "debian-12"]],
+    "fast-ubuntu-like": [[*PYTEST, "tests/lab/test_fast.py", "--os", "ubuntu-like"]],
     "base": [[*PYTEST, "tests/lab/test_base.py", "tests/lab/test_operations.py"]],
     "apt-cache": [[*PYTEST, "tests/lab/test_apt_cache.py"]],
     "python-env": [[*PYTEST, "tests/lab/test_python_env.py"]],
