@@ -95,6 +95,7 @@ class Year:
 
     def set_up(self) -> None:
         """What the installer leaves, and the deploy."""
+        self.run("sudo apt-get -q update")
         install_kernel(self.run, self.kernels[0])
         self.run("sudo sh -s", stdin=self.security.setup())
         self.deploy()
