@@ -102,6 +102,8 @@ def test_a_watch_tells_what_breaks_and_what_is_mended(
         [DEEPRIG, *words, "--watch", "10"],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        # A shell that put the tests into the background had them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     said: list[str] = []
     assert watching.stdout
