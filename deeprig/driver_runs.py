@@ -31,7 +31,7 @@ def record(name: str, data: dict[str, Any], progress: Progress) -> None:
         survey = base.survey(rig=rig)
         plan = base.decide(rig=rig, survey=survey) if survey else None
         if survey and plan:
-            manifest.write(rig=rig, survey=survey, plan=plan)
+            manifest.write(rig=rig, survey=survey, plan=plan, anew=True)
 
     _run(name, data, build, progress)
 

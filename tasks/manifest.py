@@ -24,10 +24,11 @@ PATH = "/var/lib/deeprig/manifest.json"
 
 
 @deploy("Manifest")
-def write(rig: Rig, survey: Survey, plan: Plan) -> None:
+def write(rig: Rig, survey: Survey, plan: Plan, *, anew: bool = False) -> None:
     """Keep the record on the box, for its owner and for the next run."""
     record(
         name=f"Write {PATH}",
+        anew=anew,
         decided={
             "settings": settings_without_secrets(rig),
             "system": survey.name,
@@ -51,21 +52,24 @@ def settings_without_secrets(rig: Rig) -> dict[str, Any]:
 
 
 @operation()
-def record(decided: dict[str, Any]) -> Commands:
-    """Write the manifest, unless this run changed nothing and it says all there is to say."""
+def record(decided: dict[str, Any], anew: bool = False) -> Commands:
+    """Write the manifest, unless this run changed nothing and decided nothing else; or `anew`.
+
+    What apt moves by itself is no reason: after each security update a run would have something
+    to do.
+    """
     before: dict[str, Any] = host.get_fact(Manifest, path=PATH)
-    installed: dict[str, str] = host.get_fact(InstalledVersions)
     changed = _changed_by_this_run(host.state, host)
     decided = json.loads(json.dumps(decided))  # tuples are lists, as the file has them
-    same = before.get("decided") == decided and before.get("installed") == installed
-    if same and not changed and before.get("version") == __version__:
+    same = before.get("decided") == decided and before.get("version") == __version__
+    if same and not changed and not anew:
         host.noop("the manifest says what is so")
         return
     content = {
         "version": __version__,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "decided": decided,
-        "installed": installed,
+        "installed": host.get_fact(InstalledVersions),
         "changed": changed,
     }
     # Before the box is called done: not all that wrote to it sees its files onto the disk.

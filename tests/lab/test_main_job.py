@@ -11,6 +11,7 @@ import pytest
 from deploy import build
 from lab import boxes
 from tests.lab.conftest import DEEPRIG, ROOT, cut_while, deploy, run_on
+from tests.lab.guarded import APT, shell
 
 pytestmark = pytest.mark.lab
 
@@ -84,7 +85,9 @@ def test_the_command_line_counts_no_change_either(deployed: boxes.Box) -> None:
     assert (success, errors, unchanged) == ("-", "-", operations)
 
 
-def test_all_is_well_after_a_reboot(deployed: boxes.Box) -> None:
+def test_all_is_well_after_an_installation_by_apt_and_a_reboot(deployed: boxes.Box) -> None:
+    """As after each security update: the record on the box is older than what is there."""
+    shell(deployed)(f"{APT} install hello")
     boxes.reboot(deployed.name)
     verify(deployed.inventory)
 

@@ -129,7 +129,7 @@ BREAKAGES = [
         f"sed -i s/off/magic/ {LINK}",
     ),
     Breakage(
-        "the manifest names the installed versions",
+        "what is not as the manifest says was moved by dpkg since",
         'sed -i \'s/"openssh-server": "/&0/\' /var/lib/deeprig/manifest.json',
         'sed -i \'s/"openssh-server": "0/"openssh-server": "/\' /var/lib/deeprig/manifest.json',
     ),
