@@ -2,7 +2,9 @@
 
 import functools
 import shlex
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import paramiko
 from testinfra.backend.base import CommandResult
@@ -10,10 +12,17 @@ from testinfra.backend.paramiko import ParamikoBackend
 from testinfra.host import Host
 
 from deeprig import connection
+from fast_ssh.commands import Command
 from fast_ssh.errors import NoShell, ShellLost
-from fast_ssh.frames import USER
-from fast_ssh.kept import open_shell
-from fast_ssh.shell import Shell
+from fast_ssh.frames import ROOT, USER
+from fast_ssh.kept import Kept
+from fast_ssh.memory import Memory
+from fast_ssh.record import Question, Record
+from fast_ssh.wire import Done
+
+# How testinfra runs a command as root.
+SHELL = "/bin/sh -c "
+SUDO = f"sudo {SHELL}"
 
 
 class Answer(CommandResult):  # type: ignore[misc]  # testinfra carries no types
@@ -25,43 +34,78 @@ class Answer(CommandResult):  # type: ignore[misc]  # testinfra carries no types
 
 
 class Backend(ParamikoBackend):  # type: ignore[misc]
-    """paramiko, but with pinned host keys, packets sent at once, and one connection."""
+    """paramiko, but with pinned host keys, packets sent at once, and one connection.
 
-    def __init__(self, name: str, data: dict[str, Any]) -> None:
+    Where the box is reached by `connection="fast"`, its commands run in two shells that are kept,
+    the login's and root's, and what checks only read is asked all at once, as the last time:
+    `record` is the folder that says what that was.
+    """
+
+    def __init__(self, name: str, data: dict[str, Any], record: Path) -> None:
         super().__init__(name)
         self.data = data
-        self._keeps_a_shell = data["rig"].connection == "fast"
-        self._shell: Shell | None = None
+        levels = (USER, ROOT) if data["rig"].connection == "fast" else ()
+        files = {level: Record(record / f"{quote(name, safe='')}.{level}.json") for level in levels}
+        self._kept = {level: Kept(file, Memory()) for level, file in files.items()}
+        self._changes = False
+        self._asked: set[Question] = set()
 
     @functools.cached_property
     def client(self) -> paramiko.SSHClient:
-        return connection.connect(self.data)
+        client = connection.connect(self.data)
+        for kept in self._kept.values():
+            kept.close()
+            kept.transport = client.get_transport()
+        return client
+
+    def begin(self, *, changes: bool) -> None:
+        """The next check begins. Of one that `changes` something nothing is asked ahead."""
+        self._changes = changes
+        self._asked.clear()
+
+    def close(self) -> None:
+        for kept in self._kept.values():
+            kept.close()
+            kept.record.keep()
+        self.client.close()
 
     def _exec_command(self, command: bytes) -> tuple[int, bytes, bytes]:
-        """In one shell that is kept, where the box is reached so: a round trip less for each."""
-        if not self._keeps_a_shell:
-            return super()._exec_command(command)  # type: ignore[no-any-return]
-        transport = self.client.get_transport()
-        assert transport is not None
         try:
-            if self._shell is None or self._shell.lost:
-                self._shell = open_shell(transport)
-            done = self._shell.run(USER, f'"$SHELL" -c {shlex.quote(command.decode())}')
+            if self._kept:
+                return self._in_shell(_question(command.decode()))
         except NoShell:
-            self._keeps_a_shell = False
-            return super()._exec_command(command)  # type: ignore[no-any-return]
+            self._kept.clear()
         except ShellLost as lost:
             raise paramiko.SSHException(str(lost)) from None
-        return done.code, done.stdout, done.stderr
+        return super()._exec_command(command)  # type: ignore[no-any-return]
+
+    def _in_shell(self, question: Question) -> Done:
+        kept = self._kept[question.level]
+        if self._changes:
+            for either in self._kept.values():
+                either.memory.forget()
+            return kept.run(Command(*question, question.command, None, None))
+        # A check that asks the same twice wants to know whether it is so still.
+        again = question in self._asked
+        self._asked.add(question)
+        return kept.ask(question, remember=not again)
 
     def result(self, rc: int, cmd: bytes, stdout: str | bytes, stderr: str | bytes) -> Answer:
         return Answer(backend=self, exit_status=rc, command=cmd, _stdout=stdout, _stderr=stderr)
 
 
-def connect(name: str, data: dict[str, Any]) -> Host:
+def connect(name: str, data: dict[str, Any], record: Path) -> Host:
     """The box of an inventory, logged in to. Raises DeeprigError where there is no login."""
-    backend = Backend(name, data)
+    backend = Backend(name, data, record)
     backend.client  # noqa: B018  # now, so that a box that is off is not a failed check
     host = Host(backend)
     backend.set_host(host)
     return host
+
+
+def _question(command: str) -> Question:
+    """Root's shell runs it itself; what is the login's, its own shell reads, as over plain SSH."""
+    by_sudo = command.removeprefix(SUDO)
+    if by_sudo != command:
+        return Question(ROOT, f"{SHELL}{by_sudo}")
+    return Question(USER, f'"$SHELL" -c {shlex.quote(command)}')

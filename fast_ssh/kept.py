@@ -32,7 +32,7 @@ class Kept:
             self.close()  # a question may be asked twice
             return self._answer(question, remember=remember)
 
-    def run(self, command: Command, watch: Watcher) -> Done:
+    def run(self, command: Command, watch: Watcher | None = None) -> Done:
         """Run what may change anything. Raises TimeoutError or ShellLost."""
         here = self._open()
         try:

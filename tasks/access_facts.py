@@ -34,10 +34,12 @@ class AccessState(FactBase[Access]):
             'echo "file $f $(sha256sum < $f | cut -c1-64) $(stat -c %a $f)"; done; '
             "[ -e /var/lib/deeprig/access/pending ] && echo pending; "
             "command -v ufw >/dev/null || exit 0; "
-            "ufw show added | sed -n \"s/.* comment 'deeprig \\(.*\\)'$/rule \\1/p\"; "
-            "ufw status | grep -q '^Status: active' && "
-            'for p in INPUT_POLICY=\\"DROP OUTPUT_POLICY=\\"ACCEPT FORWARD_POLICY=\\"ACCEPT; do '
-            'grep -q "^DEFAULT_$p" /etc/default/ufw || exit 0; done && echo firewall on; true'
+            # ufw takes long to start: it is asked twice only where it is off and shows no rules.
+            'said=$(ufw status); case $said in "Status: active"*) '
+            "echo \"$said\" | sed -n 's/.* # deeprig \\(.*\\)$/rule \\1/p' | sort -u;; *) "
+            "ufw show added | sed -n \"s/.* comment 'deeprig \\(.*\\)'$/rule \\1/p\"; exit 0;; "
+            'esac; for p in INPUT_POLICY=\\"DROP OUTPUT_POLICY=\\"ACCEPT FORWARD_POLICY=\\"ACCEPT; '
+            'do grep -q "^DEFAULT_$p" /etc/default/ufw || exit 0; done && echo firewall on; true'
         )
 
     def process(self, output: list[str]) -> Access:

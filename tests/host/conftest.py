@@ -18,6 +18,7 @@ from deeprig.survey import Survey, read, script
 
 BOXES = pytest.StashKey[list[Box]]()
 FAKES = pytest.StashKey[dict[str, str]]()
+LIVE = pytest.StashKey[Host]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,11 +50,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("box", found, ids=ids, indirect=True, scope="session")
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest itself then puts each box's together
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     allowed = TIERS[: TIERS.index(config.getoption("--tier")) + 1]
     heavier = [item for item in items if tier_of(item) not in allowed]
     config.hook.pytest_deselected(items=heavier)
-    items[:] = [item for item in items if item not in heavier]
+    items[:] = sorted((item for item in items if item not in heavier), key=_does_something)
 
 
 @pytest.fixture(scope="session")
@@ -82,11 +84,32 @@ def rig(data: dict[str, Any]) -> Rig:
 
 
 @pytest.fixture(scope="session")
-def host(box: Box) -> Iterator[Host]:
+def host(request: pytest.FixtureRequest, box: Box) -> Iterator[Host]:
     """The live box, over one connection for all checks."""
-    live = live_host.connect(*box)
+    config, data = request.config, box[1]
+    live = config.stash[LIVE] = live_host.connect(*box, _questions(config, data))
     yield live
-    live.backend.client.close()
+    del config.stash[LIVE]
+    live.backend.close()
+
+
+def _questions(config: pytest.Config, data: dict[str, Any]) -> Path:
+    """Where what these checks ask is kept for the next time: other checks ask something else."""
+    files = [Path(arg).stem.removeprefix("test_") for arg in config.args if arg.endswith(".py")]
+    checks = "-".join(["verify", config.getoption("--tier"), *files])
+    return Path(data["fast_questions"], checks)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture of the check asks the box."""
+    if live := item.config.stash.get(LIVE, None):
+        live.backend.begin(changes=_does_something(item))
+
+
+def _does_something(item: pytest.Item) -> bool:
+    """Whether it may change what other checks look at: only those of the heavier tiers."""
+    return TIERS.index(tier_of(item)) >= TIERS.index("functional")
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import paramiko
 import pytest
+from packaging.utils import canonicalize_name
 from testinfra.host import Host
 
 from deeprig.settings import Python, Rig
@@ -13,6 +14,8 @@ from tests.host.sessions import SESSIONS
 
 TOOLS = "/opt/deeprig/notebook"
 BASE = "~/envs/base/bin"
+FIND = "import sys, importlib.util as u; print(*(u.find_spec(m).name for m in sys.argv[1:]))"
+LISTED = "import importlib.metadata as m; print(*(d.name for d in m.distributions()), sep='\\n')"
 Login = Callable[..., paramiko.SSHClient]
 Session = Callable[[str, str], str]
 
@@ -58,16 +61,18 @@ def test_the_tools_are_roots_and_nobody_elses(host: Host, user: str) -> None:
 
 
 def test_the_work_user_can_use_the_tools(host: Host, user: str) -> None:
+    """That they run is seen where JupyterLab and TensorBoard answer; importing them takes long."""
     with host.sudo(user):
-        host.check_output("%s/bin/python -c 'import jupyterlab, tensorboard'", TOOLS)
+        assert host.check_output("cd /; find %s/ ! -readable -print -quit", TOOLS) == ""
+        found = host.check_output("%s/bin/python -c %s jupyterlab tensorboard", TOOLS, FIND)
+    assert found == "jupyterlab tensorboard"
 
 
 def test_the_environment_has_the_packages_asked_for(host: Host, user: str, python: Python) -> None:
     wanted = [re.split(r"[\[<>=!~]", package)[0] for package in python.packages]
     with host.sudo(user):
-        listed = host.check_output(f"{BASE}/pip list --format=freeze").lower().splitlines()
-    missing = {name.lower() for name in wanted} - {line.split("==")[0] for line in listed}
-    assert not missing
+        listed = host.check_output(f"{BASE}/python -c %s", LISTED).splitlines()
+    assert {canonicalize_name(name) for name in wanted} <= set(map(canonicalize_name, listed))
 
 
 def test_numpy_multiplies_matrices(host: Host, user: str, python: Python) -> None:
@@ -83,7 +88,8 @@ def test_numpy_multiplies_matrices(host: Host, user: str, python: Python) -> Non
 def test_pip_works_inside_the_environment(host: Host, user: str) -> None:
     with host.sudo(user):
         home = host.user(user).home
-        assert f"{home}/envs/base/" in host.check_output(f"{BASE}/pip --version")
+        where = host.check_output(f"{BASE}/python -c 'import pip; print(pip.__file__)'")
+        assert where.startswith(f"{home}/envs/base/")
         assert "No broken requirements" in host.check_output(f"{BASE}/pip check")
         host.check_output("test -w ~/envs/base/bin -a -O ~/envs/base/bin")
 

@@ -186,9 +186,10 @@ def marked(folder: Path) -> str:
         return ""
 
 
-def imports(folder: Path, *modules: str) -> bool:
-    """Whether this environment's Python runs and has these modules; nothing is compiled for it."""
-    argv: list[str | Path] = [folder / "bin/python", "-B", "-c", f"import {', '.join(modules)}"]
+def has(folder: Path, *modules: str) -> bool:
+    """Whether this environment's Python runs and finds these modules; importing them is slow."""
+    find = "import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, sys.argv[1:])))"
+    argv: list[str | Path] = [folder / "bin/python", "-B", "-c", find, *modules]
     try:
         return subprocess.run(argv, capture_output=True, timeout=60, cwd="/").returncode == 0
     except (OSError, subprocess.TimeoutExpired):
