@@ -58,6 +58,12 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
             kept.transport = client.get_transport()
         return client
 
+    def log_in(self) -> None:
+        """Now, so that a box that is off is no failed check; and ask what the last run asked."""
+        self.client  # noqa: B018
+        for kept in self._kept.values():
+            kept.foresee()
+
     def begin(self, *, changes: bool) -> None:
         """The next check begins. Of one that `changes` something nothing is asked ahead."""
         self._changes = changes
@@ -97,7 +103,7 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
 def connect(name: str, data: dict[str, Any], record: Path) -> Host:
     """The box of an inventory, logged in to. Raises DeeprigError where there is no login."""
     backend = Backend(name, data, record)
-    backend.client  # noqa: B018  # now, so that a box that is off is not a failed check
+    backend.log_in()
     host = Host(backend)
     backend.set_host(host)
     return host

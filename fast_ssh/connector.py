@@ -75,6 +75,7 @@ class FastSSHConnector(Watched, SSHConnector):
         if self.kept.record.complaint:
             self.host.log(f"{self.kept.record.complaint}.", logger.warning)
             self.kept.record.complaint = ""
+        self.kept.foresee()
 
     def disconnect(self) -> None:
         self.kept.close()

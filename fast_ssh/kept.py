@@ -1,10 +1,13 @@
 """The shell of one login: made when it is needed, and made again when it was lost."""
 
+from contextlib import suppress
+
 import paramiko
 
 from fast_ssh import shell
 from fast_ssh.commands import Command
 from fast_ssh.errors import NoShell, ShellLost
+from fast_ssh.frames import ROOT
 from fast_ssh.memory import Memory
 from fast_ssh.record import Question, Record
 from fast_ssh.shell import Shell
@@ -21,16 +24,29 @@ class Kept:
         self.transport: paramiko.Transport | None = None
         self.password: str | None = None
         self._shell: Shell | None = None
+        self._foreseen = False
 
     def ask(self, question: Question, *, remember: bool) -> Done:
         """The answer to a command that only reads; a remembered one while that is true."""
         if remember:
-            self.record.note(question)
+            self.record.note(question, by_password=self.password is not None)
         try:
             return self._answer(question, remember=remember)
         except ShellLost:
             self.close()  # a question may be asked twice
             return self._answer(question, remember=remember)
+
+    def foresee(self) -> None:
+        """Ask all that the last run asked, before anybody waits for an answer."""
+        # The way back from root's shell would be waited for, so that comes last.
+        questions = sorted(self.memory.next(self.record.known()), key=lambda q: q.level == ROOT)
+        if not questions or self.record.by_password:
+            return
+        with suppress(NoShell, ShellLost):  # whoever asks first is told so
+            here = self._open()
+            self._foreseen = True
+            self._send(here, questions)
+            here.wire.flush()
 
     def run(self, command: Command, watch: Watcher | None = None) -> Done:
         """Run what may change anything. Raises TimeoutError or ShellLost."""
@@ -55,10 +71,13 @@ class Kept:
         self._shell = None
 
     def _answer(self, question: Question, *, remember: bool) -> Done:
+        if self.password and self._foreseen:
+            self.close()  # in that shell sudo was asked without it
+        self._foreseen = False
         here = self._open()
         if not remember:
             return here.answer(here.ask(*question))
-        pending = self.memory.find(question) or self._send(here, question)
+        pending = self.memory.find(question) or self._ask_with_others(here, question)
         done = here.answer(pending)
         if not pending.complete:  # sudo let nobody in, and that is no answer to a question
             self.memory.drop()
@@ -66,20 +85,24 @@ class Kept:
             self.record.took(question, pending.seconds)
         return done
 
-    def _send(self, here: Shell, question: Question) -> Pending:
+    def _ask_with_others(self, here: Shell, question: Question) -> Pending:
         """Ask it, and together with it what was asked after it the last time."""
-        batch = [question, *self.memory.next(self.record.after(question))]
+        return self._send(here, [question, *self.memory.next(self.record.after(question))])[
+            question
+        ]
+
+    def _send(self, here: Shell, batch: list[Question]) -> dict[Question, Pending]:
+        sent = {}
         # Level by level, for each way to root and back is another sudo.
-        for level in dict.fromkeys(other.level for other in batch):
-            together = [other for other in batch if other.level == level]
+        for level in dict.fromkeys(question.level for question in batch):
+            together = [question for question in batch if question.level == level]
             beside = self.record.slowest(together) if len(together) > 1 else []
-            jobs = {other: here.begin(*other) for other in beside}
-            for other in together:
-                asked = here.collect(level, jobs[other]) if other in jobs else here.ask(*other)
-                self.memory.keep(other, asked)
-                if other == question:
-                    wanted = asked
-        return wanted
+            jobs = {question: here.begin(*question) for question in beside}
+            for question in together:
+                job = jobs.get(question)
+                sent[question] = here.collect(level, job) if job else here.ask(*question)
+                self.memory.keep(question, sent[question])
+        return sent
 
     def _open(self) -> Shell:
         if self._shell and not self._shell.lost:

@@ -36,17 +36,24 @@ class Record:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.complaint = ""
+        self.by_password = False  # whether sudo wanted one in the last run; it is not kept
         self._before = self._read()
         self._now: dict[Question, Known] = {}
+        self._by_password_now = False
 
-    def note(self, question: Question) -> None:
+    def note(self, question: Question, *, by_password: bool) -> None:
         """It was asked in this run."""
+        self._by_password_now |= by_password
         self._now.setdefault(question, Known(0, self._before.get(question, Known()).seconds))
 
     def took(self, question: Question, seconds: float) -> None:
         """How long its answer took; of no interest for one that was not asked in this run."""
         if question in self._now:
             self._now[question] = Known(0, round(seconds, 2))
+
+    def known(self) -> list[Question]:
+        """All that were asked in the last run."""
+        return [question for question, known in self._before.items() if not known.unasked]
 
     def after(self, question: Question) -> list[Question]:
         """What followed it in the last run; nothing where it was not asked then."""
@@ -67,12 +74,14 @@ class Record:
             if question not in self._now and known.unasked + 1 < RUNS
         }
         content = self._now | left
-        if not self._now or content == self._before:
+        same = content == self._before and self._by_password_now == self.by_password
+        if not self._now or same:
             return
+        rows = [[*question, *known] for question, known in content.items()]
         self.file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self.file.parent, prefix=".questions.")  # 0600
         with os.fdopen(handle, "w") as new:
-            json.dump([[*question, *known] for question, known in content.items()], new, indent=0)
+            json.dump({"by_password": self._by_password_now, "questions": rows}, new, indent=0)
         Path(temporary).replace(self.file)
 
     def _read(self) -> dict[Question, Known]:
@@ -85,11 +94,13 @@ class Record:
                         f"{self.file} can be read or written by others, and is not used"
                     )
                     return {}
-                rows = json.load(file)
+                found = json.load(file)
+            self.by_password = bool(found["by_password"])
+            rows = found["questions"]
             return {Question(_level(a), str(b)): Known(int(c), float(d)) for a, b, c, d in rows}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             self.complaint = f"{self.file} cannot be read ({error}), and is written anew"
             return {}
 

@@ -1,6 +1,8 @@
 """Hosts, their settings and new logins for the checks: all of them from one inventory file."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from deeprig.survey import Survey, read, script
 
 BOXES = pytest.StashKey[list[Box]]()
 FAKES = pytest.StashKey[dict[str, str]]()
+BEGUN = pytest.StashKey[dict[str, "Future[Host]"]]()
 LIVE = pytest.StashKey[Host]()
 
 
@@ -86,11 +89,33 @@ def rig(data: dict[str, Any]) -> Rig:
 @pytest.fixture(scope="session")
 def host(request: pytest.FixtureRequest, box: Box) -> Iterator[Host]:
     """The live box, over one connection for all checks."""
-    config, data = request.config, box[1]
-    live = config.stash[LIVE] = live_host.connect(*box, _questions(config, data))
+    config = request.config
+    begun = config.stash[BEGUN].pop(box[0], None) or _log_in(config, box)
+    live = config.stash[LIVE] = begun.result()
     yield live
     del config.stash[LIVE]
     live.backend.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """The first box is logged in to, and answers, while the checks are still being loaded."""
+    config = session.config
+    first = config.stash[BOXES][0]
+    config.stash[BEGUN] = {first[0]: _log_in(config, first)}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for begun in config.stash.get(BEGUN, {}).values():  # no check asked that box
+        with suppress(DeeprigError):
+            begun.result().backend.close()
+
+
+def _log_in(config: pytest.Config, box: Box) -> Future[Host]:
+    thread = ThreadPoolExecutor(max_workers=1)
+    begun = thread.submit(live_host.connect, *box, _questions(config, box[1]))
+    thread.shutdown(wait=False)
+    return begun
 
 
 def _questions(config: pytest.Config, data: dict[str, Any]) -> Path:

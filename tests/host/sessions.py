@@ -6,7 +6,9 @@ from collections.abc import Callable
 import paramiko
 from testinfra.host import Host
 
-SESSIONS = ("login shell", "shell in a login", "command over SSH", "notebook")
+WITHOUT_A_NOTEBOOK = ("login shell", "shell in a login", "command over SSH")
+SESSIONS = (*WITHOUT_A_NOTEBOOK, "notebook")
+UNITS = ("user unit", "system unit")
 
 
 def run(
@@ -37,7 +39,7 @@ def environment(
         "user unit": f"XDG_RUNTIME_DIR=/run/user/$(id -u {user}) systemctl --user show-environment",
         "system unit": "systemctl show-environment",
     }
-    if kind not in managers:
+    if kind not in UNITS:
         said = run(kind, "env", host=host, user=user, login=login)
     elif kind == "system unit":
         said = host.check_output(managers[kind])

@@ -1,11 +1,15 @@
 """The ground everything stands on: updates without questions, a clock, no sleep."""
 
 import datetime
+from typing import Any
 
 import pytest
 from testinfra.host import Host
 
-from deeprig import data
+from deeprig import data as tables
+from deeprig.settings import Rig
+from tests.host import sessions
+from tests.host.conftest import Login
 
 SLEEP = ("sleep", "suspend", "hibernate", "hybrid-sleep", "suspend-then-hibernate")
 
@@ -16,7 +20,7 @@ def apt_setting(host: Host, name: str) -> str:
 
 def test_the_system_still_gets_security_fixes(host: Host) -> None:
     release = host.check_output(". /etc/os-release; echo $ID $VERSION_ID").split()
-    systems = [s for s in data.load("systems")["system"] if [s["id"], s["version"]] == release]
+    systems = [s for s in tables.load("systems")["system"] if [s["id"], s["version"]] == release]
     assert systems, f"{' '.join(release)} is not in deeprig/data/systems.toml"
     assert systems[0]["until"] > datetime.date.today()
 
@@ -75,7 +79,7 @@ def test_the_box_never_goes_to_sleep(host: Host, target: str) -> None:
 
 
 def test_the_clock_is_kept_right(host: Host) -> None:
-    clocks = data.load("packages")["clocks"]
+    clocks = tables.load("packages")["clocks"]
     assert [name for name in clocks if host.package(name).is_installed]
     if host.run("systemd-detect-virt -cq").succeeded:
         pytest.skip("a container has its host's clock; proved on machines with their own")
@@ -98,3 +102,14 @@ def test_the_boot_menu_waits_for_nobody(host: Host) -> None:
 @pytest.mark.parametrize("tool", ["curl", "git", "htop", "less", "rsync", "tmux", "unzip"])
 def test_the_tools_of_every_day_are_there(host: Host, tool: str) -> None:
     assert host.exists(tool)
+
+
+@pytest.mark.remedy("take LD_LIBRARY_PATH out of /etc/environment, the profiles or ~/.bashrc")
+def test_no_library_path_is_set(host: Host, rig: Rig, data: dict[str, Any], login: Login) -> None:
+    """It bends what programs load: the system's cuDNN would come before the one of torch."""
+    user = rig.notebook.user if rig.notebook else str(data["ssh_user"])
+    served = sessions.SESSIONS if rig.notebook else sessions.WITHOUT_A_NOTEBOOK
+    for kind in (*served, *sessions.UNITS):  # one check: one thing is wrong wherever it shows
+        said = sessions.environment(kind, host=host, user=user, login=login)
+        assert said.get("PATH"), f"a {kind} has no environment to look at"  # the control
+        assert "LD_LIBRARY_PATH" not in said, f"a {kind} has it: {said['LD_LIBRARY_PATH']}"

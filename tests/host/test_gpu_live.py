@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import date
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from testinfra.host import Host
@@ -16,7 +16,6 @@ from deeprig.settings import Rig
 from deeprig.stack import Plan
 from deeprig.survey import Survey
 from tasks.gpu_settings import FABRIC_MANAGER
-from tests.host import sessions
 from tests.host.kernels import compute
 
 # A lab's pretended cards bring what else is only to be had from a module: /proc and /sys.
@@ -359,15 +358,3 @@ def test_a_kernel_from_nvcc_runs_on_every_card(
         pytest.skip("a fake GPU computes nothing")
     said = host.check_output("printf %%s %s | sh -c %s", PROGRAM, COMPILE_AND_RUN)
     assert said.splitlines() == [f"{n} 42 no error" for n in range(len(cards))]
-
-
-@pytest.mark.remedy("take LD_LIBRARY_PATH out of /etc/environment, the profiles or ~/.bashrc")
-@pytest.mark.parametrize("kind", ["login shell", "command over SSH", "user unit", "system unit"])
-def test_no_library_path_is_set(
-    host: Host, plan: Plan, rig: Rig, data: dict[str, Any], login: Any, kind: str
-) -> None:
-    """It would put the system's cuDNN before the one that torch brings."""
-    user = rig.notebook.user if rig.notebook else str(data["ssh_user"])
-    said = sessions.environment(kind, host=host, user=user, login=login)
-    assert said.get("PATH"), f"a {kind} has no environment to look at"  # the control
-    assert "LD_LIBRARY_PATH" not in said, f"a {kind} has it: {said['LD_LIBRARY_PATH']}"

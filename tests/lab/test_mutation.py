@@ -99,7 +99,7 @@ BREAKAGES = [
         "mv /root/numpy ~ai/envs/base/lib/python3*/site-packages/",
     ),
     Breakage(
-        "no library path bends what programs load",
+        "no library path is set",
         "echo LD_LIBRARY_PATH=/usr/lib >> /etc/environment",
         "sed -i /LD_LIBRARY_PATH/d /etc/environment",
     ),

@@ -64,11 +64,6 @@ WRONGS = {
         "from the next load of the module on: NVreg_EnableResizableBar=1",
         driver='module_options=("NVreg_EnableResizableBar=1",)',
     ),
-    "path": Wrong(
-        "no library path is set: login shell",
-        "a login shell has it: /usr/lib/cuda",
-        command="echo export LD_LIBRARY_PATH=/usr/lib/cuda > /etc/profile.d/lab.sh",
-    ),
     "lanes": Wrong(
         "each card has the lanes that its slot gives",
         "runs on 4 lanes of 16; look at its seat",

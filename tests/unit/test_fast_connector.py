@@ -31,7 +31,7 @@ from pyinfra.facts.server import Command, Groups, KernelVersion, Mounts, Users, 
 from pyinfra.operations import files, server
 
 from tests.unit import ssh_server
-from tests.unit.local_shell import environment
+from tests.unit.local_shell import PASSWORD, environment
 from tests.unit.ssh_server import Server
 
 
@@ -374,15 +374,44 @@ def test_the_record_holds_no_secret_and_is_its_owners_alone(run: Run, tmp_path: 
     assert "one answer" not in record.read_text()
 
 
+def test_what_the_last_run_asked_is_asked_before_anybody_wants_it(run: Run, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run(lambda: host.get_fact(Command, command=f"echo asked | tee -a {log}"))
+    log.unlink()
+
+    def build() -> None:
+        for _ in range(100):
+            if log.exists():
+                return
+            time.sleep(0.05)
+
+    run(build)
+    assert log.read_text() == "asked\n"
+
+
+def test_what_sudo_was_asked_without_its_password_is_asked_again(
+    run: Run, box: Server, tmp_path: Path
+) -> None:
+    said: list[Any] = []
+    sudo_log = tmp_path / "sudo.log"
+    given: list[dict[str, str]] = [{}, {"_sudo_password": PASSWORD}, {"_sudo_password": PASSWORD}]
+    for how in given:
+        box.env["SUDO_MODE"] = "password" if how else "free"
+        sudo_log.write_text("")
+        run(lambda how=how: said.append(host.get_fact(Command, command="echo $AS_ROOT", **how)))  # type: ignore[misc]
+    assert said == ["yes"] * 3
+    assert "-n" not in sudo_log.read_text()  # known from the run before
+
+
 @pytest.mark.parametrize("wrong", ["mode", "json"])
 def test_a_record_that_others_may_have_written_is_not_asked(
     run: Run, box: Server, tmp_path: Path, wrong: str
 ) -> None:
     run(asking("/etc/passwd"))
     [record] = (tmp_path / "questions").iterdir()
-    rows = json.loads(record.read_text())
-    planted = ["r", f"sh -c 'touch {tmp_path}/planted'", 0, 0.0]
-    record.write_text(json.dumps([*rows, planted]) if wrong == "mode" else "[[")
+    found = json.loads(record.read_text())
+    found["questions"].append(["r", f"sh -c 'touch {tmp_path}/planted'", 0, 0.0])
+    record.write_text(json.dumps(found) if wrong == "mode" else "[[")
     record.chmod(0o644 if wrong == "mode" else 0o600)
     run(asking("/etc/passwd"))
     assert not (tmp_path / "planted").exists()
