@@ -28,8 +28,6 @@ class Kept:
 
     def ask(self, question: Question, *, remember: bool) -> Done:
         """The answer to a command that only reads; a remembered one while that is true."""
-        if remember:
-            self.record.note(question, by_password=self.password is not None)
         try:
             return self._answer(question, remember=remember)
         except ShellLost:
@@ -79,6 +77,7 @@ class Kept:
             return here.answer(here.ask(*question))
         pending = self.memory.find(question) or self._ask_with_others(here, question)
         done = here.answer(pending)
+        self.record.note(question, by_password=self.password is not None)
         if not pending.complete:  # sudo let nobody in, and that is no answer to a question
             self.memory.drop()
         elif not pending.beside:
