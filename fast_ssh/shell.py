@@ -29,6 +29,7 @@ class Shell:
         self._job = 0
         # What must have been answered before this shell is believed.
         self._proofs = [wire.send(USER, self._say(TOOLS))]
+        wire.write(b"")  # on a line of its own: packed with others, nobody there could read it
 
     @property
     def lost(self) -> bool:

@@ -349,7 +349,7 @@ def test_where_no_shell_can_be_kept_it_goes_on_over_plain_ssh(
     with caplog.at_level("WARNING", logger="pyinfra"):
         run(lambda: said.append(host.get_fact(Line, path="/etc/passwd")))
     assert said == [Path("/etc/passwd").read_text().splitlines()[0]]
-    assert "going on over plain SSH" in caplog.text
+    assert "(base64 or gzip is not there); going on over plain SSH" in caplog.text
 
 
 def _without_gzip(folder: Path) -> Path:
