@@ -53,7 +53,7 @@ def _groups(found: dict[str, Any]) -> dict[str, list[str]]:
             continue
         names = [entry[0] if isinstance(entry, tuple) and entry else entry for entry in value]
         if all(isinstance(name, str) for name in names):
-            groups[key] = names
+            groups[key] = [name.removeprefix(connection.FAST) for name in names]
     return groups
 
 

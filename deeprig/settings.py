@@ -240,7 +240,7 @@ class Rig:
     absent: Components = ()
     kernel_parameters: tuple[KernelParameter, ...] = ()
     reboot: Literal["when-idle", "ask", "never"] = "when-idle"
-    connection: Literal["ssh", "fast"] = "ssh"
+    connection: Literal["ssh", "fast"] = "fast"
     notify: Notify | None = None
     mail_relay: Relay | None = None
     ca_certificates: tuple[CertificateFile, ...] = ()

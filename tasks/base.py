@@ -22,7 +22,6 @@ from deeprig.refusal import Refusal
 from deeprig.settings import Rig
 from deeprig.stack import Plan
 from deeprig.survey import Survey, objections, script
-from fast_ssh.watch import Watched
 from tasks import config_files, operations, packages
 from tasks.facts import HostSurvey, MayBecomeRoot
 
@@ -39,10 +38,6 @@ NO_SUDO = (
 
 UPDATES = ("apt-daily", "apt-daily-upgrade")  # the lists, and what is installed by them
 GO_ON = "/etc/systemd/system/{}.service.d/50-deeprig.conf"
-NOT_FAST = (
-    'Rig.connection is "fast", and this inventory goes by the plain one; write box("{name}", ...), '
-    'or ("@fast/{name}", ...).'
-)
 
 
 def survey(rig: Rig) -> Survey | None:
@@ -50,8 +45,6 @@ def survey(rig: Rig) -> Survey | None:
     dead_link.watch(host.state)
     if asked := host.data.get("timeline"):
         timeline.watch(host.state, str(asked))
-    if rig.connection == "fast" and not isinstance(host.connector, Watched):
-        operations.say(host, NOT_FAST.format(name=host.name))
     if not may_become_root():
         _refuse([NO_SUDO.format(user=host.data.get("ssh_user"))])
         return None

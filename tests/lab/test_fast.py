@@ -48,9 +48,9 @@ MOVING = ("HostSurvey",)
 @pytest.fixture(scope="module")
 def both(box: boxes.Box, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The box's inventory, for each way to reach it."""
-    fast = tmp_path_factory.mktemp("fast") / "inventory.py"
-    variant(box, fast, ("rig=Rig(", 'rig=Rig(\n            connection="fast",'))
-    return {"ssh": box.inventory, "fast": fast}
+    plain = tmp_path_factory.mktemp("plain") / "inventory.py"
+    variant(box, plain, ("rig=Rig(", 'rig=Rig(\n            connection="ssh",'))
+    return {"ssh": plain, "fast": box.inventory}
 
 
 @pytest.fixture

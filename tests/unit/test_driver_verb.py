@@ -20,6 +20,7 @@ from deeprig.driver_box import DriverBox
 from deeprig.driver_move import INVENTORY, Move
 from deeprig.driver_status_page import page
 from deeprig.errors import DeeprigError
+from deeprig.inventories import Box
 from deeprig.settings import Driver, box
 from tasks import driver as driver_task
 from tasks.driver import left_alone_by_updates
@@ -223,9 +224,8 @@ def test_every_branch_is_asked_for_under_its_own_name() -> None:
 
 
 def test_a_branch_that_nobody_knows_is_refused() -> None:
-    name, data = box("rig1", rig=_rig())
     with pytest.raises(DeeprigError, match="--branch 999 is none that deeprig knows"):
-        Move(Path("inventory.py"), (name, data), branch="999", force=False, reboot=True)
+        Move(Path("inventory.py"), _box(_rig()), branch="999", force=False, reboot=True)
 
 
 def test_checks_after_a_move_to_another_branch_plan_for_that_branch(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_checks_after_a_move_to_another_branch_plan_for_that_branch(tmp_path: Pa
 def test_how_a_move_ended_is_one_sentence(
     kind: str, step: str, failed: tuple[str, ...], good: bool, sentence: str
 ) -> None:
-    move = Move(Path("inventory.py"), box("rig1", rig=_rig()), force=False, reboot=True)
+    move = Move(Path("inventory.py"), _box(_rig()), force=False, reboot=True)
     record = {"kind": kind, "step": step, "before": OLD, "after": NEW, "why": "y", "verified": True}
     outcome = move._outcome(record, failed)
     assert outcome.good is good
@@ -271,9 +271,7 @@ def test_how_a_move_ended_is_one_sentence(
 
 
 def test_a_branch_that_only_the_command_names_is_to_be_written_down() -> None:
-    move = Move(
-        Path("inventory.py"), box("rig1", rig=_rig()), branch="595", force=False, reboot=True
-    )
+    move = Move(Path("inventory.py"), _box(_rig()), branch="595", force=False, reboot=True)
     record = {"kind": "upgrade", "step": "moved", "before": OLD, "after": OTHER, "why": "",
               "verified": True}  # fmt: skip
     assert 'write Driver(branch="595") in inventory.py' in move._outcome(record, ()).sentence
@@ -284,8 +282,13 @@ def test_a_box_that_never_reboots_by_itself_does_not_here(reboot: Any, left: boo
     from deeprig.settings import Rig
 
     rig = Rig(driver=Driver(), reboot=reboot)
-    move = Move(Path("inventory.py"), box("rig1", rig=rig), force=False, reboot=True)
+    move = Move(Path("inventory.py"), _box(rig), force=False, reboot=True)
     assert move.reboot is left
+
+
+def _box(rig: Any) -> Box:
+    """As inventories.load gives it."""
+    return "rig1", box("rig1", rig=rig)[1]
 
 
 def _rig() -> Any:
