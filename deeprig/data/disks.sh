@@ -3,9 +3,9 @@
 f=$FOLDER
 while [ -n "$f" ] && [ ! -e "$f" ]; do f=${f%/*}; done
 [ "$(stat -c %d "${f:-/}")" = "$(stat -c %d /home)" ] || echo apart=yes
-systemd-detect-virt -q && echo virtual=yes
+{ [ -n "$contained" ] || systemd-detect-virt -q; } && echo virtual=yes
 # A container sees its host's disks, which are not its own.
-systemd-detect-virt -cq || {
+[ -n "$contained" ] || {
     # --tree: without a column NAME it would list partitions beside their disks, not in them.
     echo "disks=$(lsblk --tree -J -b -o \
         PATH,TYPE,TRAN,SIZE,SERIAL,FSTYPE,UUID,PTTYPE,PARTLABEL,MOUNTPOINTS | tr -d '\n')"

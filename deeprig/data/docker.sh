@@ -11,7 +11,7 @@ if [ -s $config ]; then
   fi
 fi
 for p in docker-ce docker-ee moby-engine podman-docker; do
-  dpkg-query -W -f '${Status}' $p 2>/dev/null | grep -q ' installed' && echo "docker_other=$p"; done
+  installed $p && echo "docker_other=$p"; done
 [ -e /snap/bin/docker ] && echo 'docker_other=the snap docker'
 [ -s $root/swarm/docker-state.json ] && echo docker_swarm=yes
 count() { ls -d "$@" 2>/dev/null | wc -l; }

@@ -2,7 +2,7 @@
 
 bus() {  # ADDRESS ID CLASS; a lab's pretended cards stand for the bus
   if [ -n "$fake" ]; then cat /etc/deeprig-lab-gpu/cards; return; fi
-  systemd-detect-virt -cq && return  # what a container sees there is its host's
+  [ -n "$contained" ] && return  # what a container sees there is its host's
   for d in /sys/bus/pci/devices/*; do
     [ "$(cat "$d/vendor" 2>/dev/null)" = 0x10de ] || continue
     id=$(cat "$d/device"); class=$(cat "$d/class"); echo "${d##*/} 10de:${id#0x} ${class#0x}"
@@ -18,7 +18,7 @@ for slot in $GIVEN; do  # a guest's, so none that a driver here is chosen for
 done
 [ -n "$devices" ] && echo "$devices" | sed 's/^/gpu=/'
 
-if ! systemd-detect-virt -cq; then
+if [ -z "$contained" ]; then
   [ "$(od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/SecureBoot-* 2>/dev/null | tr -d ' ')" = 1 ] &&
     echo secure_boot=yes && for key in $MODULE_KEYS; do
       # It ends with 1 where the key is enrolled, so its words are what counts.

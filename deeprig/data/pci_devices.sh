@@ -3,7 +3,7 @@
 # container sees its host's devices, which are not its own. deeprig/pci_devices.py reads it.
 pci_of() { realpath "$1" 2>/dev/null | grep -oE '[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]'; }
 list=/etc/deeprig/passthrough.list
-if ! systemd-detect-virt -cq && { [ -n "$PASSTHROUGH" ] || [ -e $list ]; }; then
+if [ -z "$contained" ] && { [ -n "$PASSTHROUGH" ] || [ -e $list ]; }; then
   echo pci_asked=yes
   sed -nE 's/^([0-9a-f:.]+ [0-9a-f]{4}:[0-9a-f]{4})$/given=\1/p' $list 2>/dev/null
   [ -e $list ] && echo passthrough_was_in=yes

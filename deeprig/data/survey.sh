@@ -1,10 +1,14 @@
 # What the box is. Each line that is printed is `key=value`; a key may come more than once.
+# Every part asks these instead of starting a program of its own.
+contained=$(systemd-detect-virt -cq && echo yes)
+packages=$(dpkg-query -W -f ' ${db:Status-Status}:${Package} ')
+installed() { case $packages in *" installed:$1 "*) ;; *) return 1 ;; esac; }
 . /etc/os-release; echo "system=$ID"; echo "version=$VERSION_ID"; echo "name=$PRETTY_NAME"
 echo "architecture=$(uname -m)"
 echo "openssh=$(ssh -V 2>&1 | sed -n 's/^OpenSSH_\([0-9]*\.[0-9]*\).*/\1/p')"
 for k in kex cipher mac; do echo "$k=$(ssh -Q $k | tr '\n' ' ')"; done
 [ -e /etc/deeprig-lab ] && echo "lab=$(head -n 1 /etc/deeprig-lab)"
-systemd-detect-virt -cq && echo container=yes
+[ -n "$contained" ] && echo container=yes
 [ -d /etc/default/grub.d ] || [ -e /etc/default/grub ] && echo grub=yes
 for u in $USERS; do getent passwd "$u" >/dev/null || continue; echo "user=$u"
   home=$(getent passwd "$u" | cut -d: -f6)
@@ -15,21 +19,20 @@ done
 [ -e /usr/bin/nvidia-uninstall ] && echo 'dirty=a driver from a .run file|nvidia-uninstall'
 grep -rqsE '^[^#]*graphics-drivers' /etc/apt/sources.list /etc/apt/sources.list.d &&
   echo 'dirty=the graphics-drivers PPA|add-apt-repository --remove ppa:graphics-drivers/ppa'
-dpkg-query -W -f '${Status}\n' lambda-stack lambda-stack-cuda 2>/dev/null | grep -q ' installed' &&
+{ installed lambda-stack || installed lambda-stack-cuda; } &&
   echo 'dirty=Lambda Stack|apt purge lambda-stack lambda-stack-cuda && apt autoremove --purge'
 [ -x /usr/local/lib/deeprig/driver-set ] ||  # what a deploy left half done, the next one mends
 half=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'nvidia-*' 'libnvidia-*' 2>/dev/null |
   sed -nE 's/^(half-installed|unpacked|half-configured|triggers-awaited) //p' | tr '\n' ' ')
 [ -n "$half" ] && echo "dirty=a half-removed driver ($half)|dpkg --configure -a && apt purge $half"
-systemctl is-active -q firewalld 2>/dev/null && echo firewall=firewalld
-systemctl is-enabled -q nftables 2>/dev/null && grep -qsE '^[^#]*(accept|drop|reject)' \
-  /etc/nftables.conf && echo 'firewall=the rules in /etc/nftables.conf'
+installed firewalld && systemctl is-active -q firewalld && echo firewall=firewalld
+grep -qsE '^[^#]*(accept|drop|reject)' /etc/nftables.conf &&
+  systemctl is-enabled -q nftables 2>/dev/null && echo 'firewall=the rules in /etc/nftables.conf'
 for p in netfilter-persistent iptables-persistent; do
-  dpkg-query -W -f '${Status}' $p 2>/dev/null | grep -q ' installed' && echo "firewall=$p"; done
+  installed $p && echo "firewall=$p"; done
 command -v wg >/dev/null && wg show all listen-port 2>/dev/null |
   sed -nE 's/.*\s([0-9]+)$/wireguard=\1/p'
-for c in $CLOCKS; do
-  dpkg-query -W -f '${Status}' $c 2>/dev/null | grep -q ' installed' && echo "clock=$c"; done
+for c in $CLOCKS; do installed "$c" && echo "clock=$c"; done
 echo "ssh_socket=$(systemctl is-enabled ssh.socket 2>/dev/null || true)"
 command -v cloud-init >/dev/null && echo cloud_init=yes
 [ -x /usr/sbin/sendmail ] && echo sendmail=yes
