@@ -27,7 +27,8 @@ def remarks(survey: Survey, rig: Rig) -> list[str]:
     going = devices(bus, settings)
     said = [_page_line(bus)]
     for device in going:
-        said.append(f"passthrough: {device}{_name(device)}{_group(bus, device)}; {_state(device)}")
+        where = f"{device}{_name(device)}{_group(bus, device)}"
+        said.append(f"passthrough: {where}; {_state(device, settings)}")
     cards = [device for device in going if device.is_graphics]
     twins = [d for d in bus.devices if d.id in {c.id for c in cards} and d not in going]
     said += [f"passthrough: {twin} is of the same model and stays" for twin in twins]
@@ -63,10 +64,11 @@ def _group(bus: Bus, device: PciDevice) -> str:
     return f", IOMMU group {device.group}{with_them}" if device.group else ""
 
 
-def _state(device: PciDevice) -> str:
+def _state(device: PciDevice, settings: Passthrough) -> str:
     if device.driver == OURS:
         return "vfio-pci has it"
-    return f"{device.driver or 'no driver'} has it now, vfio-pci from the next boot on"
+    idle = "as soon as nothing uses it, at the latest " if settings.hand_over == "when-idle" else ""
+    return f"{device.driver or 'no driver'} has it now, vfio-pci {idle}from the next boot on"
 
 
 def window_mib(going: tuple[PciDevice, ...]) -> int:

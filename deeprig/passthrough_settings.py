@@ -50,12 +50,14 @@ class Passthrough:
     """Graphics cards that a guest gets whole, by PCI address; the box itself does without them.
 
     `accept` names what would be refused otherwise: "last-gpu", "console-gpu", or the address of
-    another device that goes with a card because it is in its IOMMU group.
+    another device that goes with a card because it is in its IOMMU group. `hand_over` is when a
+    card changes hands: at the next "boot", or "when-idle", at once if nothing on the box uses it.
     """
 
     gpus: tuple[PciAddress, ...] = Field(min_length=1)
     guest: Guest | None = None
     accept: tuple[Literal["last-gpu", "console-gpu"] | PciAddress, ...] = ()
+    hand_over: Literal["boot", "when-idle"] = "boot"
 
     @model_validator(mode="after")
     def _once_each(self) -> "Passthrough":

@@ -8,12 +8,14 @@ from deeprig import boot_line, passthrough
 from deeprig.passthrough_settings import Passthrough
 from deeprig.pci_devices import Bus
 from tasks import config_files, guest, kernel_parameters, operations
-from tasks.operations import Commands
+from tasks.facts import Shell
+from tasks.operations import Commands, Watched
 
 BIND = "/usr/local/lib/deeprig/passthrough-bind"
 LIST = "/etc/deeprig/passthrough.list"
 HOOK = "/etc/initramfs-tools/hooks/deeprig-passthrough"
 BEFORE_UDEV = "/etc/initramfs-tools/scripts/init-top/deeprig-passthrough"
+NOW = "/usr/local/lib/deeprig/passthrough-now"
 UNIT = "deeprig-passthrough.service"
 GRUB = "/etc/default/grub.d/50-deeprig-passthrough.cfg"
 
@@ -35,6 +37,11 @@ def give(settings: Passthrough, bus: Bus) -> None:
         commands=["systemctl daemon-reload"],
     )
     operations.enable(name="Give the cards away at every boot", unit=UNIT, start=False)
+    if settings.hand_over == "when-idle":
+        config_files.copy(NOW, mode="755")
+        _change_hands(name="Have idle cards change hands now")
+    else:
+        operations.remove(name=f"No {NOW}", path=NOW)
     if settings.guest and going:
         guest.provide(guest=settings.guest, going=going)
     elif bus.guest_there and not settings.guest:
@@ -51,6 +58,7 @@ def take_back(bus: Bus) -> None:
     if bus.guest_there:
         guest.rest(name="Stop the guest, and leave it defined")
     config_files.write(LIST, devices=())
+    _change_hands(name="Have idle cards come back now, where they went so")
     operations.remove(name=f"No {GRUB}", path=GRUB)
     _have_the_boot_know()
     operations.bring_about(
@@ -59,7 +67,7 @@ def take_back(bus: Bus) -> None:
         commands=[f"systemctl disable {UNIT}"],
     )
     # The list at the end: as long as it is there, the next run goes on with this.
-    for path in (HOOK, BEFORE_UDEV, f"/etc/systemd/system/{UNIT}", BIND, *guest.FILES, LIST):
+    for path in (HOOK, BEFORE_UDEV, f"/etc/systemd/system/{UNIT}", BIND, NOW, *guest.FILES, LIST):
         operations.remove(name=f"No {path}", path=path)
 
 
@@ -86,6 +94,18 @@ def initramfs_knows() -> str:
         f"for f in {LIST} {BIND} {HOOK} {BEFORE_UDEV}; do for i in /boot/initrd.img-*; do "
         "[ ! -e $i ] || [ ! -e $f ] || [ $i -nt $f ] || exit 1; done; done; echo newer"
     )
+
+
+@operation()
+def _change_hands() -> Commands:
+    """Cards that nothing uses, without a boot; who uses one is said, and it waits for the boot."""
+    state = host.get_fact(Shell, script=f"[ ! -x {NOW} ] || {NOW} state")
+    if state != "due":
+        if host.state.is_executing and state not in ("", "settled"):
+            operations.say(host, state)
+        host.noop(state or "a card changes hands at a boot")
+        return
+    yield Watched(f"{NOW} move")
 
 
 @operation()

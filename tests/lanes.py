@@ -107,6 +107,7 @@ LANES: dict[str, list[list[str]]] = {
     "boot-trial": [[*PYTEST, "tests/lab/test_boot_trial.py"]],
     "boot-trial-debian-12": [[*PYTEST, "tests/lab/test_boot_trial.py", "--os", "debian-12"]],
     "passthrough": [[*PYTEST, "tests/lab/test_passthrough.py"]],
+    "hand-over": [[*PYTEST, "tests/lab/test_hand_over.py"]],
     "boot-guard": [[*PYTEST, f"tests/lab/{name}.py"] for name in BOOT_GUARD],
     "boot-guard-debian-12": [
         [*PYTEST, f"tests/lab/{name}.py", "--os", "debian-12"] for name in BOOT_GUARD

@@ -47,6 +47,7 @@ def test_the_boot_gives_the_cards_away_before_the_guest_is_defined() -> None:
         "Have GRUB's menu follow its settings",
         "Have systemd read the unit",
         "Give the cards away at every boot",
+        f"No {passthrough.NOW}",
         "Guest | Install what runs guests",
         f"Guest | Write {guest.PARTS}",
         f"Guest | Write {guest.SCRIPT}",
@@ -57,6 +58,16 @@ def test_the_boot_gives_the_cards_away_before_the_guest_is_defined() -> None:
         "Guest | Have the guest defined, and running where its cards are there",
         "Say what comes after the reboot",
     ]
+
+
+def test_idle_cards_go_before_the_guest_is_begun() -> None:
+    settings = rig().passthrough
+    assert settings
+    names = plan(replace(settings, hand_over="when-idle"), box().bus)
+    steps = [f"Write {passthrough.NOW}", "Have idle cards change hands now"]
+    at = names.index(steps[0])
+    assert names[at : at + 3] == [*steps, "Guest | Install what runs guests"]
+    assert names.index(f"Write {passthrough.LIST}") < at
 
 
 def test_without_groups_only_the_iommu_is_asked_for() -> None:

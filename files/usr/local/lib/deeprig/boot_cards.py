@@ -14,9 +14,9 @@ TAKER = "vfio-pci"
 
 def waiting() -> list[str]:
     """Each device that another boot would move, and where to."""
-    given, tried = _listed(GIVEN), _listed(TRIED)
-    to = [address for address in given if address not in tried and not _taken(address)]
-    back = [address for address in tried if address not in given and _taken(address)]
+    given, tried = listed(GIVEN), listed(TRIED)
+    to = [address for address in given if address not in tried and not taken(address)]
+    back = [address for address in tried if address not in given and taken(address)]
     return [
         *(f"{address} to {TAKER}" for address in to),
         *(f"{address} from {TAKER}" for address in back),
@@ -25,14 +25,14 @@ def waiting() -> list[str]:
 
 def left() -> list[str]:
     """Those that were to go to vfio-pci at this boot, and did not."""
-    return [address for address in _listed(TRIED) if not _taken(address)]
+    return [address for address in listed(TRIED) if not taken(address)]
 
 
-def _listed(file: Path) -> list[str]:
+def listed(file: Path) -> list[str]:
     lines = file.read_text().splitlines() if file.exists() else []
     return [line.split()[0] for line in lines if line[:1] not in ("#", "")]
 
 
-def _taken(address: str) -> bool:
+def taken(address: str) -> bool:
     driver = DEVICES / address / "driver"
     return driver.exists() and driver.resolve().name == TAKER

@@ -1,0 +1,135 @@
+"""A card changes hands at run time only where nothing uses it, and nobody waits for it for good."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.unit.box_scripts import loaded
+
+CARD, SOUND, OTHER = "0000:02:00.0", "0000:02:00.1", "0000:05:00.0"
+CLASSES = {CARD: "0x030000", SOUND: "0x040300", OTHER: "0x020000"}
+NODE = "/dev/null"  # stands for a card's: any process may have it open
+
+
+@pytest.fixture
+def now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    with loaded("passthrough-now") as module:
+        for name in ("GIVEN", "TRIED", "PROC"):
+            monkeypatch.setattr(module, name, tmp_path / name)
+        for part in (module, sys.modules["boot_cards"]):
+            monkeypatch.setattr(part, "DEVICES", tmp_path / "pci/devices")
+        (tmp_path / "PROC").mkdir()
+        monkeypatch.setattr(module.subprocess, "run", lambda *args, **kwargs: None)
+        yield module
+
+
+Box = Callable[..., None]
+
+
+@pytest.fixture
+def box(now: ModuleType, tmp_path: Path) -> Box:
+    """Functions with their drivers, and those that are listed, now and at this boot."""
+
+    def make(drivers: dict[str, str], given: tuple[str, ...] = (), tried: Any = ()) -> None:
+        for address, driver in drivers.items():
+            device = now.DEVICES / address
+            (device / "drm/card1").mkdir(parents=True)
+            (device / "class").write_text(f"{CLASSES[address]}\n")
+            (tmp_path / "pci" / driver).mkdir(exist_ok=True)
+            (device / "driver").symlink_to(tmp_path / "pci" / driver)
+        now.GIVEN.write_text("".join(f"{address} 10de:2204\n" for address in given))
+        now.TRIED.write_text("".join(f"{address} 10de:2204\n" for address in tried))
+
+    return make
+
+
+def opened(now: ModuleType, address: str, name: str) -> None:
+    """A process of that name has a node of that function open."""
+    number = Path(NODE).stat().st_rdev
+    text = f"{os.major(number)}:{os.minor(number)}\n"
+    (now.DEVICES / address / "drm/card1/dev").write_text(text)
+    files = now.PROC / "77/fd"
+    files.mkdir(parents=True)
+    (files / "3").symlink_to(NODE)
+    (now.PROC / "77/comm").write_text(f"{name}\n")
+
+
+def test_an_idle_card_is_due_and_one_that_went_is_settled(now: ModuleType, box: Box) -> None:
+    box({CARD: "nvidia", SOUND: "snd_hda_intel"}, given=(CARD, SOUND))
+    assert now.state() == "due"
+    (now.DEVICES / CARD / "driver").unlink()
+    (now.DEVICES / SOUND / "driver").unlink()
+    for address in (CARD, SOUND):
+        (now.DEVICES / address / "driver").symlink_to(now.DEVICES.parent / "vfio-pci")
+    (now.DEVICES.parent / "vfio-pci").mkdir()
+    assert now.state() == "settled"
+
+
+def test_who_uses_a_card_is_named_and_the_whole_card_stays(now: ModuleType, box: Box) -> None:
+    box({CARD: "nvidia", SOUND: "snd_hda_intel"}, given=(CARD, SOUND))
+    opened(now, SOUND, "pipewire")
+    assert now.state() == "0000:02:00 is used by pipewire (process 77); it changes hands at a boot."
+
+
+def test_nvidias_own_daemon_is_no_use_until_it_should_have_let_go(
+    now: ModuleType, box: Box
+) -> None:
+    box({CARD: "nvidia"}, given=(CARD,))
+    opened(now, CARD, "nvidia-persiste")
+    assert now.state() == "due"
+    assert "nvidia-persiste (process 77)" in now.in_use("0000:02:00", [CARD])
+
+
+def test_nvidias_node_of_a_card_is_known_by_its_minor_number(now: ModuleType, box: Box) -> None:
+    box({CARD: "nvidia"}, given=(CARD,))
+    about = now.PROC / f"driver/nvidia/gpus/{CARD}/information"
+    about.parent.mkdir(parents=True)
+    about.write_text("Model: \t\t NVIDIA GeForce RTX 3090\nDevice Minor: \t 1\n")
+    assert list(now.numbers(CARD)) == [(195, 1)]
+
+
+def test_what_is_no_card_waits_for_the_boot(now: ModuleType, box: Box) -> None:
+    box({OTHER: "e1000e"}, given=(OTHER,))
+    assert now.state() == "settled"
+
+
+def test_the_console_s_card_waits_for_the_boot(now: ModuleType, box: Box) -> None:
+    box({CARD: "nvidia"}, given=(CARD,))
+    assert now.state() == "due"  # the control
+    (now.DEVICES / CARD / "boot_vga").write_text("1\n")
+    assert now.state() == "settled"
+
+
+def test_a_card_goes_and_the_next_boot_knows(now: ModuleType, box: Box) -> None:
+    box({CARD: "nvidia"}, given=(CARD,))
+    now.move(CARD)
+    assert (now.DEVICES / CARD / "driver/unbind").read_text() == f"{CARD}\n"
+    assert (now.DEVICES / CARD / "driver_override").read_text() == "vfio-pci\n"
+    assert (now.DEVICES.parent / "drivers_probe").read_text() == f"{CARD}\n"
+    assert now.TRIED.read_text() == f"{CARD}\n"
+
+
+def test_a_card_that_went_comes_back(now: ModuleType, box: Box) -> None:
+    box({CARD: "vfio-pci"}, tried=(CARD,))
+    assert now.state() == "due"
+    now.move(CARD)
+    assert (now.DEVICES / CARD / "driver_override").read_text() == "\n"
+    assert (now.DEVICES / CARD / "uevent").read_text() == "add"
+
+
+def test_a_driver_that_does_not_let_go_is_not_waited_for(
+    now: ModuleType, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box({CARD: "nvidia"}, given=(CARD,))
+    monkeypatch.setattr(now, "SECONDS", 0.2)
+    hanging = now.DEVICES / CARD / "driver/unbind"
+    os.mkfifo(hanging)  # who writes to it waits until somebody reads
+    with pytest.raises(now.Stuck, match="for nvidia of it"):
+        now.move(CARD)
+    assert not (now.DEVICES / CARD / "driver_override").exists()
+    hanging.read_text()  # have that process end
