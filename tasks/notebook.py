@@ -26,7 +26,12 @@ TRACE = Trace(
         HASH_FILE,
         *(
             f"{SCRIPTS}/{name}"
-            for name in ("notebook-window", "notebook_work.py", "notebook-server")
+            for name in (
+                "notebook-window",
+                "notebook_work.py",
+                "notebook-kernels",
+                "notebook-server",
+            )
         ),
         *jobs.FILES,
         "/home/*/.config/deeprig/notebook-token",
@@ -59,6 +64,7 @@ def serve(settings: Notebook) -> None:
     _password(settings)
     config_files.copy(f"{SCRIPTS}/notebook-window", mode="755")
     config_files.copy(f"{SCRIPTS}/notebook_work.py")
+    config_files.copy(f"{SCRIPTS}/notebook-kernels", mode="755")
     config_files.copy(SERVER, mode="755")
     config_files.write(UNIT_FILE, notebook=settings)
 

@@ -3,10 +3,8 @@
 Written by deeprig (files/usr/local/lib/deeprig/notebook_work.py): change it there.
 """
 
-import json
 import re
 import subprocess
-import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,16 +62,6 @@ def stranger(port: int) -> str:
         if not is_ours(pid):
             return f"{name} (process {pid})" if pid else name
     return ""
-
-
-def kernels_that_compute(port: int, token: str) -> int:
-    """How many kernels JupyterLab says are busy; raises OSError if it does not answer."""
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/api/kernels", headers={"Authorization": f"token {token}"}
-    )
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(request, timeout=10) as answer:
-        return sum(kernel["execution_state"] == "busy" for kernel in json.load(answer))
 
 
 def busy_shells(there: list[Process], jupyter: set[int]) -> list[str]:
