@@ -99,7 +99,7 @@ def test_the_next_deploy_changes_nothing(machine: boxes.Box, said: Callable[[], 
     report = deploy(machine, GIVEN)
     assert report.error is None, failed(report)
     assert report.changes == []
-    assert "cards change hands" not in said()
+    assert "cards change hands at it" not in said()
 
 
 @pytest.mark.usefixtures("same_boot")
