@@ -1,6 +1,7 @@
 """testinfra's view of a box, through the same checked connection as everything else."""
 
 import functools
+import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from fast_ssh.memory import Memory
 from fast_ssh.record import Question, Record
 from fast_ssh.wire import Done
 
+# An answer is of this run, however slow the box is: who asks one by one has no newer one either.
+WHOLE_RUN = math.inf
 # How testinfra runs a command as root.
 SHELL = "/bin/sh -c "
 SUDO = f"sudo {SHELL}"
@@ -46,7 +49,7 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
         self.data = data
         levels = (USER, ROOT) if data["rig"].connection == "fast" else ()
         files = {level: Record(record / f"{quote(name, safe='')}.{level}.json") for level in levels}
-        self._kept = {level: Kept(file, Memory()) for level, file in files.items()}
+        self._kept = {level: Kept(file, Memory(WHOLE_RUN)) for level, file in files.items()}
         self._changes = False
         self._asked: set[Question] = set()
 

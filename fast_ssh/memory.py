@@ -26,8 +26,14 @@ class Memory:
     def find(self, question: Question) -> Pending | None:
         """The answer, if it has come lately or is still to come."""
         found = self._answers.get(question)
-        if found and found.came and time.monotonic() - found.came > self.seconds:
-            self._answers.clear()  # the others are about as old: all are asked again together
+        oldest = time.monotonic() - self.seconds
+        if found and found.came and found.came < oldest:
+            # Those as old are asked again together with it; those still to come will be new.
+            self._answers = {
+                other: pending
+                for other, pending in self._answers.items()
+                if not pending.came or pending.came >= oldest
+            }
             return None
         return found
 
