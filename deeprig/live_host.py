@@ -23,6 +23,8 @@ from fast_ssh.wire import Done
 
 # An answer is of this run, however slow the box is: who asks one by one has no newer one either.
 WHOLE_RUN = math.inf
+# A box that has just started is asked one by one, at each check: its services come up meanwhile.
+SECONDS_TO_START = 180
 # How testinfra runs a command as root.
 SHELL = "/bin/sh -c "
 SUDO = f"sudo {SHELL}"
@@ -51,6 +53,7 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
         files = {level: Record(record / f"{quote(name, safe='')}.{level}.json") for level in levels}
         self._kept = {level: Kept(file, Memory(WHOLE_RUN)) for level, file in files.items()}
         self._changes = False
+        self._ahead = False
         self._asked: set[Question] = set()
 
     @functools.cached_property
@@ -64,8 +67,14 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
     def log_in(self) -> None:
         """Now, so that a box that is off is no failed check; and ask what the last run asked."""
         self.client  # noqa: B018
-        for kept in self._kept.values():
+        self._ahead = bool(self._kept) and self._seconds_up() >= SECONDS_TO_START
+        for kept in self._kept.values() if self._ahead else ():
             kept.foresee()
+
+    def _seconds_up(self) -> int:
+        """Since its first process began, which a container has too; 0 where nobody can say."""
+        said = self._exec_command(b"ps -o etimes= -p 1")[1].strip()
+        return int(said) if said.isdigit() else 0
 
     def begin(self, *, changes: bool) -> None:
         """The next check begins. Of one that `changes` something nothing is asked ahead."""
@@ -97,7 +106,7 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
         # A check that asks the same twice wants to know whether it is so still.
         again = question in self._asked
         self._asked.add(question)
-        return kept.ask(question, remember=not again)
+        return kept.ask(question, remember=self._ahead and not again)
 
     def result(self, rc: int, cmd: bytes, stdout: str | bytes, stderr: str | bytes) -> Answer:
         return Answer(backend=self, exit_status=rc, command=cmd, _stdout=stdout, _stderr=stderr)
