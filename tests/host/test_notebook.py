@@ -18,7 +18,7 @@ STATUS = (
 NO_ANSWER = "000"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def notebook(rig: Rig) -> Notebook:
     if rig.notebook is None:
         pytest.skip("this box serves no notebooks (notebook=None)")
@@ -121,11 +121,9 @@ def test_the_password_hash_is_its_users_alone(host: Host, notebook: Notebook) ->
 
 
 @pytest.fixture(scope="module")
-def kernels_words(host: Host, rig: Rig) -> str:
+def kernels_words(host: Host, notebook: Notebook) -> str:
     """What a kernel computed, and the names of its variables: one kernel, for it takes a second."""
-    if rig.notebook is None:
-        pytest.skip("this box serves no notebooks (notebook=None)")
-    return compute(host, rig.notebook, "import os; print(6 * 7, *sorted(os.environ))")
+    return compute(host, notebook, "import os; print(6 * 7, *sorted(os.environ))")
 
 
 def test_a_kernel_computes(kernels_words: str) -> None:

@@ -15,6 +15,7 @@ from deeprig.settings import Passthrough
 from lab import boxes
 from lab.hardware import Hardware
 from tasks import passthrough
+from tests.lab.guarded import boot_id, shell
 from tests.lab.test_passthrough import (
     FIRST,
     NATIVE,
@@ -31,7 +32,6 @@ pytestmark = pytest.mark.lab
 
 NAME = "t-hand-over"
 GUESTS = ["vfio-pci", "vfio-pci"]
-BOOT = "cat /proc/sys/kernel/random/boot_id"
 CHANGE = "Passthrough | Have idle cards change hands now"
 GIVEN = with_parts(
     passthrough=Passthrough(gpus=(SECOND,), hand_over="when-idle"), reboot="never"
@@ -58,9 +58,10 @@ def machine() -> Iterator[boxes.Box]:
 
 @pytest.fixture
 def same_boot(machine: boxes.Box) -> Iterator[None]:
-    before = on(machine, BOOT)
+    run = shell(machine)
+    before = boot_id(run)
     yield
-    assert on(machine, BOOT) == before
+    assert boot_id(run) == before
 
 
 @pytest.fixture

@@ -21,7 +21,11 @@ from tests.unit.ssh_server import Server
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Server]:
-    with ssh_server.serve(environment(tmp_path) | {"SHELL": "/bin/sh"}) as running:
+    ps = tmp_path / "ps"  # how long ago this machine itself started is of no interest
+    ps.write_text("#!/bin/sh\necho $UP\n")
+    ps.chmod(0o755)
+    env = environment(tmp_path) | {"SHELL": "/bin/sh", "UP": "3600"}
+    with ssh_server.serve(env) as running:
         yield running
 
 
@@ -44,9 +48,9 @@ def session(box: Server, tmp_path: Path) -> Session:
     return begun
 
 
-def appears(word: str, file: Path) -> bool:
-    """Whether it stands there within a few seconds."""
-    end = time.monotonic() + 5
+def appears(word: str, file: Path, seconds: float = 5) -> bool:
+    """Whether it stands there within so many seconds."""
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         if file.exists() and word in file.read_text():
             return True
@@ -66,6 +70,21 @@ def test_what_the_last_run_asked_is_asked_with_the_first_question(
         host.check_output(f"echo one | tee -a {log}")
         assert appears("two", log)
     assert len(box.commands) == 2  # a shell for each run
+
+
+def test_a_box_that_has_just_started_is_asked_one_by_one(
+    session: Session, box: Server, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    ahead = []
+    for up in ("3600", "3600", "20"):
+        box.env["UP"] = up
+        log.write_text("")
+        with session() as host:
+            host.check_output(f"echo one | tee -a {log}")
+            ahead.append(appears("two", log, seconds=1))
+            host.check_output(f"echo two | tee -a {log}")
+    assert ahead == [False, True, False]
 
 
 def test_roots_questions_go_by_a_shell_of_their_own(

@@ -248,6 +248,14 @@ def test_the_page_says_who_has_what() -> None:
     ]
 
 
+def test_the_page_says_that_an_idle_card_goes_at_once() -> None:
+    settings = rig().passthrough
+    assert settings
+    idle = Rig(passthrough=replace(settings, hand_over="when-idle"))
+    [said] = [line for line in passthrough.remarks(box(), idle) if "41:00.0 (display" in line]
+    assert said.endswith("vfio-pci as soon as nothing uses it, at the latest from the next boot on")
+
+
 def test_the_window_above_4_gib_is_for_all_cards_together() -> None:
     settings = rig(FIRST, SECOND, accept=(SATA,)).passthrough
     assert settings

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -24,8 +25,24 @@ def now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]
         for part in (module, sys.modules["boot_cards"]):
             monkeypatch.setattr(part, "DEVICES", tmp_path / "pci/devices")
         (tmp_path / "PROC").mkdir()
-        monkeypatch.setattr(module.subprocess, "run", lambda *args, **kwargs: None)
         yield module
+
+
+@pytest.fixture
+def kernel(now: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What unbinding, BIND and udev come to, without a kernel."""
+
+    def does(what: str, *command: Any) -> None:
+        driver = now.DEVICES / str(command[-2]) / "driver" if command[0] == "sh" else None
+        if command[0] == now.BIND:
+            for address in now.listed(now.GIVEN):
+                (now.DEVICES / address / "driver").symlink_to(now.DEVICES.parent / "vfio-pci")
+        elif driver and command[-1].name == "unbind":
+            driver.unlink()
+        elif driver:
+            driver.symlink_to(now.DEVICES.parent / "nvidia")
+
+    monkeypatch.setattr(now, "_in_time", does)
 
 
 Box = Callable[..., None]
@@ -40,7 +57,8 @@ def box(now: ModuleType, tmp_path: Path) -> Box:
             device = now.DEVICES / address
             (device / "drm/card1").mkdir(parents=True)
             (device / "class").write_text(f"{CLASSES[address]}\n")
-            (tmp_path / "pci" / driver).mkdir(exist_ok=True)
+            for name in (driver, "nvidia", "vfio-pci"):
+                (tmp_path / "pci" / name).mkdir(exist_ok=True)
             (device / "driver").symlink_to(tmp_path / "pci" / driver)
         now.GIVEN.write_text("".join(f"{address} 10de:2204\n" for address in given))
         now.TRIED.write_text("".join(f"{address} 10de:2204\n" for address in tried))
@@ -66,7 +84,6 @@ def test_an_idle_card_is_due_and_one_that_went_is_settled(now: ModuleType, box: 
     (now.DEVICES / SOUND / "driver").unlink()
     for address in (CARD, SOUND):
         (now.DEVICES / address / "driver").symlink_to(now.DEVICES.parent / "vfio-pci")
-    (now.DEVICES.parent / "vfio-pci").mkdir()
     assert now.state() == "settled"
 
 
@@ -105,21 +122,42 @@ def test_the_console_s_card_waits_for_the_boot(now: ModuleType, box: Box) -> Non
     assert now.state() == "settled"
 
 
-def test_a_card_goes_and_the_next_boot_knows(now: ModuleType, box: Box) -> None:
+def test_a_node_behind_a_closed_one_is_seen(
+    now: ModuleType, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
     box({CARD: "nvidia"}, given=(CARD,))
-    now.move(CARD)
-    assert (now.DEVICES / CARD / "driver/unbind").read_text() == f"{CARD}\n"
-    assert (now.DEVICES / CARD / "driver_override").read_text() == "vfio-pci\n"
-    assert (now.DEVICES.parent / "drivers_probe").read_text() == f"{CARD}\n"
-    assert now.TRIED.read_text() == f"{CARD}\n"
+    opened(now, CARD, "python")
+    (now.PROC / "77/fd/0").symlink_to("/closed/meanwhile")
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "0", folder / "3"]))
+    assert "python (process 77)" in now.state()
 
 
+@pytest.mark.usefixtures("kernel")
+def test_a_card_goes_and_the_next_boot_knows(now: ModuleType, box: Box) -> None:
+    box({CARD: "nvidia", SOUND: "snd_hda_intel"}, given=(CARD, SOUND))
+    now.move([CARD, SOUND])
+    assert now.state() == "settled"
+    assert now.TRIED.read_text() == f"{CARD}\n{SOUND}\n"
+
+
+@pytest.mark.usefixtures("kernel")
 def test_a_card_that_went_comes_back(now: ModuleType, box: Box) -> None:
     box({CARD: "vfio-pci"}, tried=(CARD,))
     assert now.state() == "due"
-    now.move(CARD)
+    now.move([CARD])
+    assert now.state() == "settled"
     assert (now.DEVICES / CARD / "driver_override").read_text() == "\n"
     assert (now.DEVICES / CARD / "uevent").read_text() == "add"
+
+
+def test_a_card_that_nobody_took_is_not_called_moved(
+    now: ModuleType, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box({CARD: "nvidia"}, given=(CARD,))
+    monkeypatch.setattr(now, "BIND", "true")
+    with pytest.raises(now.Stuck, match="did not go where it was to go"):
+        now.move([CARD])
+    assert now.TRIED.read_text() == ""
 
 
 def test_a_driver_that_does_not_let_go_is_not_waited_for(
@@ -129,7 +167,9 @@ def test_a_driver_that_does_not_let_go_is_not_waited_for(
     monkeypatch.setattr(now, "SECONDS", 0.2)
     hanging = now.DEVICES / CARD / "driver/unbind"
     os.mkfifo(hanging)  # who writes to it waits until somebody reads
-    with pytest.raises(now.Stuck, match="for nvidia of it"):
-        now.move(CARD)
-    assert not (now.DEVICES / CARD / "driver_override").exists()
+    started = time.monotonic()
+    with pytest.raises(now.Stuck, match="not enough for nvidia to let go of"):
+        now.move([CARD])
+    assert time.monotonic() - started < 5
+    assert now.TRIED.read_text() == ""
     hanging.read_text()  # have that process end
