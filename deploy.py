@@ -41,7 +41,19 @@ def build(rig: Rig) -> None:
     if survey is None or plan is None:
         return  # refused, with reasons, before anything was touched
 
+    user = rig.notebook.user if rig.notebook else None
+    caches = sessions.caches(rig, survey)
+    environments = rig.python and python_env.Asked(
+        settings=rig.python,
+        user=user,
+        plan=plan,
+        cache=caches.variables["UV_CACHE_DIR"] if caches else None,
+    )
+
     network_access.provide(settings=rig)
+    base.have_apt_ready(survey=survey)
+    if environments:
+        python_env.begin_tools(asked=environments)  # downloads while apt is at work
     base.prepare(survey=survey, early=archive.early(rig, survey))
     absent.take_out(rig=rig, plan=plan)
     if survey.grub:
@@ -50,10 +62,8 @@ def build(rig: Rig) -> None:
     if rig.storage:
         storage.provide(settings=rig.storage, survey=survey)
     users.provide(settings=rig.users, data_folder=rig.storage.folder if rig.storage else None)
-    user = rig.notebook.user if rig.notebook else None
     if rig.storage:
         data_folder.provide(settings=rig.storage, survey=survey, user=user)
-    caches = sessions.caches(rig, survey)
     if caches:
         sessions.provide(caches=caches)
     access.change(
@@ -66,12 +76,6 @@ def build(rig: Rig) -> None:
     if rig.ssh.keep_host_keys:
         host_keys.keep(public_key=rig.ssh.keep_host_keys)
 
-    environments = rig.python and python_env.Asked(
-        settings=rig.python,
-        user=user,
-        plan=plan,
-        cache=caches.variables["UV_CACHE_DIR"] if caches else None,
-    )
     if environments:
         python_env.begin(asked=environments)  # downloads while the driver is built
     if rig.driver and rig.driver.desktop == "off":
@@ -84,7 +88,7 @@ def build(rig: Rig) -> None:
     if rig.containers:
         containers.provide(rig=rig, survey=survey)
     if environments:
-        python_env.finish(asked=environments)
+        python_env.finish_tools(asked=environments)
     if rig.notebook:
         notebook.serve(settings=rig.notebook)
         jobs.provide()
@@ -98,6 +102,8 @@ def build(rig: Rig) -> None:
         boot_guard.watch(plan=plan)
         driver_move.provide(plan=plan)
     notify.provide(to=rig.notify, relay=rig.mail_relay)
+    if environments:
+        python_env.finish(asked=environments)
 
     manifest.write(rig=rig, survey=survey, plan=plan)
     if survey.grub:

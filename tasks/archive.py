@@ -1,7 +1,7 @@
 """What a box will need from its own archive: installed in one transaction, whoever asks for it.
 
 A transaction of its own for each costs a minute on a slow disk. Each component still asks for what
-it needs, and finds it there.
+it needs, and finds it there. Only venv goes before: Python's packages come while apt is at work.
 """
 
 from deeprig import network_cards
@@ -21,7 +21,6 @@ def early(rig: Rig, survey: Survey) -> list[str]:
     armed = waking and card and not network_cards.left_out(card, waking)
     return [
         *(UFW if rig.firewall else ()),
-        *(VENV if rig.python else ()),
         *(SESSIONS if rig.notebook else ()),
         *(ETHTOOL if armed else ()),
     ]

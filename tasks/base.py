@@ -88,12 +88,9 @@ def _refuse(reasons: list[str]) -> None:
     host.state.fail_hosts({host})
 
 
-@deploy("Base")
-def prepare(survey: Survey, early: Sequence[str] = ()) -> None:
-    """apt that waits and never asks, the tools of every day, security updates, no sleep.
-
-    `early` are packages of other components, for the same transaction.
-    """
+@deploy("apt")
+def have_apt_ready(survey: Survey) -> None:
+    """Nobody else at work, nothing half installed, and no questions from now on."""
     if survey.cloud_init:
         operations.bring_about(
             name="Wait until cloud-init has finished",
@@ -104,10 +101,18 @@ def prepare(survey: Survey, early: Sequence[str] = ()) -> None:
     packages.wait_for_apt(name="Wait until apt is free")
     packages.repair_packages(name="Finish what an interrupted dpkg left half done")
 
-    names = data.load("packages")
-    clock = [] if survey.clocks else [names["clock"]]
     config_files.copy("/etc/apt/apt.conf.d/deeprig-apt.conf")
     config_files.copy("/etc/needrestart/conf.d/50-deeprig.conf")
+
+
+@deploy("Base")
+def prepare(survey: Survey, early: Sequence[str] = ()) -> None:
+    """The tools of every day, security updates, a clock, no sleep.
+
+    `early` are packages of other components, for the same transaction.
+    """
+    names = data.load("packages")
+    clock = [] if survey.clocks else [names["clock"]]
     packages.install(
         name="Install the tools of every day",
         packages=list(dict.fromkeys([*names["tools"], *names["updates"], *clock, *early])),

@@ -52,10 +52,24 @@ class Asked:
     plan: frameworks.Plan = NO_GPU
     cache: str | None = None
 
+    @property
+    def uv_lock(self) -> str:
+        """uv's version and checksums."""
+        return (DATA / "uv.lock").read_text()
+
+    @property
+    def tools_lock(self) -> str:
+        """The versions and checksums of every package of the tools."""
+        return (DATA / "notebook.lock").read_text()
+
+    def uv(self) -> list[str]:
+        """tool-env's arguments for uv."""
+        return ["uv", self.uv_lock.partition("==")[2].split()[0]]
+
     def tools(self) -> list[str]:
         """tool-env's arguments for the tools."""
-        lock, python = (DATA / "notebook.lock").read_text(), self.settings.python
-        return ["tools", tool_folder(lock, python), python]
+        python = self.settings.python
+        return ["tools", tool_folder(self.tools_lock, python), python]
 
     def environments(self) -> dict[str, list[str]]:
         """python-env's arguments for each of the user's environments, in the order of work."""
@@ -72,43 +86,59 @@ class Asked:
         return made
 
 
-@deploy("Python environments, begun")
-def begin(asked: Asked) -> None:
-    """uv; and what is to be made with it is begun, for it needs neither apt nor a driver."""
+@deploy("Python tools, begun")
+def begin_tools(asked: Asked) -> None:
+    """uv and the tools: they come from the package index while apt is at work."""
     packages.install(name="Install Python's venv", packages=list(archive.VENV))
     config_files.copy(f"{SCRIPTS}/install_step.py")
     config_files.copy(f"{SCRIPTS}/env_files.py")
     config_files.copy(f"{SCRIPTS}/tool-env", mode="755")
+    operations.put(name="Write uv's lock", dest="/opt/deeprig/uv.lock", content=asked.uv_lock)
+    todo = [asked.uv()]
+    if asked.user:
+        tools = asked.tools_lock
+        operations.put(
+            name="Write the tools' lock", dest="/opt/deeprig/notebook.lock", content=tools
+        )
+        todo.append(asked.tools())
+    _head_start(
+        name="Begin to make what does not stand",
+        unit=f"{HEAD_START}-tools",
+        commands=[(f"{SCRIPTS}/tool-env", arguments) for arguments in todo],
+    )
 
-    uv = (DATA / "uv.lock").read_text()
-    operations.put(name="Write uv's version and checksums", dest="/opt/deeprig/uv.lock", content=uv)
-    _stand(name="Install uv", script=f"{SCRIPTS}/tool-env", arguments=["uv", _version(uv)])
 
+@deploy("Python environments, begun")
+def begin(asked: Asked) -> None:
+    """The user's environments, which need uv, but neither apt nor a driver."""
+    _stand(name="Install uv", script=f"{SCRIPTS}/tool-env", arguments=asked.uv())
     if asked.user is None:  # nobody computes here, and nothing serves them
         return
-    tools = (DATA / "notebook.lock").read_text()
-    operations.put(name="Write the tools' lock", dest="/opt/deeprig/notebook.lock", content=tools)
     config_files.copy(f"{SCRIPTS}/python-env", mode="755")
     operations.remove(name="No script of older versions", path=f"{SCRIPTS}/base-env")
     _head_start(
         name="Begin to make what does not stand",
-        commands=[
-            (f"{SCRIPTS}/tool-env", asked.tools()),
-            *((_as(asked.user), arguments) for arguments in asked.environments().values()),
-        ],
+        unit=f"{HEAD_START}-environments",
+        commands=[(_as(asked.user), arguments) for arguments in asked.environments().values()],
     )
+
+
+@deploy("Python tools")
+def finish_tools(asked: Asked) -> None:
+    """Waits for the tools that are begun, or makes them."""
+    if asked.user:
+        _stand(
+            name="Build the tools' environment",
+            script=f"{SCRIPTS}/tool-env",
+            arguments=asked.tools(),
+        )
 
 
 @deploy("Python environments")
 def finish(asked: Asked) -> None:
-    """For a box with notebooks the tools, and the user's environments; waits for what is begun."""
+    """Waits for the user's environments that are begun, or makes them."""
     if asked.user is None:
         return
-    _stand(
-        name="Build the tools' environment",
-        script=f"{SCRIPTS}/tool-env",
-        arguments=asked.tools(),
-    )
     for environment, arguments in asked.environments().items():
         _own_environment(
             name=f"Make {asked.user}'s environment {environment}",
@@ -137,10 +167,6 @@ def tool_folder(lock: str, python: str) -> str:
     return f"notebook-{hashlib.sha256(f'{lock}{python}'.encode()).hexdigest()[:12]}"
 
 
-def _version(lock: str) -> str:
-    return lock.partition("==")[2].split()[0]
-
-
 @operation()
 def _stand(script: str, arguments: list[str]) -> Commands:
     """Have `script` make what it does not find standing."""
@@ -151,7 +177,7 @@ def _stand(script: str, arguments: list[str]) -> Commands:
 
 
 @operation()
-def _head_start(commands: list[tuple[str, list[str]]]) -> Commands:
+def _head_start(unit: str, commands: list[tuple[str, list[str]]]) -> Commands:
     """Have a unit of its own make one after the other, as `finish` does what it left undone."""
     todo = [
         f"{script} {shlex.join(arguments)}"
@@ -162,7 +188,7 @@ def _head_start(commands: list[tuple[str, list[str]]]) -> Commands:
         host.noop("all of it was made")
         return
     yield StringCommand(
-        f"systemctl is-active -q {HEAD_START} || systemd-run --quiet --collect --unit={HEAD_START} "
+        f"systemctl is-active -q {unit} || systemd-run --quiet --collect --unit={unit} "
         f"sh -c {shlex.quote('; '.join(todo))}"
     )
 

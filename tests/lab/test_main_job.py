@@ -21,7 +21,7 @@ LEAST_CHECKS, LEAST_THAT_RAN = 60, 45
 CUTS = [
     ("Install the tools of every day", 4),
     ("Change the way in, proved by a new login", 1),
-    ("Build the tools' environment", 4),
+    ("Python tools, begun | Begin to make what does not stand", 5),
     ("Have both servers run and answer", 0.5),
 ]
 

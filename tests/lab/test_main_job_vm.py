@@ -74,7 +74,7 @@ def deployed(box: boxes.Box, run: Run) -> boxes.Box:
     text = box.inventory.read_text()
     ordinary.write_text(text.replace(f'kernel_parameters=("{PARAMETER}",), ', ""))
     assert PARAMETER not in ordinary.read_text()
-    cut_while(box, "Build the tools' environment", 20, ordinary)
+    cut_while(box, "Python tools, begun | Begin to make what does not stand", 60, ordinary)
     assert PARAMETER not in run("cat /proc/cmdline").split()
     before = boot_id(run)
     done = deploy(box)

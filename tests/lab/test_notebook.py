@@ -71,8 +71,11 @@ else:
 def build(rig: Rig) -> None:
     assert rig.python and rig.notebook
     network_access.provide(settings=rig)
-    python_env.begin(asked=python_env.Asked(rig.python, rig.notebook.user))
-    python_env.finish(asked=python_env.Asked(rig.python, rig.notebook.user))
+    asked = python_env.Asked(rig.python, rig.notebook.user)
+    python_env.begin_tools(asked=asked)
+    python_env.begin(asked=asked)
+    python_env.finish_tools(asked=asked)
+    python_env.finish(asked=asked)
     notebook.serve(settings=rig.notebook)
 
 

@@ -42,14 +42,18 @@ until ss -Hltn 'sport = :8777' | grep -q .; do sleep 0.2; done
 
 def build(rig: Rig) -> None:
     assert rig.python and rig.notebook
-    python_env.finish(asked=python_env.Asked(rig.python, rig.notebook.user))
+    asked = python_env.Asked(rig.python, rig.notebook.user)
+    python_env.finish_tools(asked=asked)
+    python_env.finish(asked=asked)
 
 
 def build_all(rig: Rig) -> None:
     """The head start too, as a deploy has it."""
     assert rig.python and rig.notebook
     network_access.provide(settings=rig)
-    python_env.begin(asked=python_env.Asked(rig.python, rig.notebook.user))
+    asked = python_env.Asked(rig.python, rig.notebook.user)
+    python_env.begin_tools(asked=asked)
+    python_env.begin(asked=asked)
     build(rig)
 
 
@@ -85,7 +89,10 @@ def test_what_has_a_head_start_is_waited_for_and_made_once(box: boxes.Box, login
     login("sudo rm -r /home/ai/envs/base /opt/deeprig/notebook")
     report = run_on(box, build_all)
     assert report.error is None
-    assert report.changes[0] == "Python environments, begun | Begin to make what does not stand"
+    assert report.changes[:2] == [
+        "Python tools, begun | Begin to make what does not stand",
+        "Python environments, begun | Begin to make what does not stand",
+    ]
     said = "".join(step.output for step in report.steps)
     assert "Install JupyterLab and TensorBoard: at work already, " in said
     log = "/var/log/deeprig/python-env.log"
@@ -135,7 +142,7 @@ def test_tools_that_a_power_cut_left_empty_in_uvs_cache_are_fetched_anew(
         "truncate -s 0 $(ls cache/archive-v*/*/tornado-*.dist-info/WHEEL)'"
     )
     report = run_on(box, build)
-    assert report.changes == ["Python environments | Build the tools' environment"]
+    assert report.changes == ["Python tools | Build the tools' environment"]
     [built] = [step for step in report.steps if "the tools' environment" in step.name]
     assert "Forget what is damaged: tornado\n" in built.output
 

@@ -28,7 +28,9 @@ def plan(user: str | None, **settings: object) -> list[str]:
     connect_all(state)
     python = replace(Python(python="system"), **settings)
     asked = python_env.Asked(python, user)
+    add_deploy(state, python_env.begin_tools, asked=asked)
     add_deploy(state, python_env.begin, asked=asked)
+    add_deploy(state, python_env.finish_tools, asked=asked)
     add_deploy(state, python_env.finish, asked=asked)
     return [name for op in state.get_op_order() for name in state.op_meta[op].names]
 
@@ -54,12 +56,13 @@ def env_files(monkeypatch: pytest.MonkeyPatch, install_step: ModuleType) -> Modu
 
 
 def test_the_tools_come_before_what_people_compute_in() -> None:
-    names = [name.partition(" | ")[2] for name in plan("ai")]
+    names = plan("ai")
     order = [
-        "Install uv",
-        "Begin to make what does not stand",
-        "Build the tools' environment",
-        "Make ai's environment base",
+        "Python tools, begun | Begin to make what does not stand",
+        "Python environments, begun | Install uv",
+        "Python environments, begun | Begin to make what does not stand",
+        "Python tools | Build the tools' environment",
+        "Python environments | Make ai's environment base",
     ]
     assert [name for name in names if name in order] == order
 
