@@ -65,7 +65,7 @@ class Shell(FactBase[str]):
     default = str
 
     def command(self, script: str) -> StringCommand:
-        return StringCommand("sh -c", QuoteString(script), "2>/dev/null || true")
+        return StringCommand(f"(\n{script}\n) 2>/dev/null || true")
 
     def process(self, output: list[str]) -> str:
         return output[0].strip()

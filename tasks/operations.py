@@ -14,7 +14,8 @@ from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import host
 
-from tasks.facts import BootId, FileState, LinkTarget, Shell
+from tasks import own_files
+from tasks.facts import BootId, LinkTarget, Shell
 
 Commands = Generator[PyinfraCommand, None, None]
 LAST_WORDS = "/run/deeprig-last-words"
@@ -61,7 +62,7 @@ def put(
     as %s; what it refuses does not replace the old file.
     """
     wanted = content if content.endswith("\n") else f"{content}\n"
-    now = host.get_fact(FileState, path=dest)
+    now = own_files.state(dest)
     same_content = now is not None and now.sha256 == hashlib.sha256(wanted.encode()).hexdigest()
     if now and same_content and (now.user, now.group, now.mode) == (user, group, mode):
         host.noop(f"{dest} is as wanted")
@@ -79,7 +80,7 @@ def put(
 @operation()
 def remove(path: str) -> Commands:
     """Take one file of ours away."""
-    if host.get_fact(FileState, path=path) is None and not host.get_fact(LinkTarget, path=path):
+    if own_files.state(path) is None and not host.get_fact(LinkTarget, path=path):
         host.noop(f"{path} is not there")
         return
     yield StringCommand("rm -f", QuoteString(path))

@@ -19,6 +19,7 @@ from tasks.traces import Trace
 
 DATA = Path(__file__).parent.parent / "deeprig/data/notebook"
 SCRIPTS = "/usr/local/lib/deeprig"
+TOOL_ENV = f"{SCRIPTS}/tool-env"
 NO_GPU = stack.Plan()
 HEAD_START = "deeprig-head-start"
 UNMADE = ("", "absent", "unfinished")  # what the scripts' --check says of these
@@ -62,14 +63,11 @@ class Asked:
         """The versions and checksums of every package of the tools."""
         return (DATA / "notebook.lock").read_text()
 
-    def uv(self) -> list[str]:
-        """tool-env's arguments for uv."""
-        return ["uv", self.uv_lock.partition("==")[2].split()[0]]
-
     def tools(self) -> list[str]:
-        """tool-env's arguments for the tools."""
-        python = self.settings.python
-        return ["tools", tool_folder(self.tools_lock, python), python]
+        """tool-env's arguments: uv's version, and for a box with notebooks what serves them."""
+        version, python = self.uv_lock.partition("==")[2].split()[0], self.settings.python
+        serving = ["--tools", tool_folder(self.tools_lock, python), python]
+        return [version, *(serving if self.user else [])]
 
     def environments(self) -> dict[str, list[str]]:
         """python-env's arguments for each of the user's environments, in the order of work."""
@@ -92,46 +90,32 @@ def begin_tools(asked: Asked) -> None:
     packages.install(name="Install Python's venv", packages=list(archive.VENV))
     config_files.copy(f"{SCRIPTS}/install_step.py")
     config_files.copy(f"{SCRIPTS}/env_files.py")
-    config_files.copy(f"{SCRIPTS}/tool-env", mode="755")
+    config_files.copy(TOOL_ENV, mode="755")
     operations.put(name="Write uv's lock", dest="/opt/deeprig/uv.lock", content=asked.uv_lock)
-    todo = [asked.uv()]
     if asked.user:
         tools = asked.tools_lock
         operations.put(
             name="Write the tools' lock", dest="/opt/deeprig/notebook.lock", content=tools
         )
-        todo.append(asked.tools())
-    _head_start(
-        name="Begin to make what does not stand",
-        unit=f"{HEAD_START}-tools",
-        commands=[(f"{SCRIPTS}/tool-env", arguments) for arguments in todo],
-    )
+    _begin_tools(name="Begin to make what does not stand", asked=asked)
 
 
 @deploy("Python environments, begun")
 def begin(asked: Asked) -> None:
     """The user's environments, which need uv, but neither apt nor a driver."""
-    _stand(name="Install uv", script=f"{SCRIPTS}/tool-env", arguments=asked.uv())
+    _tool(name="Install uv", tool="uv", asked=asked)
     if asked.user is None:  # nobody computes here, and nothing serves them
         return
     config_files.copy(f"{SCRIPTS}/python-env", mode="755")
     operations.remove(name="No script of older versions", path=f"{SCRIPTS}/base-env")
-    _head_start(
-        name="Begin to make what does not stand",
-        unit=f"{HEAD_START}-environments",
-        commands=[(_as(asked.user), arguments) for arguments in asked.environments().values()],
-    )
+    _begin_environments(name="Begin to make what does not stand", asked=asked)
 
 
 @deploy("Python tools")
 def finish_tools(asked: Asked) -> None:
     """Waits for the tools that are begun, or makes them."""
     if asked.user:
-        _stand(
-            name="Build the tools' environment",
-            script=f"{SCRIPTS}/tool-env",
-            arguments=asked.tools(),
-        )
+        _tool(name="Build the tools' environment", tool="tools", asked=asked)
 
 
 @deploy("Python environments")
@@ -168,28 +152,49 @@ def tool_folder(lock: str, python: str) -> str:
 
 
 @operation()
-def _stand(script: str, arguments: list[str]) -> Commands:
-    """Have `script` make what it does not find standing."""
-    if host.get_fact(Shell, script=_check(script, arguments)):
-        host.noop(f"{arguments[0]} stands")
+def _tool(tool: str, asked: Asked) -> Commands:
+    """Have "uv" or the "tools", waiting for it where it is begun."""
+    if tool in _standing(asked):
+        host.noop(f"{tool} stands")
         return
-    yield Watched(f"{script} {shlex.join(arguments)}")
+    wanted = asked.tools() if tool == "tools" else asked.tools()[:1]
+    yield Watched(f"{TOOL_ENV} {shlex.join(wanted)}")
 
 
 @operation()
-def _head_start(unit: str, commands: list[tuple[str, list[str]]]) -> Commands:
+def _begin_tools(asked: Asked) -> Commands:
+    """Have a unit of its own make the tools, as `finish_tools` does what it left undone."""
+    if _standing(asked) >= ({"uv", "tools"} if asked.user else {"uv"}):
+        host.noop("all of it was made")
+        return
+    yield _in_a_unit(f"{HEAD_START}-tools", [f"{TOOL_ENV} {shlex.join(asked.tools())}"])
+
+
+@operation()
+def _begin_environments(asked: Asked) -> Commands:
     """Have a unit of its own make one after the other, as `finish` does what it left undone."""
+    script = _as(asked.user or "")
     todo = [
         f"{script} {shlex.join(arguments)}"
-        for script, arguments in commands
+        for arguments in asked.environments().values()
         if host.get_fact(Shell, script=_check(script, arguments)) in UNMADE
     ]
     if not todo:
         host.noop("all of it was made")
         return
-    yield StringCommand(
+    yield _in_a_unit(f"{HEAD_START}-environments", todo)
+
+
+def _standing(asked: Asked) -> set[str]:
+    """Which of uv and the tools stand."""
+    said: str = host.get_fact(Shell, script=_check(TOOL_ENV, asked.tools()))
+    return set(said.split())
+
+
+def _in_a_unit(unit: str, commands: list[str]) -> StringCommand:
+    return StringCommand(
         f"systemctl is-active -q {unit} || systemd-run --quiet --collect --unit={unit} "
-        f"sh -c {shlex.quote('; '.join(todo))}"
+        f"sh -c {shlex.quote('; '.join(commands))}"
     )
 
 

@@ -108,6 +108,14 @@ def ask_everything(folder: Path, found: list[Any]) -> None:
         (Command, {"command": "cat", "_stdin": ["a", "b\n", ""]}),
         (Command, {"command": "echo out; echo err >&2; exit 3", "_ignore_errors": True}),
         (Command, {"command": "sleep 0; echo in time", "_timeout": 20}),
+        # Each in a shell of its own: what is the kept one's is nothing to it, and it ends alone.
+        (Command, {"command": 'echo "$#$1$l$r$fast_d$0"; command -v e; true'}),
+        (Command, {"command": "echo until here; if", "_ignore_errors": True}),
+        (Command, {"command": "cd /; umask 0; left=over; trap 'echo bye' EXIT; exec echo 'a\"b'"}),
+        (
+            Command,
+            {"command": "echo it\\'s '\"' $left; pwd; umask; exit 4", "_ignore_errors": True},
+        ),
     ]
     found.extend(host.get_fact(fact, **arguments) for fact, arguments in asked)
 

@@ -187,13 +187,13 @@ def marked(folder: Path) -> str:
 
 
 def has(folder: Path, *modules: str) -> bool:
-    """Whether this environment's Python runs and finds these modules; importing them is slow."""
-    find = "import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, sys.argv[1:])))"
-    argv: list[str | Path] = [folder / "bin/python", "-B", "-c", find, *modules]
-    try:
-        return subprocess.run(argv, capture_output=True, timeout=60, cwd="/").returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+    """Whether this environment's Python is there, of the version it was made for, with these.
+
+    Seen by what lies there: to start it costs ten times as much, at every run.
+    """
+    python = (folder / "bin/python").resolve()
+    packages = folder / "lib" / python.name / "site-packages"
+    return os.access(python, os.X_OK) and all((packages / module).exists() for module in modules)
 
 
 def interpreter(choice: str) -> list[str | Path]:
