@@ -20,6 +20,7 @@ from fast_ssh import commands, sending
 from fast_ssh.commands import Command
 from fast_ssh.errors import NoShell
 from fast_ssh.kept import Kept
+from fast_ssh.lighter import lighten
 from fast_ssh.memory import SECONDS, Memory
 from fast_ssh.record import Question, Record
 from fast_ssh.watch import Watched, watch
@@ -48,6 +49,7 @@ class FastSSHConnector(Watched, SSHConnector):
 
     def __init__(self, state: Any, host: Any) -> None:
         super().__init__(state, host)
+        lighten()
         state_home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
         data: dict[str, Any] = {**self.data}
         folder = Path(data["fast_questions"] or f"{state_home}/fast-ssh").expanduser()
