@@ -18,4 +18,5 @@ def lighten() -> None:
     if getattr(util, "getframeinfo", None) is inspect.getframeinfo:
         util.getframeinfo = functools.partial(inspect.getframeinfo, context=0)  # type: ignore[attr-defined]
     if getattr(arguments, "get_type_hints", None) is typing.get_type_hints:
-        arguments.get_type_hints = functools.cache(typing.get_type_hints)  # type: ignore[attr-defined]
+        once = functools.cache(typing.get_type_hints)
+        arguments.get_type_hints = once  # type: ignore[attr-defined,assignment]
