@@ -39,6 +39,8 @@ def main() -> None:
     box = _box(asked.box, asked.os)
     try:
         contenders.settle(box)
+        if not asked.box:
+            contenders.let_many_in(box)
         found = {
             "machine": _machine(),
             "os": box.os,

@@ -12,7 +12,6 @@ from typing import Any
 from bench import contenders
 from bench.contenders import ROOT
 from deeprig import data
-from deeprig.settings import DEPLOY_USER
 from lab import boxes
 from lab.inventory_file import CERTIFICATES
 from tasks import archive
@@ -59,10 +58,7 @@ def _bare(box: boxes.Box) -> list[str]:
             tar.add(locks / name, f"first/locks/{name}")
         for file in CERTIFICATES.glob("*.crt"):
             tar.add(file.resolve(), f"first/ca/{file.name}")
-    ssh = [
-        "ssh", "-i", str(box.key), "-o", f"UserKnownHostsFile={box.known_hosts}", "-p",
-        str(box.port), f"{DEPLOY_USER}@{box.host}",
-    ]  # fmt: skip
+    ssh = contenders.ssh(box)
     subprocess.run([*ssh, "tar xz -C /tmp"], input=packed.getvalue(), check=True)
     names = data.load("packages")
     wanted = {*names["tools"], *names["updates"], names["clock"]}

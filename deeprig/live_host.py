@@ -26,8 +26,7 @@ WHOLE_RUN = math.inf
 # A box that has just started is asked one by one, at each check: its services come up meanwhile.
 SECONDS_TO_START = 180
 # How testinfra runs a command as root.
-SHELL = "/bin/sh -c "
-SUDO = f"sudo {SHELL}"
+SUDO = "sudo /bin/sh -c "
 
 
 class Answer(CommandResult):  # type: ignore[misc]  # testinfra carries no types
@@ -125,5 +124,5 @@ def _question(command: str) -> Question:
     """Root's shell runs it itself; what is the login's, its own shell reads, as over plain SSH."""
     by_sudo = command.removeprefix(SUDO)
     if by_sudo != command:
-        return Question(ROOT, f"{SHELL}{by_sudo}")
+        return Question(ROOT, f"sh -c {by_sudo}")
     return Question(USER, f'"$SHELL" -c {shlex.quote(command)}')
