@@ -82,13 +82,17 @@ def question(number: int, command: str) -> str:
 # pyinfra hands each command to a shell of its own: `sh -c '...'` and nothing else.
 WRAPPED = re.compile(r"""sh -c ('[^']*'("'"'[^']*')*)""")
 
+# Of a fork these are the kept shell's.
+PROCESS = re.compile(r"\$\$|PPID")
+
 
 def _forked(command: str) -> str:
     """The same, by a fork of the kept shell: to start one anew costs more than most questions.
 
-    What is the kept shell's own is out of its sight, as it is for a shell of its own.
+    What is the kept shell's own is out of its sight, as it is for a shell of its own; and one that
+    asks for its process has one.
     """
-    if found := WRAPPED.fullmatch(command):
+    if (found := WRAPPED.fullmatch(command)) and not PROCESS.search(command):
         return f"(set --; unset -v l r fast_d; unset -f e; eval {found[1]})"
     return command
 

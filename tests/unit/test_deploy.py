@@ -33,15 +33,18 @@ def components(report: Report) -> list[str]:
 def test_the_order_of_work() -> None:
     assert components(plan(Rig())) == [
         "Network access",
+        "apt",
+        "Python tools, begun",
         "Base",
         "Data folder",
         "Sessions",
         "SSH and firewall",
         "Python environments, begun",
-        "Python environments",
+        "Python tools",
         "Notebook server",
         "Jobs",
         "Notifications",
+        "Python environments",
         "Manifest",
     ]
 
@@ -50,6 +53,7 @@ def test_a_part_that_is_none_is_left_alone() -> None:
     report = plan(Rig(notebook=None, python=None, firewall=None, storage=None))
     assert components(report) == [
         "Network access",
+        "apt",
         "Base",
         "SSH and firewall",
         "Notifications",

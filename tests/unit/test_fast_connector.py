@@ -110,6 +110,7 @@ def ask_everything(folder: Path, found: list[Any]) -> None:
         (Command, {"command": "sleep 0; echo in time", "_timeout": 20}),
         # Each in a shell of its own: what is the kept one's is nothing to it, and it ends alone.
         (Command, {"command": 'echo "$#$1$l$r$fast_d$0"; command -v e; true'}),
+        (Command, {"command": "[ $$ = $PPID ] || ps -o args= -p $$ | cut -c1-6"}),
         (Command, {"command": "echo until here; if", "_ignore_errors": True}),
         (Command, {"command": "cd /; umask 0; left=over; trap 'echo bye' EXIT; exec echo 'a\"b'"}),
         (
