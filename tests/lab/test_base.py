@@ -36,6 +36,7 @@ def prepare(rig: Rig) -> None:
     survey = base.survey(rig=Rig(notebook=None))
     assert survey is not None
     network_access.provide(settings=rig)
+    base.have_apt_ready(survey=survey)
     base.prepare(survey=survey)
 
 

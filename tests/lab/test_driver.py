@@ -199,7 +199,7 @@ def test_an_install_that_was_cut_off_is_mended_by_the_next_run(
     login("sudo sh -c 'echo nvidia-persistenced > /var/lib/deeprig/driver-came'")
     login("sudo dpkg --force-depends --unpack /tmp/nvidia-persistenced_*.deb")
     assert login("sudo dpkg --audit")
-    report = run_on(box, lambda rig: base.prepare(survey=surveyed(rig)))
+    report = run_on(box, lambda rig: base.have_apt_ready(survey=surveyed(rig)))
     assert report.error is None
     assert login("sudo dpkg --audit") == ""
     assert login("ls /var/lib/deeprig/driver-came", check=False) == ""
