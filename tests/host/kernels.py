@@ -14,7 +14,8 @@ kernels, login = f"127.0.0.1:{port}/api/kernels", {"Authorization": f"token {tok
 web = requests.Session()
 web.trust_env = False
 web.headers.update(login)
-answer = web.post(f"http://{kernels}", json={"name": name}, timeout=30)
+# Right after the boot of a slow box half a minute was not enough.
+answer = web.post(f"http://{kernels}", json={"name": name}, timeout=300)
 if not answer.ok:
     sys.exit(answer.text)
 made = answer.json()["id"]
@@ -42,7 +43,7 @@ def compute(host: Host, notebook: Notebook, code: str, *, kernel: str = "deeprig
     """The first thing that `code` prints in a new kernel of that name, or its error."""
     python = "/opt/deeprig/notebook/bin/python"
     with host.sudo(notebook.user):
-        said: str = host.check_output(
-            f"{python} -c %s {notebook.port} %s %s", COMPUTE, kernel, code
-        )
+        done = host.run(f"{python} -c %s {notebook.port} %s %s", COMPUTE, kernel, code)
+    assert done.rc == 0, f"no kernel {kernel}: {done.stderr.strip().splitlines()[-1:]}"
+    said: str = done.stdout
     return said.strip()

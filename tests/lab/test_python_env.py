@@ -60,8 +60,9 @@ def build_all(rig: Rig) -> None:
 def with_python(**settings: object) -> Callable[[Rig], None]:
     def changed(rig: Rig) -> None:
         assert rig.python and rig.notebook
-        python = replace(rig.python, **settings)
-        python_env.finish(asked=python_env.Asked(python, rig.notebook.user))
+        asked = python_env.Asked(replace(rig.python, **settings), rig.notebook.user)
+        python_env.finish_tools(asked=asked)
+        python_env.finish(asked=asked)
 
     return changed
 
