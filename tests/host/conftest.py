@@ -1,10 +1,11 @@
 """Hosts, their settings and new logins for the checks: all of them from one inventory file."""
 
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import paramiko
 import pytest
@@ -18,10 +19,14 @@ from deeprig.settings import Rig
 from deeprig.stack import Plan, decide
 from deeprig.survey import Survey, read, script
 
+P, T = ParamSpec("P"), TypeVar("T")
 BOXES = pytest.StashKey[list[Box]]()
 FAKES = pytest.StashKey[dict[str, str]]()
 BEGUN = pytest.StashKey[dict[str, "Future[Host]"]]()
+KNOCKS = pytest.StashKey[dict[str, "Future[None]"]]()
 LIVE = pytest.StashKey[Host]()
+NOBODYS_PORT = 9  # the discard service, which no box runs
+SECOND_TRY = 1.5  # seconds: the kernel knocks once more after one (RFC 6298, 2.1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "remedy(text): what to do where this check fails")
     config.stash[FAKES] = {}
+    config.stash[KNOCKS] = {}
     try:
         file = Path(config.getoption("--inventory"))
         config.stash[BOXES] = inventories.load(file, config.getoption("--limit"))
@@ -97,6 +103,12 @@ def host(request: pytest.FixtureRequest, box: Box) -> Iterator[Host]:
     live.backend.close()
 
 
+@pytest.fixture(scope="session")
+def knock(request: pytest.FixtureRequest, host: Host, name: str) -> Future[None]:
+    """What came of knocking at a port of nobody's: TimeoutError where nothing answered."""
+    return request.config.stash[KNOCKS][name]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
     """The first box is logged in to, and answers, while the checks are still being loaded."""
@@ -112,8 +124,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def _log_in(config: pytest.Config, box: Box) -> Future[Host]:
+    name, data = box
+    # Silence takes its time to be known as such: it is waited for beside all else.
+    config.stash[KNOCKS][name] = _beside(_knock, str(data["ssh_hostname"]))
+    return _beside(live_host.connect, name, data, _questions(config, data))
+
+
+def _knock(address: str) -> None:
+    socket.create_connection((address, NOBODYS_PORT), timeout=SECOND_TRY).close()
+
+
+def _beside(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> Future[T]:
+    """What comes of this, in a thread of its own."""
     thread = ThreadPoolExecutor(max_workers=1)
-    begun = thread.submit(live_host.connect, *box, _questions(config, box[1]))
+    begun = thread.submit(work, *args, **options)
     thread.shutdown(wait=False)
     return begun
 
