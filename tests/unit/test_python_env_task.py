@@ -1,14 +1,21 @@
 """What the Python environments' task would do, and the sentence for an install that fails."""
 
+import argparse
 import base64
 import hashlib
 import importlib.util
+import math
+import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from pyinfra.api import Config, Inventory, State
@@ -17,6 +24,7 @@ from pyinfra.api.deploy import add_deploy
 
 from deeprig.settings import Python
 from tasks import python_env
+from tests.unit import box_scripts
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "files/usr/local/lib/deeprig"
@@ -202,3 +210,50 @@ def test_one_run_at_a_time_makes_an_environment(tmp_path: Path) -> None:
     assert second.stdout and ": at work already, 0 s so far\n" in second.stdout.readline()
     first.communicate()
     assert second.communicate(timeout=10)[0].endswith("mine\n")
+
+
+class PowerCut(BaseException):
+    """Nothing catches it."""
+
+
+def test_no_power_cut_makes_an_unfinished_environment_pass_for_somebodys_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The power fails at each change of the disk in turn, while what was begun is begun anew."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    asked = argparse.Namespace(
+        name="base", python="system", packages=[], torch_backend=None, torch_index=None,
+        gigabytes=0, cache=None,
+    )  # fmt: skip
+    left = math.inf
+
+    def failing(change: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(*args: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise PowerCut
+            return change(*args, **options)
+
+        return changed
+
+    with box_scripts.loaded("python-env") as script:
+        monkeypatch.setattr(script, "run", lambda *_: None)
+        monkeypatch.setattr(script, "forget_damaged", lambda _: None)
+        for name in ("unlink", "rmdir", "mkdir", "rename"):
+            monkeypatch.setattr(os, name, failing(getattr(os, name)))
+        wanted = script.Environment(asked)
+        found = []
+        for changes in range(20):
+            left = math.inf
+            shutil.rmtree(tmp_path, ignore_errors=True)
+            (wanted.folder / "bin").mkdir(parents=True)
+            (wanted.folder / ".deeprig").write_text("building\n")
+            for number in range(3):
+                (wanted.folder / f"bin/{number}").touch()
+            left = changes
+            with suppress(PowerCut):
+                wanted._begin("unfinished")
+            found.append(wanted.state())
+    assert set(found) == {"unfinished", "absent"}
+    assert left > 0  # the last ones came to their end
