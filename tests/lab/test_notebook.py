@@ -268,3 +268,11 @@ def test_both_are_there_after_a_reboot(box: boxes.Box, login: Login) -> None:
     seconds = wait_for(lambda: stands(login), 60)
     print(f"both answered {seconds:.1f} s after the first login")
     assert run_on(box, build).changes == []
+
+
+def test_what_comes_up_just_now_is_not_called_broken(box: boxes.Box, login: Login) -> None:
+    """As in the first minute after a boot of a slow box; a run then would have restarted them."""
+    again = "sudo systemctl --user -M ai@ restart deeprig-notebook"
+    assert login(f"{again}; sudo {notebook.SERVER} state").strip() == "ok"
+    login(again)
+    assert run_on(box, build).changes == []
