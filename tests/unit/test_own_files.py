@@ -1,0 +1,50 @@
+"""One question about all files says what a question about each says."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tasks import own_files
+from tasks.facts import FileOnHost, FileState
+from tasks.own_files import OwnFiles
+
+
+def said(command: str) -> list[str]:
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def one(path: Path) -> FileOnHost | None:
+    output = said(FileState().command(path=str(path)).get_raw_value())
+    return FileState().process(output) if output else None
+
+
+def test_it_says_of_each_what_a_question_of_its_own_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, empty, odd, folder, link, nowhere, absent = paths = [
+        tmp_path / name
+        for name in ("full", "empty", "it's $HOME", "folder", "link", "nowhere", "absent")
+    ]
+    full.write_text("a|b  c\n")
+    empty.touch(mode=0o600)
+    odd.write_text("odd")
+    folder.mkdir()
+    link.symlink_to(full)
+    nowhere.symlink_to(absent)
+    monkeypatch.setattr(own_files, "PATHS", frozenset(str(path) for path in paths))
+    found = OwnFiles().process(said(OwnFiles().command().get_raw_value()))
+    assert {str(path): state for path in paths if (state := one(path))} == found
+    assert set(found) == {str(path) for path in (full, empty, odd, folder, link)}
+    assert found[str(folder)].sha256 == "-"
+
+
+def test_the_paths_are_those_of_the_sources() -> None:
+    assert {
+        "/usr/local/lib/deeprig/tool-env",
+        "/etc/deeprig/notebook.conf",
+        "/opt/deeprig/uv.lock",
+    } <= own_files.PATHS
+    assert not [path for path in own_files.PATHS if path.endswith((".j2", ".pyc"))]
+    assert all(path.startswith("/") for path in own_files.PATHS)
