@@ -5,12 +5,14 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 import venv
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import wanted
 from deeprig import known_hosts
+from deeprig.live_host import SECONDS_TO_START
 from deeprig.settings import DEPLOY_USER
 from lab import boxes
 
@@ -111,6 +113,7 @@ def ssh(box: boxes.Box) -> list[str]:
 
 def verify(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
     """The checks by one kept shell, and by an exec for each."""
+    _let_it_grow_old(box)
     deeprig = str(Path(sys.executable).with_name("deeprig"))
     # 1: a check failed, as one of the door may, which is not the box's own. It took its time too.
     return [
@@ -122,6 +125,12 @@ def verify(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
         )
         for kind in ("fast", "ssh")
     ]
+
+
+def _let_it_grow_old(box: boxes.Box) -> None:
+    """A box that has just started is asked one by one."""
+    age = subprocess.run([*ssh(box), "ps -o etimes= -p 1"], check=True, capture_output=True)
+    time.sleep(max(0, SECONDS_TO_START - int(age.stdout)))
 
 
 def _pyinfra(name: str, box: boxes.Box, door: tuple[str, int], deploy: str, kind: str) -> Contender:
