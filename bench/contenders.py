@@ -100,15 +100,8 @@ def let_many_in(box: boxes.Box) -> None:
         "echo MaxStartups 100 | sudo tee /etc/ssh/sshd_config.d/05-bench.conf && "
         "sudo systemctl reload ssh"
     )
-    subprocess.run([*ssh(box), command], check=True, stdout=sys.stderr)
-
-
-def ssh(box: boxes.Box) -> list[str]:
-    """The command line of a login, without a command."""
-    return [
-        "ssh", "-i", str(box.key), "-o", f"UserKnownHostsFile={box.known_hosts}", "-p",
-        str(box.port), f"{DEPLOY_USER}@{box.host}",
-    ]  # fmt: skip
+    ssh, environment = boxes.ssh_command(box)
+    subprocess.run([*ssh, command], env=environment, check=True, stdout=sys.stderr)
 
 
 def verify(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
@@ -129,8 +122,9 @@ def verify(box: boxes.Box, door: tuple[str, int]) -> list[Contender]:
 
 def _let_it_grow_old(box: boxes.Box) -> None:
     """A box that has just started is asked one by one."""
-    age = subprocess.run([*ssh(box), "ps -o etimes= -p 1"], check=True, capture_output=True)
-    time.sleep(max(0, SECONDS_TO_START - int(age.stdout)))
+    ssh, environment = boxes.ssh_command(box)
+    age = subprocess.check_output([*ssh, "ps -o etimes= -p 1"], env=environment)
+    time.sleep(max(0, SECONDS_TO_START - int(age)))
 
 
 def _pyinfra(name: str, box: boxes.Box, door: tuple[str, int], deploy: str, kind: str) -> Contender:

@@ -89,8 +89,8 @@ PROCESS = re.compile(r"\$\$|PPID")
 def _forked(command: str) -> str:
     """The same, by a fork of the kept shell: to start one anew costs more than most questions.
 
-    What is the kept shell's own is out of its sight, as it is for a shell of its own; and one that
-    asks for its process has one.
+    What is the kept shell's own is out of its way: unset, or by a name that begins with fast_. One
+    that asks for its process has one.
     """
     if (found := WRAPPED.fullmatch(command)) and not PROCESS.search(command):
         return f"(set --; unset -v l r fast_d; unset -f e; eval {found[1]})"
@@ -107,16 +107,16 @@ ROOM = (
 def begin(job: int, command: str) -> str:
     """Start a command that only reads, beside the others; nothing is answered yet."""
     return (
-        f"q{job}() {{ {_forked(command)} </dev/null; }}; p{job}=; {{ {ROOM}; }} && "
-        f'{{ q{job} >"$fast_d/{job}.o" 2>"$fast_d/{job}.e" & p{job}=$!; }}'
+        f"fast_q{job}() {{ {_forked(command)} </dev/null; }}; fast_p{job}=; {{ {ROOM}; }} && "
+        f'{{ fast_q{job} >"$fast_d/{job}.o" 2>"$fast_d/{job}.e" & fast_p{job}=$!; }}'
     )
 
 
 def collect(number: int, job: int) -> str:
     """Wait for what was begun, and answer; run it now where it could not be begun."""
     return (
-        f'if [ "$p{job}" ]; then wait $p{job}; r=$?; cat "$fast_d/{job}.o"; '
-        f'cat "$fast_d/{job}.e" >&2; else q{job}; r=$?; fi; e {number} $r'
+        f'if [ "$fast_p{job}" ]; then wait $fast_p{job}; r=$?; cat "$fast_d/{job}.o"; '
+        f'cat "$fast_d/{job}.e" >&2; else fast_q{job}; r=$?; fi; e {number} $r'
     )
 
 

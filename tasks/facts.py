@@ -65,6 +65,7 @@ class Shell(FactBase[str]):
     default = str
 
     def command(self, script: str) -> StringCommand:
+        # An error is an answer here: nothing. A fork, for a shell of its own would cost more.
         return StringCommand(f"(\n{script}\n) 2>/dev/null || true")
 
     def process(self, output: list[str]) -> str:

@@ -44,6 +44,7 @@ def compute(host: Host, notebook: Notebook, code: str, *, kernel: str = "deeprig
     python = "/opt/deeprig/notebook/bin/python"
     with host.sudo(notebook.user):
         done = host.run(f"{python} -c %s {notebook.port} %s %s", COMPUTE, kernel, code)
-    assert done.rc == 0, f"no kernel {kernel}: {done.stderr.strip().splitlines()[-1:]}"
+    last = done.stderr.strip().rpartition("\n")[2]
+    assert done.rc == 0, f"no kernel {kernel}: {last}"
     said: str = done.stdout
     return said.strip()

@@ -212,6 +212,26 @@ def test_one_run_at_a_time_makes_an_environment(tmp_path: Path) -> None:
     assert second.communicate(timeout=10)[0].endswith("mine\n")
 
 
+def test_an_environment_stands_while_the_python_it_was_made_for_is_there(
+    tmp_path: Path, install_step: ModuleType
+) -> None:
+    (tmp_path / "env/bin").mkdir(parents=True)
+    (tmp_path / "env/lib/python3.13/site-packages/ipykernel").mkdir(parents=True)
+    for name in ("python3.13", "python3.14"):
+        (tmp_path / name).touch(mode=0o755)
+    python, system = tmp_path / "env/bin/python", tmp_path / "python3"
+    python.symlink_to(system)
+    found = []
+    for target in ("python3.13", "python3.14", "gone"):
+        system.unlink(missing_ok=True)
+        system.symlink_to(tmp_path / target)
+        found.append(install_step.has(tmp_path / "env", "ipykernel"))
+    system.unlink()
+    system.symlink_to(tmp_path / "python3.13")
+    found.append(install_step.has(tmp_path / "env", "ipykernel", "tornado"))
+    assert found == [True, False, False, False]
+
+
 class PowerCut(BaseException):
     """Nothing catches it."""
 

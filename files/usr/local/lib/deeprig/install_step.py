@@ -189,7 +189,7 @@ def marked(folder: Path) -> str:
 def has(folder: Path, *modules: str) -> bool:
     """Whether this environment's Python is there, of the version it was made for, with these.
 
-    Seen by what lies there: to start it costs ten times as much, at every run.
+    Seen by what lies there, without starting it at every run.
     """
     python = (folder / "bin/python").resolve()
     packages = folder / "lib" / python.name / "site-packages"
