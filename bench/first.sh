@@ -10,14 +10,18 @@ apt-get -q update
 apt-get -q -y install --no-install-recommends $PACKAGES
 trust
 export PIP_CERT=/etc/ssl/certs/ca-certificates.crt SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-export UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy
+export UV_PYTHON_DOWNLOADS=never UV_CACHE_DIR=/opt/deeprig/cache
 cp -r files/. /
 python3 -m venv /opt/deeprig/uv
 /opt/deeprig/uv/bin/pip install -q --disable-pip-version-check --require-hashes -r locks/uv.lock
 uv=/opt/deeprig/uv/bin/uv
 $uv venv -q --no-project --python /usr/bin/python3 /opt/deeprig/notebook
 $uv pip sync -q --require-hashes --compile-bytecode --python /opt/deeprig/notebook/bin/python locks/notebook.lock
-$uv venv -q --no-project --python /usr/bin/python3 /opt/deeprig/base
+export UV_CACHE_DIR=/mnt/data-disk/ai/cache/uv UV_LINK_MODE=copy
+install -d -o ai -g ai /mnt/data-disk/ai /mnt/data-disk/ai/cache
+as_user="runuser -u ai --"
+$as_user $uv venv -q --no-project --python /usr/bin/python3 /home/ai/envs/base
+$as_user $uv pip install -q --python /home/ai/envs/base/bin/python pip ipykernel numpy
 ufw allow 22/tcp >/dev/null
 ufw --force enable >/dev/null
 systemctl daemon-reload

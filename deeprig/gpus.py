@@ -60,9 +60,9 @@ class Graphics:
     fake: str = ""
 
 
-def variables(*, expected: Iterable[str], planned: bool) -> str:
-    """What SCRIPT is told of the settings, as shell assignments: cards to prepare for, and whether
-    it shall ask the box's apt at all.
+def variables(*, expected: Iterable[str], planned: bool, cardless: bool) -> str:
+    """What SCRIPT is told of the settings, as shell assignments: cards to prepare for, whether it
+    shall ask the box's apt at all, and whether also where no card is.
     """
     ids = " ".join(pci_id.removeprefix("10de:") for pci_id in expected)
     systems = [f"{row['id']}-{row['version']}" for row in data.load("systems")["system"]]
@@ -78,7 +78,8 @@ def variables(*, expected: Iterable[str], planned: bool) -> str:
         for row in data.load("driver_packages")["module_key"]
         for system in row["systems"]
     )
-    return f"EXPECTED='{ids}' MODULE_KEYS='{keys}' OFFERS='{offers}'"
+    without = "yes" if cardless else ""
+    return f"EXPECTED='{ids}' MODULE_KEYS='{keys}' OFFERS='{offers}' CARDLESS='{without}'"
 
 
 def read(found: dict[str, list[str]]) -> Graphics:

@@ -29,6 +29,7 @@ def script(rig: Rig) -> str:
             gpus.variables(
                 expected=rig.driver.gpus if rig.driver else (),
                 planned=bool(rig.driver or rig.cuda),
+                cardless=rig.driver is None,  # then a toolkit goes there all the same
             ),
             SCRIPT,
         ]

@@ -18,7 +18,7 @@ SCRIPTS = "/usr/local/lib/deeprig"
 @deploy("Data folder")
 def provide(settings: Storage, survey: Survey, user: str | None) -> None:
     """Notebooks, runs and caches of `user` below the folder, reached from the home by links."""
-    config_files.copy(f"{SCRIPTS}/home-links", mode="755")
+    config_files.copy(f"{SCRIPTS}/home_links.py")
     config_files.copy(f"{SCRIPTS}/data-folder", mode="755")
     below = [] if survey.container else mountpoints(settings)
     words = [word for at in below for word in ("--disk", at)]

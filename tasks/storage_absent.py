@@ -8,7 +8,8 @@ SCRIPTS = "/usr/local/lib/deeprig"
 SWAP_FILE = "/swap.deeprig"
 PARTS = (
     "data-folder",
-    "home-links",
+    "home_links.py",
+    "home-links",  # of older versions
     "data-disk",
     "disk_making.py",
     "swap-file",

@@ -36,7 +36,7 @@ dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'linux-*' 2>/dev/null | sed 
 manager=/etc/systemd/system/display-manager.service
 [ -e $manager ] && echo "desktop=$(basename "$(readlink $manager)")"
 
-if [ -n "$OFFERS" ]; then
+if [ -n "$OFFERS" ] && [ -n "$devices$EXPECTED$CARDLESS" ]; then
   echo offers=yes
   apt-cache madison $OFFERS 2>/dev/null | awk '$NF != "Sources" && !seen[$1, $3]++ {
       if (!($1 in versions)) names[++count] = $1

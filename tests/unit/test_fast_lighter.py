@@ -25,8 +25,8 @@ def test_pyinfra_finds_the_same_and_reads_no_source_for_it(monkeypatch: pytest.M
     state = State(inventory=Inventory((["@fake/rig"], {"fake_delay": 0})), config=Config())
     state.current_deploy_filename = __file__
     looked: list[object] = []
-    find, evaluate = inspect.findsource, typing._eval_type  # type: ignore[attr-defined]
-    monkeypatch.setattr(inspect, "findsource", lambda o: (looked.append(o), find(o))[1])
+    find, evaluate = inspect.getsourcefile, typing._eval_type  # type: ignore[attr-defined]
+    monkeypatch.setattr(inspect, "getsourcefile", lambda o: (looked.append(o), find(o))[1])
     monkeypatch.setattr(
         typing, "_eval_type", lambda *a, **o: (looked.append(a), evaluate(*a, **o))[1]
     )

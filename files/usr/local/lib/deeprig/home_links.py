@@ -1,13 +1,10 @@
-#!/usr/bin/python3 -EsB
 """Have the folders in the user's part of the data folder, and links to them in the home.
 
-Written by deeprig (files/usr/local/lib/deeprig/home-links): change it there. The user runs it,
-through data-folder. Nothing that holds a file is touched. --check prints "ok", "note ..." where
-something of the user's is left as it is, or nothing where work is owed.
+Written by deeprig (files/usr/local/lib/deeprig/home_links.py): change it there. Nothing that holds
+a file is touched.
 """
 
 import os
-import sys
 from pathlib import Path
 
 FOLDERS = ("notebooks", "runs", "cache", "cache/huggingface", "cache/uv")
@@ -37,7 +34,10 @@ def models_left_behind(own: Path) -> list[str]:
 
 
 def users_part(own: Path, check: bool) -> str:
-    """What is below the user's folder and in the home: made, or how it stands."""
+    """What is below the user's folder and in the home: made, or how it stands.
+
+    "ok", "note ..." where something of the user's is left as it is, or nothing where work is owed.
+    """
     missing = [name for name in FOLDERS if not (own / name).is_dir()]
     states = {name: link_state(own, name) for name in LINKS}
     if not check:
@@ -53,16 +53,3 @@ def users_part(own: Path, check: bool) -> str:
     notes = [state.removeprefix("note ") for state in states.values() if state.startswith("note")]
     notes += models_left_behind(own)
     return f"note {'; '.join(notes)}" if notes else "ok"
-
-
-def main() -> None:
-    *options, own = sys.argv[1:]
-    print(users_part(Path(own), check="--check" in options))
-
-
-if __name__ == "__main__":
-    os.umask(0o022)
-    try:
-        main()
-    except OSError as error:
-        sys.exit(f"{error.filename or 'The box'}: {error.strerror}.")
