@@ -105,7 +105,7 @@ class Collector:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """A box that stopped answering is not dialled again for each check that is left."""
         if error := self._gone.get(_host(item)):
-            raise error
+            raise error.with_traceback(None)  # else it grows with each check
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -98,9 +98,20 @@ def host(request: pytest.FixtureRequest, box: Box) -> Iterator[Host]:
     config = request.config
     begun = config.stash[BEGUN].pop(box[0], None) or _log_in(config, box)
     live = config.stash[LIVE] = begun.result()
+    if any("newcomer" in _fixtures(item) for item in request.session.items):
+        request.getfixturevalue("newcomer")  # it begins, and the checks go on
     yield live
     del config.stash[LIVE]
     live.backend.close()
+
+
+@pytest.fixture(scope="session")
+def newcomer(data: dict[str, Any]) -> Iterator[Future[paramiko.SSHClient]]:
+    """Somebody else who logs in as the deploy user, beside the other checks."""
+    begun = _beside(connection.connect, data)
+    yield begun
+    with suppress(DeeprigError):
+        begun.result().close()
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +143,10 @@ def _log_in(config: pytest.Config, box: Box) -> Future[Host]:
 
 def _knock(address: str) -> None:
     socket.create_connection((address, NOBODYS_PORT), timeout=SECOND_TRY).close()
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
 
 
 def _beside(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> Future[T]:
@@ -179,7 +194,7 @@ def fake(survey: Survey, request: pytest.FixtureRequest, name: str) -> str:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Whatever is decided for a pretended card is known as such in the report."""
-    if call.when != "setup" or "stack_plan" not in getattr(item, "fixturenames", ()):
+    if call.when != "setup" or "stack_plan" not in _fixtures(item):
         return
     callspec: Any = getattr(item, "callspec", None)
     if fake := callspec and item.config.stash[FAKES].get(callspec.params["box"][0]):
@@ -210,8 +225,9 @@ Login = Callable[..., paramiko.SSHClient]
 
 
 @pytest.fixture
-def login(data: dict[str, Any]) -> Iterator[Login]:
-    """Open a new connection: the deploy user's with its key, unless told another way in.
+def login(data: dict[str, Any], newcomer: Future[paramiko.SSHClient]) -> Iterator[Login]:
+    """Log in: as the deploy user with its key, which one newcomer does for all checks, unless told
+    another way in.
 
     Another way in that is refused raises paramiko.AuthenticationException. Do not try many: sshd
     shuts an address out for a while that fails again and again.
@@ -221,10 +237,10 @@ def login(data: dict[str, Any]) -> Iterator[Login]:
     def open_one(
         *, user: str | None = None, password: str | None = None, key: paramiko.PKey | None = None
     ) -> paramiko.SSHClient:
-        usual = (user, password, key) == (None, None, None)
-        client = connection.connect(data) if usual else _stranger(data, user, password, key)
-        opened.append(client)
-        return client
+        if (user, password, key) == (None, None, None):
+            return newcomer.result()
+        opened.append(_stranger(data, user, password, key))
+        return opened[-1]
 
     yield open_one
     for client in opened:

@@ -1,5 +1,6 @@
 """Keys open the door, passwords do not, and tunnels go through it."""
 
+import socket
 from typing import Any
 
 import paramiko
@@ -8,6 +9,7 @@ from testinfra.host import Host
 
 from deeprig import connection
 from deeprig.settings import Rig
+from tests.host.conftest import Login
 
 POST_QUANTUM = (
     "mlkem768x25519-sha256",
@@ -24,16 +26,15 @@ def sshd(host: Host) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in lines if " " in line)
 
 
-def test_only_a_key_opens_the_door(host: Host, data: dict[str, Any]) -> None:
-    with connection.connect(data) as client:  # the control: the key does
-        transport = client.get_transport()
-        assert transport is not None
-        with connection.transport_factory(
-            __import__("socket").create_connection(transport.getpeername()[:2], timeout=10)
-        ) as stranger:
-            stranger.connect()
-            with pytest.raises(paramiko.BadAuthenticationType) as refused:
-                stranger.auth_none(str(data["ssh_user"]))
+def test_only_a_key_opens_the_door(data: dict[str, Any], login: Login) -> None:
+    transport = login().get_transport()  # the control: the key does
+    assert transport is not None
+    with connection.transport_factory(
+        socket.create_connection(transport.getpeername()[:2], timeout=10)
+    ) as stranger:
+        stranger.connect()
+        with pytest.raises(paramiko.BadAuthenticationType) as refused:
+            stranger.auth_none(str(data["ssh_user"]))
     assert refused.value.allowed_types == ["publickey"]
 
 
@@ -70,13 +71,12 @@ def test_weak_algorithms_are_not_offered(sshd: dict[str, str]) -> None:
     assert weak == []
 
 
-def test_a_tunnel_to_any_port_goes_through(data: dict[str, Any]) -> None:
-    with connection.connect(data) as client:
-        transport = client.get_transport()
-        assert transport is not None
-        tunnel = transport.open_channel(
-            "direct-tcpip", ("127.0.0.1", int(data["ssh_port"])), ("127.0.0.1", 0), timeout=10
-        )
+def test_a_tunnel_to_any_port_goes_through(data: dict[str, Any], login: Login) -> None:
+    transport = login().get_transport()
+    assert transport is not None
+    with transport.open_channel(
+        "direct-tcpip", ("127.0.0.1", int(data["ssh_port"])), ("127.0.0.1", 0), timeout=10
+    ) as tunnel:
         assert tunnel.recv(4) == b"SSH-"
 
 
