@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pyinfra.context import host
 
 from deeprig import connection
 from deeprig.settings import Firewall, Rig, Ssh
 from deeprig.survey import Survey
 from lab import boxes
 from tasks import access, base
+from tasks.access_facts import Access, AccessState
 from tests.lab.conftest import deploy, host_data, run_on
 
 pytestmark = pytest.mark.lab
@@ -131,6 +133,44 @@ def test_allowed_ports_and_trusted_interfaces_are_open_and_no_other(
         assert (answers(box, 8101), answers(box, 8102)) == (False, True)
     finally:
         login("sudo systemctl stop a b; sudo ufw delete allow 8102/tcp", check=False)
+        run_on(box, way_in(Ssh()))
+
+
+def firewall_of(box: boxes.Box) -> Access:
+    """As a deploy sees it, which reads ufw's files and not what ufw says."""
+    found: list[Access] = []
+    run_on(box, lambda rig: found.append(host.get_fact(AccessState, paths=[])), dry=True)
+    return found[0]
+
+
+def test_the_firewall_is_seen_as_ufw_says_it_is(box: boxes.Box, login: Callable[..., str]) -> None:
+    both = {"allow in on lo to any port 67 proto udp": "by card", "allow 8103": "v4 and v6"}
+    ours = {**both, "allow from 2001:db8::/32 to any port 8104": "v6 from there"}
+    theirs = {"allow 8105/tcp": "of its deeprig user", "limit 8106/tcp": "deeprigs", "deny 8107": ""}
+    try:
+        for rule, name in ours.items():
+            login(f"sudo ufw {rule} comment 'deeprig {name}'")
+        for rule, comment in theirs.items():
+            login(f'sudo ufw {rule} comment "{comment}"')
+        shown = re.findall(r"comment 'deeprig (.*)'$", login("sudo ufw show added"), re.M)
+        assert len(shown) == len(ours) + 1  # the control: SSH's own
+        seen = firewall_of(box)
+        assert sorted(seen.rules) == sorted(shown)
+        assert seen.firewall_on
+        login("sudo sed -i s/^ENABLED=yes/ENABLED=no/ /etc/ufw/ufw.conf")
+        assert not firewall_of(box).firewall_on  # ufw calls it active: until the next boot
+        login("sudo ufw --force disable")
+        off = firewall_of(box)
+        assert not off.firewall_on
+        assert sorted(off.rules) == sorted(shown)
+        assert run_on(box, way_in(Ssh())).error is None
+        assert "Status: active" in login("sudo ufw status")
+        assert firewall_of(box) == Access({}, ["ssh 22/tcp"], firewall_on=True, pending=False)
+        for rule in theirs:
+            assert rule.split()[1].split("/")[0] in login("sudo ufw show added")
+    finally:
+        for rule in (*ours, *theirs):
+            login(f"sudo ufw delete {rule}", check=False)
         run_on(box, way_in(Ssh()))
 
 

@@ -1,10 +1,12 @@
 """A PCI id is looked up, never guessed."""
 
 import itertools
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from deeprig import data
+from deeprig import data, gpus
 from deeprig.gpus import identify, read
 from deeprig.settings import Driver, Rig
 from deeprig.survey import read as read_survey
@@ -160,3 +162,30 @@ def test_the_box_is_asked_for_every_package_that_a_plan_may_take_and_only_then()
         assert f" {name} " in offers
     assert "debian-13=/var/lib/dkms/mok.pub" in offers
     assert "OFFERS=''" in script(Rig(driver=None, cuda=None))
+
+
+@pytest.mark.parametrize(
+    ("settings", "devices", "asks"),
+    [
+        (Rig(), "", False),
+        (Rig(), "0000:01:00.0 10de:2204 030000", True),
+        (Rig(driver=Driver(gpus=("10de:2b99",))), "", True),
+        (Rig(driver=None), "", True),  # a toolkit goes there all the same
+        (Rig(driver=None, cuda=None), "0000:01:00.0 10de:2204 030000", False),
+    ],
+)
+def test_the_boxs_apt_is_asked_only_for_a_card(
+    tmp_path: Path, settings: Rig, devices: str, asks: bool
+) -> None:
+    """It takes longer than most of a survey."""
+    asked = script(settings)
+    told = next(line for line in asked.splitlines() if "OFFERS=" in line)
+    question = gpus.SCRIPT[gpus.SCRIPT.index('if [ -n "$OFFERS" ]') :]
+    apt = tmp_path / "apt-cache"
+    apt.write_text("#!/bin/sh\n")
+    apt.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", f"{told}\ndevices='{devices}'\n{question}\ntrue"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ("offers=yes" in done.stdout) is asks, done.stderr
