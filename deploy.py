@@ -66,6 +66,8 @@ def build(rig: Rig) -> None:
         data_folder.provide(settings=rig.storage, survey=survey, user=user)
     if caches:
         sessions.provide(caches=caches)
+    if environments:
+        python_env.begin(asked=environments)  # downloads while the driver is built
     access.change(
         survey=survey,
         ssh_settings=rig.ssh,
@@ -76,8 +78,6 @@ def build(rig: Rig) -> None:
     if rig.ssh.keep_host_keys:
         host_keys.keep(public_key=rig.ssh.keep_host_keys)
 
-    if environments:
-        python_env.begin(asked=environments)  # downloads while the driver is built
     if rig.driver and rig.driver.desktop == "off":
         desktop.switch_off()
     if rig.driver:

@@ -102,9 +102,8 @@ def begin_tools(asked: Asked) -> None:
 
 @deploy("Python environments, begun")
 def begin(asked: Asked) -> None:
-    """The user's environments, which need uv, but neither apt nor a driver."""
-    _tool(name="Install uv", tool="uv", asked=asked)
-    if asked.user is None:  # nobody computes here, and nothing serves them
+    """The user's environments, which need uv and a Python, but neither apt nor a driver."""
+    if asked.user is None:  # nobody computes here
         return
     config_files.copy(f"{SCRIPTS}/python-env", mode="755")
     operations.remove(name="No script of older versions", path=f"{SCRIPTS}/base-env")
@@ -113,7 +112,8 @@ def begin(asked: Asked) -> None:
 
 @deploy("Python tools")
 def finish_tools(asked: Asked) -> None:
-    """Waits for the tools that are begun, or makes them."""
+    """Waits for uv and the tools that are begun, or makes them."""
+    _tool(name="Install uv", tool="uv", asked=asked)
     if asked.user:
         _tool(name="Build the tools' environment", tool="tools", asked=asked)
 
@@ -157,8 +157,7 @@ def _tool(tool: str, asked: Asked) -> Commands:
     if tool in _standing(asked):
         host.noop(f"{tool} stands")
         return
-    wanted = asked.tools() if tool == "tools" else asked.tools()[:1]
-    yield Watched(f"{TOOL_ENV} {shlex.join(wanted)}")
+    yield Watched(_make_tools(asked, tool))
 
 
 @operation()
@@ -167,12 +166,15 @@ def _begin_tools(asked: Asked) -> Commands:
     if _standing(asked) >= ({"uv", "tools"} if asked.user else {"uv"}):
         host.noop("all of it was made")
         return
-    yield _in_a_unit(f"{HEAD_START}-tools", [f"{TOOL_ENV} {shlex.join(asked.tools())}"])
+    yield _in_a_unit(f"{HEAD_START}-tools", [_make_tools(asked, "tools")])
 
 
 @operation()
 def _begin_environments(asked: Asked) -> Commands:
-    """Have a unit of its own make one after the other, as `finish` does what it left undone."""
+    """Have a unit of its own make one after the other, as `finish` does what it left undone.
+
+    It waits for uv and its Python, which come with the tools.
+    """
     script = _as(asked.user or "")
     todo = [
         f"{script} {shlex.join(arguments)}"
@@ -182,7 +184,13 @@ def _begin_environments(asked: Asked) -> Commands:
     if not todo:
         host.noop("all of it was made")
         return
-    yield _in_a_unit(f"{HEAD_START}-environments", todo)
+    yield _in_a_unit(f"{HEAD_START}-environments", [_make_tools(asked, "tools"), *todo])
+
+
+def _make_tools(asked: Asked, tool: str) -> str:
+    """The command that makes "uv" alone, or the "tools" with it."""
+    wanted = asked.tools() if tool == "tools" else asked.tools()[:1]
+    return f"{TOOL_ENV} {shlex.join(wanted)}"
 
 
 def _standing(asked: Asked) -> set[str]:

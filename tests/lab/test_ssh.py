@@ -146,7 +146,7 @@ def firewall_of(box: boxes.Box) -> Access:
 def test_the_firewall_is_seen_as_ufw_says_it_is(box: boxes.Box, login: Callable[..., str]) -> None:
     both = {"allow in on lo to any port 67 proto udp": "by card", "allow 8103": "v4 and v6"}
     ours = {**both, "allow from 2001:db8::/32 to any port 8104": "v6 from there"}
-    theirs = {"allow 8105/tcp": "of its deeprig user", "limit 8106/tcp": "deeprigs", "deny 8107": ""}
+    theirs = {"allow 8105/tcp": "its deeprig user", "limit 8106/tcp": "deeprigs", "deny 8107": ""}
     try:
         for rule, name in ours.items():
             login(f"sudo ufw {rule} comment 'deeprig {name}'")

@@ -67,8 +67,8 @@ def test_the_tools_come_before_what_people_compute_in() -> None:
     names = plan("ai")
     order = [
         "Python tools, begun | Begin to make what does not stand",
-        "Python environments, begun | Install uv",
         "Python environments, begun | Begin to make what does not stand",
+        "Python tools | Install uv",
         "Python tools | Build the tools' environment",
         "Python environments | Make ai's environment base",
     ]
@@ -82,7 +82,7 @@ def test_each_framework_has_an_environment_of_its_own() -> None:
 
 
 def test_without_notebooks_there_is_only_uv() -> None:
-    assert plan(None)[-1] == "Python environments, begun | Install uv"
+    assert plan(None)[-1] == "Python tools | Install uv"
 
 
 def test_another_python_is_another_tool_environment() -> None:
@@ -259,7 +259,7 @@ def test_no_power_cut_makes_an_unfinished_environment_pass_for_somebodys_own(
 
     with box_scripts.loaded("python-env") as script:
         monkeypatch.setattr(script, "run", lambda *_: None)
-        monkeypatch.setattr(script, "forget_damaged", lambda _: None)
+        monkeypatch.setattr(importlib.import_module("env_files"), "forget_damaged", lambda _: None)
         for name in ("unlink", "rmdir", "mkdir", "rename"):
             monkeypatch.setattr(os, name, failing(getattr(os, name)))
         wanted = script.Environment(asked)
