@@ -79,7 +79,7 @@ def _linger(user: str) -> None:
         commands=[
             f"[ -e /var/lib/systemd/linger/{user} ] || echo 'linger {user}' >> {BROUGHT}",
             f"loginctl enable-linger {user}",
-            f"for i in $(seq 60); do test -S {runtime} && exit 0; sleep 0.5; done; "
+            f"for i in $(seq 300); do test -S {runtime} && exit 0; sleep 0.1; done; "
             f"echo 'The systemd of {user} does not start; see: "
             f"systemctl status user@'$(id -u {user}) >&2; exit 1",
         ],
