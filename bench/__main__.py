@@ -32,9 +32,11 @@ def main() -> None:
     compileall.compile_dir(ROOT / "fast_ssh", quiet=1)
     WORK.mkdir(parents=True, exist_ok=True)
     if asked.first:
-        rows = first.measure(asked.os, asked.times)
+        rows = first.measure(asked.os, asked.times, asked.without)
         (WORK.parent / "bench-first.json").write_text(json.dumps(rows, indent=1) + "\n")
-        print("\n".join(f"{row['way']}: {row['seconds']} s" for row in rows))
+        for row in rows:
+            ratio = row["seconds"] / rows[0]["seconds"]
+            print(f"{row['way']}: {row['seconds']} s, {ratio:.2f} {row['runs']}")
         return
     box = _box(asked.box, asked.os)
     try:

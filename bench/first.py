@@ -1,5 +1,6 @@
 """A first run, from a fresh box: deeprig, and the bare commands in bench/first.sh (the floor)."""
 
+import statistics
 import subprocess
 import sys
 import tarfile
@@ -25,16 +26,18 @@ PACK = (
 Command = Callable[[boxes.Box], list[str]]
 
 
-def measure(system: str, times: int) -> list[dict[str, Any]]:
+def measure(system: str, times: int, without: str | None) -> list[dict[str, Any]]:
     """A row for each way; a fresh box for each run, in turns, with what a run fetches at hand.
 
-    The first run of each way, which is not counted, fetches it.
+    The first run of each way, which is not counted, fetches it. `without` leaves out the ways that
+    have this in their names.
     """
     ways: dict[str, Command] = {
         "bare commands": _bare,
         'deeprig, Rig(connection="fast")': lambda box: _deploy(box, "fast"),
         'deeprig, Rig(connection="ssh")': lambda box: _deploy(box, "ssh"),
     }
+    ways = {way: command for way, command in ways.items() if not without or without not in way}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     fetched = {way: b"" for way in ways}
     for _ in range(times + 1):
@@ -49,7 +52,10 @@ def measure(system: str, times: int) -> list[dict[str, Any]]:
             seconds[way] += [took] if warm else []
             how = "" if warm else ", nothing at hand"
             print(f"first run{how}, {way}: {took} s", file=sys.stderr, flush=True)
-    return [{"way": way, "seconds": found} for way, found in seconds.items()]
+    return [
+        {"way": way, "seconds": statistics.median(found), "runs": found}
+        for way, found in seconds.items()
+    ]
 
 
 def _run(box: boxes.Box, command: Command, fetched: bytes) -> float:
@@ -71,7 +77,7 @@ def _on(box: boxes.Box, command: str, sent: bytes = b"") -> bytes:
 def _deploy(box: boxes.Box, kind: str) -> list[str]:
     pyinfra = str(Path(sys.executable).with_name("pyinfra"))
     inventory = contenders.inventory_of(box, (box.host, box.port), kind)
-    return [pyinfra, "-y", str(inventory), "deploy.py"]
+    return [pyinfra, "-y", str(inventory), "deploy.py", "--data", "timeline=yes"]
 
 
 def _bare(box: boxes.Box) -> list[str]:
