@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -276,3 +277,18 @@ def test_what_comes_up_just_now_is_not_called_broken(box: boxes.Box, login: Logi
     assert login(f"{again}; sudo {notebook.SERVER} state").strip() == "ok"
     login(again)
     assert run_on(box, build).changes == []
+
+
+def test_a_port_that_a_stranger_has_is_not_waited_for(box: boxes.Box, login: Login) -> None:
+    """A session that was just started has two minutes; the port it never gets."""
+    unit = "sudo systemctl --user -M ai@ {} deeprig-notebook"
+    squat = "sudo systemd-run --quiet --unit=squat python3 -m http.server 8888 --bind 127.0.0.1"
+    try:
+        login(f"{unit.format('stop')}; {squat}; sleep 1; {unit.format('start')}")
+        asked = time.monotonic()
+        said = login(f"{SERVER} state")
+        assert "JupyterLab does not answer on port 8888" in said
+        assert time.monotonic() - asked < 30
+    finally:
+        login(f"sudo systemctl stop squat; {unit.format('restart')}")
+    assert run_on(box, build).error is None
