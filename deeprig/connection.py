@@ -118,11 +118,17 @@ def target(name: str, kind: str) -> str:
     return f"{FAST}{name}" if kind == "fast" and not name.startswith("@") else name
 
 
-def connect(host_data: dict[str, Any], *, port: int | None = None) -> paramiko.SSHClient:
+def connect(
+    host_data: dict[str, Any],
+    *,
+    port: int | None = None,
+    factory: Callable[..., paramiko.Transport] = transport_factory,
+) -> paramiko.SSHClient:
     """A new login on a box of the inventory, through the same checks as pyinfra's own.
 
-    `port` dials another door than the inventory's. The host key must be the pinned one whatever
-    the port. Raises DeeprigError with the reason when there is no login.
+    `port` dials another door than the inventory's; `factory` makes the transport, of a socket. The
+    host key must be the pinned one whatever the port. Raises DeeprigError with the reason when
+    there is no login.
     """
     hostname, user = host_data["ssh_hostname"], host_data.get("ssh_user")
     known_hosts = Path(host_data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts").expanduser()
@@ -151,7 +157,7 @@ def connect(host_data: dict[str, Any], *, port: int | None = None) -> paramiko.S
             timeout=CONNECT_SECONDS,
             banner_timeout=CONNECT_SECONDS,
             auth_timeout=CONNECT_SECONDS,
-            transport_factory=transport_factory,
+            transport_factory=factory,
         )
     except (paramiko.SSHException, OSError, EOFError) as error:
         client.close()

@@ -11,7 +11,7 @@ import paramiko
 import pytest
 from testinfra.host import Host
 
-from deeprig import connection, inventories, known_hosts, live_host
+from deeprig import connection, inventories, live_host
 from deeprig.checks import FAKE, NOTE, TIERS, WARNING, tier_of
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
@@ -27,6 +27,37 @@ KNOCKS = pytest.StashKey[dict[str, "Future[None]"]]()
 LIVE = pytest.StashKey[Host]()
 NOBODYS_PORT = 9  # the discard service, which no box runs
 SECOND_TRY = 1.5  # seconds: the kernel knocks once more after one (RFC 6298, 2.1)
+
+
+Login = Callable[[], paramiko.SSHClient]
+
+
+class Stranger(connection.Transport):
+    """Somebody who tries the door before taking the right key, all in one connection.
+
+    sshd turns an address away (PerSourcePenalties) whose connections end without a login.
+    `wanted` is what sshd asks of who has nothing to show; `strange_key_fits` says what came of a
+    key that was made just now.
+    """
+
+    wanted: tuple[str, ...] = ()
+    strange_key_fits = False
+
+    def auth_publickey(self, username: str, key: paramiko.PKey, *args: Any) -> list[str]:
+        if not self.wanted:
+            self._try(username)
+        return [] if self.is_authenticated() else super().auth_publickey(username, key, *args)
+
+    def _try(self, username: str) -> None:
+        try:
+            self.auth_none(username)
+            self.wanted = ("nothing",)
+            return
+        except paramiko.BadAuthenticationType as refused:
+            self.wanted = tuple(refused.allowed_types)
+        with suppress(paramiko.AuthenticationException):
+            super().auth_publickey(username, paramiko.ECDSAKey.generate())
+            self.strange_key_fits = True
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -108,7 +139,7 @@ def host(request: pytest.FixtureRequest, box: Box) -> Iterator[Host]:
 @pytest.fixture(scope="session")
 def newcomer(data: dict[str, Any]) -> Iterator[Future[paramiko.SSHClient]]:
     """Somebody else who logs in as the deploy user, beside the other checks."""
-    begun = _beside(connection.connect, data)
+    begun = _beside(connection.connect, data, factory=Stranger)
     yield begun
     with suppress(DeeprigError):
         begun.result().close()
@@ -221,49 +252,15 @@ def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return lambda sentence: request.node.user_properties.append((NOTE, sentence))
 
 
-Login = Callable[..., paramiko.SSHClient]
+@pytest.fixture
+def login(newcomer: Future[paramiko.SSHClient]) -> Login:
+    """Log in as the deploy user with its key, as a newcomer does, one for all checks."""
+    return newcomer.result
 
 
 @pytest.fixture
-def login(data: dict[str, Any], newcomer: Future[paramiko.SSHClient]) -> Iterator[Login]:
-    """Log in: as the deploy user with its key, which one newcomer does for all checks, unless told
-    another way in.
-
-    Another way in that is refused raises paramiko.AuthenticationException. Do not try many: sshd
-    shuts an address out for a while that fails again and again.
-    """
-    opened = []
-
-    def open_one(
-        *, user: str | None = None, password: str | None = None, key: paramiko.PKey | None = None
-    ) -> paramiko.SSHClient:
-        if (user, password, key) == (None, None, None):
-            return newcomer.result()
-        opened.append(_stranger(data, user, password, key))
-        return opened[-1]
-
-    yield open_one
-    for client in opened:
-        client.close()
-
-
-def _stranger(
-    data: dict[str, Any], user: str | None, password: str | None, key: paramiko.PKey | None
-) -> paramiko.SSHClient:
-    hostname, port = data["ssh_hostname"], int(data.get("ssh_port") or 22)
-    client = paramiko.SSHClient()
-    client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    for pinned in known_hosts.keys_of(Path(data["ssh_known_hosts_file"]), hostname, port):
-        client.get_host_keys().add(known_hosts.label(hostname, port), pinned.get_name(), pinned)
-    client.connect(
-        hostname,
-        port=port,
-        username=user or data["ssh_user"],
-        password=password,
-        pkey=key,
-        look_for_keys=False,
-        allow_agent=False,
-        timeout=connection.CONNECT_SECONDS,
-        transport_factory=connection.transport_factory,
-    )
-    return client
+def stranger(newcomer: Future[paramiko.SSHClient]) -> Stranger:
+    """What came of the newcomer's first tries."""
+    found = newcomer.result().get_transport()
+    assert isinstance(found, Stranger)
+    return found

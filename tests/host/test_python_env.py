@@ -3,20 +3,19 @@
 import re
 from collections.abc import Callable
 
-import paramiko
 import pytest
 from packaging.utils import canonicalize_name
 from testinfra.host import Host
 
 from deeprig.settings import Python, Rig
 from tests.host import sessions
+from tests.host.conftest import Login
 from tests.host.sessions import SESSIONS
 
 TOOLS = "/opt/deeprig/notebook"
 BASE = "~/envs/base/bin"
 FIND = "import sys, importlib.util as u; print(*(u.find_spec(m).name for m in sys.argv[1:]))"
 LISTED = "import importlib.metadata as m; print(*(d.name for d in m.distributions()), sep='\\n')"
-Login = Callable[..., paramiko.SSHClient]
 Session = Callable[[str, str], str]
 
 

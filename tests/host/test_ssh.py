@@ -1,15 +1,12 @@
 """Keys open the door, passwords do not, and tunnels go through it."""
 
-import socket
 from typing import Any
 
-import paramiko
 import pytest
 from testinfra.host import Host
 
-from deeprig import connection
 from deeprig.settings import Rig
-from tests.host.conftest import Login
+from tests.host.conftest import Login, Stranger
 
 POST_QUANTUM = (
     "mlkem768x25519-sha256",
@@ -26,16 +23,9 @@ def sshd(host: Host) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in lines if " " in line)
 
 
-def test_only_a_key_opens_the_door(data: dict[str, Any], login: Login) -> None:
-    transport = login().get_transport()  # the control: the key does
-    assert transport is not None
-    with connection.transport_factory(
-        socket.create_connection(transport.getpeername()[:2], timeout=10)
-    ) as stranger:
-        stranger.connect()
-        with pytest.raises(paramiko.BadAuthenticationType) as refused:
-            stranger.auth_none(str(data["ssh_user"]))
-    assert refused.value.allowed_types == ["publickey"]
+def test_only_a_key_opens_the_door(stranger: Stranger) -> None:
+    assert stranger.wanted == ("publickey",)
+    assert stranger.is_authenticated()  # the control: the key does
 
 
 def test_a_password_login_is_off_for_everybody(sshd: dict[str, str]) -> None:
