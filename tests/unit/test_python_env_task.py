@@ -212,6 +212,25 @@ def test_one_run_at_a_time_makes_an_environment(tmp_path: Path) -> None:
     assert second.communicate(timeout=10)[0].endswith("mine\n")
 
 
+def test_who_waits_is_told_how_far_the_other_is(tmp_path: Path) -> None:
+    """Most installs of a first run are begun in the background, and waited for."""
+    log = f"install_step.log_file = lambda: Path({str(tmp_path / 'log')!r}); "
+    slow = "install_step.run('Install torch', ['sh', '-c', 'echo fetched; sleep 3'], Path('/'))"
+    first = subprocess.Popen(
+        held(tmp_path / "envs", log + slow), cwd=SCRIPTS, stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout and first.stdout.readline() == "Install torch ...\n"
+    assert first.stdout.readline() == "Install torch: 0 s so far\n"
+    waiting = held(tmp_path / "envs", "print('mine')").copy()
+    waiting[3] = waiting[3].replace("with install_step", f"{log}\nwith install_step")
+    second = subprocess.run(waiting, cwd=SCRIPTS, capture_output=True, text=True, check=True)
+    first.communicate()
+    said = second.stdout.splitlines()
+    assert said[0] == "Install torch: 0 s so far"
+    assert {"Install torch: 1 s so far", "Install torch: 2 s so far"} <= set(said)
+    assert said[-1] == "mine"
+
+
 def test_an_environment_stands_while_the_python_it_was_made_for_is_there(
     tmp_path: Path, install_step: ModuleType
 ) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 
 OPT = Path("/opt/deeprig")
@@ -53,8 +54,10 @@ def alone(folder: Path) -> Iterator[None]:
             time.sleep(POLL_SECONDS)
             if (now := time.monotonic()) - said > PROGRESS_SECONDS:
                 said = now
-                seconds = f"{now - started:.0f} s so far"
-                print(f"{step_at_work()}: at work already, {seconds}", flush=True)
+                line = step_at_work()
+                if "so far" not in line:
+                    line += f": at work already, {now - started:.0f} s so far"
+                print(line, flush=True)
         yield
     finally:
         os.close(lock)
@@ -69,7 +72,7 @@ def _locked(lock: int) -> bool:
 
 
 def step_at_work() -> str:
-    """The last step that this user's log has the beginning of."""
+    """The last step that this user's log has the beginning of, and how far it says that it is."""
     try:
         steps = re.findall(r"^# \S+ \S+ (.+)$", log_file().read_text(errors="replace"), re.M)
     except OSError:
@@ -114,21 +117,26 @@ def run(what: str, argv: list[str | Path], cache: Path | None = None) -> None:
     path = log_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as log:
-        log.write(f"\n# {time.strftime('%F %T')} {what}\n")
-        log.flush()
+        note(log, what)
         begin = log.tell()
         step = subprocess.Popen(
             [str(word) for word in argv], env=environment(cache or uv_cache()), cwd="/",
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        status = watch(what, step)
+        status = watch(what, step, log)
         log.seek(begin)
-        output = log.read()
+        output = "".join(line for line in log if not line.startswith("#"))
     if status:
         raise Wrong(f"{what}: {explain(output)}; all of it is in {path}")
 
 
-def watch(what: str, step: subprocess.Popen[bytes]) -> int:
+def note(log: TextIOWrapper, line: str) -> None:
+    """Have the log say when we did what: whoever waits for us reads it there (step_at_work)."""
+    log.write(f"\n# {time.strftime('%F %T')} {line}\n")
+    log.flush()
+
+
+def watch(what: str, step: subprocess.Popen[bytes], log: TextIOWrapper) -> int:
     """Its exit status, a line every 5 s until then; raises Wrong where it no longer gets on."""
     started = moved = time.monotonic()
     written = 0
@@ -138,7 +146,9 @@ def watch(what: str, step: subprocess.Popen[bytes]) -> int:
         except subprocess.TimeoutExpired:
             now, before, written = time.monotonic(), written, bytes_written(step.pid)
         size = f", {written / 1e9:.2f} GB written" if written > 1e7 else ""
-        print(f"{what}: {now - started:.0f} s so far{size}", flush=True)
+        line = f"{what}: {now - started:.0f} s so far{size}"
+        print(line, flush=True)
+        note(log, line)
         moved = now if written > before else moved
         if now - moved > STALL_SECONDS:
             step.kill()
