@@ -87,7 +87,6 @@ def test_a_power_cut_in_the_middle_of_the_download_is_made_good_by_the_next_run(
     boxes.cut(box.name)
     first.join(300)
     assert done[0].returncode != 0
-    assert "so far" in done[0].stderr + done[0].stdout
     mark = login("sudo cat /home/ai/envs/torch/.deeprig")
     assert mark.strip() == "building"  # the control: it was in the middle of it
 
