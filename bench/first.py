@@ -91,9 +91,9 @@ def _bare(box: boxes.Box) -> list[str]:
             tar.add(locks / name, f"first/locks/{name}")
         for file in CERTIFICATES.glob("*.crt"):
             tar.add(file.resolve(), f"first/ca/{file.name}")
-    ssh, _ = boxes.ssh_command(box)  # the key is enough
-    subprocess.run([*ssh, "tar xz -C /tmp"], input=packed.getvalue(), check=True)
+    _on(box, "tar xz -C /tmp", packed.getvalue())
     names = data.load("packages")
     wanted = {*names["tools"], *names["updates"], names["clock"]}
     wanted |= {*archive.UFW, *archive.VENV, *archive.SESSIONS}
+    ssh, _ = boxes.ssh_command(box)
     return [*ssh, f"sudo env PACKAGES='{' '.join(sorted(wanted))}' sh /tmp/first/first.sh"]

@@ -18,6 +18,7 @@ from deeprig.inventories import Box
 from deeprig.settings import Rig
 from deeprig.stack import Plan, decide
 from deeprig.survey import Survey, read, script
+from tests.host.newcomer import Login, Stranger
 
 P, T = ParamSpec("P"), TypeVar("T")
 BOXES = pytest.StashKey[list[Box]]()
@@ -27,37 +28,6 @@ KNOCKS = pytest.StashKey[dict[str, "Future[None]"]]()
 LIVE = pytest.StashKey[Host]()
 NOBODYS_PORT = 9  # the discard service, which no box runs
 SECOND_TRY = 1.5  # seconds: the kernel knocks once more after one (RFC 6298, 2.1)
-
-
-Login = Callable[[], paramiko.SSHClient]
-
-
-class Stranger(connection.Transport):
-    """Somebody who tries the door before taking the right key, all in one connection.
-
-    sshd turns an address away (PerSourcePenalties) whose connections end without a login.
-    `wanted` is what sshd asks of who has nothing to show; `strange_key_fits` says what came of a
-    key that was made just now.
-    """
-
-    wanted: tuple[str, ...] = ()
-    strange_key_fits = False
-
-    def auth_publickey(self, username: str, key: paramiko.PKey, *args: Any) -> list[str]:
-        if not self.wanted:
-            self._try(username)
-        return [] if self.is_authenticated() else super().auth_publickey(username, key, *args)
-
-    def _try(self, username: str) -> None:
-        try:
-            self.auth_none(username)
-            self.wanted = ("nothing",)
-            return
-        except paramiko.BadAuthenticationType as refused:
-            self.wanted = tuple(refused.allowed_types)
-        with suppress(paramiko.AuthenticationException):
-            super().auth_publickey(username, paramiko.ECDSAKey.generate())
-            self.strange_key_fits = True
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,19 +1,17 @@
 """The kinds of session on a box, each with an environment of its own making."""
 
 import shlex
-from collections.abc import Callable
 
-import paramiko
 from testinfra.host import Host
+
+from tests.host.newcomer import Login
 
 WITHOUT_A_NOTEBOOK = ("login shell", "shell in a login", "command over SSH")
 SESSIONS = (*WITHOUT_A_NOTEBOOK, "notebook")
 UNITS = ("user unit", "system unit")
 
 
-def run(
-    kind: str, command: str, *, host: Host, user: str, login: Callable[[], paramiko.SSHClient]
-) -> str:
+def run(kind: str, command: str, *, host: Host, user: str, login: Login) -> str:
     """What a command prints in a session of the work user; the one over SSH is `login`'s."""
     if kind == "command over SSH":
         return login().exec_command(command, timeout=60)[1].read().decode()
@@ -31,9 +29,7 @@ def run(
     return said
 
 
-def environment(
-    kind: str, *, host: Host, user: str, login: Callable[[], paramiko.SSHClient]
-) -> dict[str, str]:
+def environment(kind: str, *, host: Host, user: str, login: Login) -> dict[str, str]:
     """The variables of a session, or of what `systemd` starts for the user or for the system."""
     managers = {
         "user unit": f"XDG_RUNTIME_DIR=/run/user/$(id -u {user}) systemctl --user show-environment",

@@ -9,7 +9,7 @@ from testinfra.host import Host
 from deeprig import data as tables
 from deeprig.settings import Rig
 from tests.host import sessions
-from tests.host.conftest import Login
+from tests.host.newcomer import Login
 
 SLEEP = ("sleep", "suspend", "hibernate", "hybrid-sleep", "suspend-then-hibernate")
 

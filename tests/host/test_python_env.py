@@ -9,7 +9,7 @@ from testinfra.host import Host
 
 from deeprig.settings import Python, Rig
 from tests.host import sessions
-from tests.host.conftest import Login
+from tests.host.newcomer import Login
 from tests.host.sessions import SESSIONS
 
 TOOLS = "/opt/deeprig/notebook"

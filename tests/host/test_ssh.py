@@ -6,7 +6,7 @@ import pytest
 from testinfra.host import Host
 
 from deeprig.settings import Rig
-from tests.host.conftest import Login, Stranger
+from tests.host.newcomer import Login, Stranger
 
 POST_QUANTUM = (
     "mlkem768x25519-sha256",

@@ -6,7 +6,7 @@ import pytest
 from testinfra.host import Host
 
 from deeprig.settings import Disk, Notebook, Rig, Storage
-from tests.host.conftest import Login
+from tests.host.newcomer import Login
 
 RUN = "XDG_RUNTIME_DIR=/run/user/$(id -u)"
 VARIABLES = ("HF_HOME", "UV_CACHE_DIR")

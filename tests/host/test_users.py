@@ -6,7 +6,7 @@ import pytest
 from testinfra.host import Host
 
 from deeprig.settings import DEPLOY_USER, Rig, User
-from tests.host.conftest import Login, Stranger
+from tests.host.newcomer import Login, Stranger
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_deploy_user_has_no_password(host: Host, deploy_user: str) -> None:
 
 def test_a_key_that_nobody_put_there_is_refused(stranger: Stranger) -> None:
     assert stranger.is_authenticated()  # the control: the right key gets in
-    assert not stranger.strange_key_fits
+    assert stranger.strange_key_refused
 
 
 @pytest.mark.remedy("take the NOPASSWD rule out of /etc/sudoers.d, or name another Notebook.user")
