@@ -7,9 +7,11 @@ from typing import Any
 
 import paramiko
 from paramiko.ssh_exception import NoValidConnectionsError
+from pyinfra import logger
 
 from deeprig import known_hosts as pinned
 from deeprig.errors import DeeprigError
+from fast_ssh import sending
 
 # A link is dead when nothing is acknowledged for this long; the run ends in one sentence then.
 DEAD_LINK_SECONDS = 12
@@ -40,7 +42,7 @@ def _options() -> list[SocketOption]:
     return [*found, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 
 
-class Transport(paramiko.Transport):
+class Transport(sending.Transport):
     """Says what to do where pyinfra would only say what went wrong."""
 
     hostname = "HOST"
@@ -51,6 +53,10 @@ class Transport(paramiko.Transport):
             return super().open_channel(*args, **options)
         except EOFError:
             raise paramiko.SSHException(f"the link to {self.hostname} is gone") from None
+
+    def complain(self, why: str) -> None:
+        """Said at once: who waits for the answer learns only that the command failed."""
+        logger.error(f"{self.hostname}: {why}; nothing more is read from it.")
 
     def auth_publickey(self, *args: Any, **options: Any) -> list[str]:
         try:

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from testinfra.backend.base import CommandResult
 from testinfra.backend.paramiko import ParamikoBackend
 from testinfra.host import Host
 
-from deeprig import connection
+from deeprig import as_user, connection
 from fast_ssh.commands import Command
-from fast_ssh.errors import NoShell, ShellLost
+from fast_ssh.errors import NoShell, ShellLost, TooMuch
 from fast_ssh.frames import ROOT, USER
 from fast_ssh.kept import Kept
 from fast_ssh.memory import Memory
@@ -25,8 +26,12 @@ from fast_ssh.wire import Done
 WHOLE_RUN = math.inf
 # A box that has just started is asked one by one, at each check: its services come up meanwhile.
 SECONDS_TO_START = 180
-# How testinfra runs a command as root.
+# How testinfra runs a command as root, and as somebody else.
 SUDO = "sudo /bin/sh -c "
+AS_ROOT = "sudo sh -c "
+SUDO_AS = re.compile(r"sudo -u ([a-z_][a-z0-9_-]*) /bin/sh -c ")
+# A check of the work user's may wait for a notebook's kernel on a slow box.
+USER_SECONDS = 330
 
 
 class Answer(CommandResult):  # type: ignore[misc]  # testinfra carries no types
@@ -92,9 +97,9 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
                 return self._in_shell(_question(command.decode()))
         except NoShell:
             self._kept.clear()
-        except ShellLost as lost:
+        except (ShellLost, TooMuch) as lost:
             raise paramiko.SSHException(str(lost)) from None
-        return super()._exec_command(command)  # type: ignore[no-any-return]
+        return super()._exec_command(_apart(command.decode()).encode())  # type: ignore[no-any-return]
 
     def _in_shell(self, question: Question) -> Done:
         kept = self._kept[question.level]
@@ -120,8 +125,20 @@ def connect(name: str, data: dict[str, Any], record: Path) -> Host:
     return host
 
 
+def _apart(command: str) -> str:
+    """A command of somebody else's, apart from the login that asks, as root has it run."""
+    found = SUDO_AS.match(command)
+    if not found:
+        return command
+    [script] = shlex.split(command[found.end() :])
+    return f"sudo {as_user.script(found[1], script, seconds=USER_SECONDS)}"
+
+
 def _question(command: str) -> Question:
     """Root's shell runs it itself; what is the login's, its own shell reads, as over plain SSH."""
+    command = _apart(command)
+    if command.startswith(AS_ROOT):
+        return Question(ROOT, command.removeprefix("sudo "))
     by_sudo = command.removeprefix(SUDO)
     if by_sudo != command:
         return Question(ROOT, f"sh -c {by_sudo}")

@@ -2,15 +2,18 @@
 
 import re
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import paramiko
 
 from deeprig.errors import DeeprigError
 from deeprig.login import Login, Password, PasswordNeeded, Target
+from fast_ssh import sending
 
 SUDO = "LC_ALL=C sudo"
 ASK_SECONDS = 30
+MOST_BYTES = 4 * 2**20
 SCRIPT_SECONDS = 600  # apt may have to fetch sudo itself
 
 
@@ -28,17 +31,28 @@ class Done(NamedTuple):
 def run(
     transport: paramiko.Transport, command: str, *, stdin: str = "", seconds: float = ASK_SECONDS
 ) -> Done:
-    """One command, to its end. Raises DeeprigError where it has no end within `seconds`."""
-    channel = transport.open_session()
+    """One command, to its end.
+
+    Raises DeeprigError where it has no end within `seconds`, or answers with more than MOST_BYTES.
+    """
+    channel = sending.bound(transport.open_session(), most=MOST_BYTES, seconds=seconds)
     channel.settimeout(seconds)
     try:
         channel.exec_command(command)
         if stdin:
             channel.sendall(stdin.encode())
         channel.shutdown_write()
-        out = channel.makefile("rb").read().decode(errors="replace")
-        err = channel.makefile_stderr("rb").read().decode(errors="replace")
-        return Done(channel.recv_exit_status(), out, err)
+        # Side by side: who waits for one alone waits for ever where the other is full.
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            errors = beside.submit(channel.makefile_stderr("rb").read)
+            out = channel.makefile("rb").read().decode(errors="replace")
+            err = errors.result().decode(errors="replace")
+        code = channel.recv_exit_status()
+        if channel.refused:
+            raise DeeprigError(
+                f"the box is not believed: {channel.refused}; look at it before anything else."
+            )
+        return Done(code, out, err)
     except (TimeoutError, OSError, EOFError) as error:
         raise DeeprigError(
             f"the box did not finish in {seconds:.0f} s ({error or type(error).__name__}); "

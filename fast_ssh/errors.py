@@ -7,3 +7,7 @@ class ShellLost(OSError):
 
 class NoShell(OSError):
     """There is no shell to be kept on this host; the message says why."""
+
+
+class TooMuch(OSError):
+    """A host answered with more than anybody asked for, or for longer; it is not asked again."""

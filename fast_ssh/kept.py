@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import paramiko
 
-from fast_ssh import shell
+from fast_ssh import sending, shell
 from fast_ssh.commands import Command
 from fast_ssh.errors import NoShell, ShellLost
 from fast_ssh.frames import ROOT
@@ -117,7 +117,8 @@ class Kept:
 def open_shell(transport: paramiko.Transport, *, password: str | None = None) -> Shell:
     """A shell on a channel of its own. Raises NoShell where there is none to be had."""
     try:
-        channel = transport.open_session(timeout=OPEN_SECONDS)
+        # Each answer has limits of its own, and there is no end to them.
+        channel = sending.bound(transport.open_session(timeout=OPEN_SECONDS), most=None)
         wire = Wire(channel)
         channel.exec_command(shell.command(wire.word))
     except (paramiko.SSHException, EOFError) as error:

@@ -5,7 +5,7 @@ import shlex
 from fast_ssh import frames
 from fast_ssh.errors import NoShell, ShellLost
 from fast_ssh.frames import ROOT, USER, Script
-from fast_ssh.wire import Done, Door, Pending, Watcher, Wire
+from fast_ssh.wire import TASK_SECONDS, Done, Door, Pending, Watcher, Wire
 
 START_SECONDS = 20
 TOOLS = "command -v base64 >/dev/null && command -v gzip >/dev/null"
@@ -30,6 +30,7 @@ class Shell:
         # What must have been answered before this shell is believed.
         self._proofs = [wire.send(USER, self._say(TOOLS))]
         wire.write(b"")  # on a line of its own: packed with others, nobody there could read it
+        wire.say(USER, frames.FUNCTIONS)
 
     @property
     def lost(self) -> bool:
@@ -90,7 +91,9 @@ class Shell:
         """
         self.prove()
         self.wire.settle()
-        sent = self._send(level, lambda n: frames.task(n, command, stdin), watch)
+        watched = watch is not None
+        sent = self._send(level, lambda n: frames.task(n, command, stdin, watched=watched), watch)
+        sent.limit = TASK_SECONDS
         self._leave_root()
         return self.wire.wait_for(sent, timeout)
 
@@ -99,7 +102,7 @@ class Shell:
         self.wire.close()
 
     def _say(self, script: str) -> Script:
-        return lambda number: f"{self.wire.marks.function}; {script}; e {number} $?"
+        return lambda number: f"{self.wire.marks.function}; {script}; {frames.end(number)}"
 
     def _send(self, level: str, script: Script, watch: Watcher | None = None) -> Pending:
         self._go_to(level)
@@ -115,11 +118,11 @@ class Shell:
 
     def _enter(self) -> None:
         script = frames.enter(self.wire.word, by_password=self.password is not None)
-        door = self.wire.send(USER, lambda number: f"{script}; e {number} $?", kind=Door)
+        door = self.wire.send(USER, lambda number: f"{script}; {frames.end(number)}", kind=Door)
         assert isinstance(door, Door)
         if self.password is not None:
             self.wire.write(frames.unlock(self.wire.word, self.password))
-        door.opened = self.wire.send(ROOT, self._say(":"), door=door)
+        door.opened = self.wire.send(ROOT, self._say(frames.FUNCTIONS), door=door)
         self._door = door
 
     def _leave_root(self) -> None:

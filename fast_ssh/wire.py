@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from fast_ssh import frames
-from fast_ssh.errors import ShellLost
+from fast_ssh.errors import ShellLost, TooMuch
 from fast_ssh.frames import Answer, Marks, Script, Stream
 
 OUT, ERR = "stdout", "stderr"
 CHUNK = 65536
+# How long a host may be at one command that nobody set another limit to. A question reads, and the
+# slowest of them count files or wait for a server; a task may build kernel modules for hours.
+QUESTION_SECONDS, TASK_SECONDS = 300.0, 6 * 3600.0
 Watcher = Callable[[str, bytes], None]
 
 
@@ -38,6 +41,7 @@ class Pending:
     def __init__(self, number: int, door: "Door | None", watch: Watcher | None) -> None:
         self.number, self.door, self.watch = number, door, watch
         self.parts: dict[str, Answer] = {}
+        self.limit = QUESTION_SECONDS  # from when the host got to it
         self.beside = False  # whether it was begun before the answers that it comes after
         self.sent = time.monotonic()
         self.came = 0.0
@@ -65,6 +69,7 @@ class Wire:
         self.word = secrets.token_hex(4)
         self.marks = Marks(secrets.token_hex(16))
         self.lost = False
+        self._refused = ""  # why nothing more is taken from this host
         self._changed = threading.Condition()
         self._waiting: dict[int, Pending] = {}
         self._count = 0
@@ -121,7 +126,7 @@ class Wire:
     def wait_for(self, pending: Pending, timeout: float | None = None) -> Done:
         """The answer to one command.
 
-        Raises TimeoutError, or ShellLost where no answer can come any more.
+        Raises TimeoutError, ShellLost where no answer can come any more, or TooMuch.
         """
         self.flush()
         end = None if timeout is None else time.monotonic() + timeout
@@ -130,11 +135,15 @@ class Wire:
                 if pending.door and pending.door.complete:
                     return self._shut_out(pending, pending.door)
                 if self.lost:
-                    raise ShellLost("the connection ended before the answer came")
-                left = None if end is None else end - time.monotonic()
-                if left is not None and left <= 0:
+                    raise self._why_lost()
+                now = time.monotonic()
+                if end is not None and now >= end:
                     raise TimeoutError
-                self._changed.wait(left)
+                allowed = max(pending.sent, self._answered) + pending.limit
+                if now >= allowed:
+                    self._refused = f"it has not answered for {pending.limit:.0f} s"
+                    raise self._why_lost()
+                self._changed.wait(min(allowed, end or allowed) - now)
         return pending.done()
 
     def settle(self, before: int | None = None) -> None:
@@ -154,6 +163,11 @@ class Wire:
             raise ShellLost("root's shell ended before the answer came")
         return door.done()
 
+    def _why_lost(self) -> OSError:
+        if self._refused:
+            return TooMuch(self._refused)
+        return ShellLost("the connection ended before the answer came")
+
     def _end(self) -> None:
         with self._changed:
             self.lost = True
@@ -166,13 +180,18 @@ class Wire:
                 for answer in stream.feed(chunk):
                     self._complete(name, answer)
                 self._show(name, stream)
+        except TooMuch as refused:
+            self._refused = str(refused)
+            self.channel.close()
         except (OSError, EOFError):
             pass  # what is still awaited is told so below
         finally:
             self._end()
 
     def _complete(self, name: str, answer: Answer) -> None:
-        pending = self._waiting[answer.number]
+        pending = self._waiting.get(answer.number)
+        if pending is None or name in pending.parts:
+            raise TooMuch("it answered what nobody asked")
         rest = answer.data[answer.shown :]
         if pending.watch and rest:
             for text in rest.removesuffix(b"\n").split(b"\n"):

@@ -53,6 +53,8 @@ class Pipes:
 
     def sendall(self, s: bytes) -> None:
         assert self.process.stdin
+        if self.process.stdin.closed:
+            raise OSError("it is closed")
         view = memoryview(s)
         while view:
             view = view[self.process.stdin.write(view) :]
@@ -66,8 +68,14 @@ class Pipes:
         return os.read(self.process.stderr.fileno(), nbytes)
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        """As a link that ends: its input is over, and what it has left it takes away."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        try:
+            self.process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def start(env: dict[str, str], password: str | None = None) -> Shell:

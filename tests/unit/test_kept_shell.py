@@ -1,6 +1,9 @@
 """What a kept shell answers is exact, whatever runs in it. sudo is a stand-in."""
 
+import ast
 import shlex
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -66,9 +69,95 @@ def test_a_command_that_reads_takes_nothing_from_those_after_it(make: Make) -> N
 
 def test_what_a_shell_leaves_behind_is_in_nobody_elses_answer(make: Make) -> None:
     shell = make()
-    assert shell.run(USER, sh("(sleep 0.4; echo late) 2>&- & echo soon")).stdout == b"soon\nlate\n"
+    assert shell.run(USER, sh("(sleep 0.4; echo late) 2>&- & echo soon")).stdout == b"soon\n"
+    assert shell.run(USER, sh("sleep 0.6; echo on")).stdout == b"on\n"
     assert shell.run(USER, sh("cd /; x=1; set -e; exec echo gone")).stdout == b"gone\n"
     assert shell.run(USER, sh("pwd; echo $x")).stdout.endswith(b"\n\n")
+
+
+# Somebody else's program, as root or the login starts it: it lives on in the background, and writes
+# to every descriptor that it was given and to every open file that it finds.
+HOSTILE = """
+import os, sys, time
+log, seconds = sys.argv[1], float(sys.argv[2])
+if os.fork():
+    print("mine", flush=True)
+    os._exit(0)
+os.setsid()
+links = {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in map(int, os.listdir("/proc/self/fd"))
+         if os.path.exists(f"/proc/self/fd/{fd}")}
+with open(log, "a") as file:
+    print(links, file=file)
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    for fd in links:
+        try:
+            os.write(fd, b"forged\\n")
+        except OSError:
+            pass
+        try:
+            again = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+            os.write(again, b"forged\\n")
+            os.close(again)
+        except OSError:
+            pass
+    time.sleep(0.001)
+"""
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> str:
+    """A command that runs it."""
+    program, log = tmp_path / "hostile.py", tmp_path / "hostile.log"
+    program.write_text(HOSTILE)
+    return shlex.join([sys.executable, str(program), str(log), "2"])
+
+
+@pytest.mark.parametrize("how", ["asked", "begun", "run", "watched"])
+@pytest.mark.parametrize("level", [USER, ROOT])
+def test_somebody_elses_program_holds_nothing_on_which_answers_travel(
+    make: Make, tmp_path: Path, hostile: str, level: str, how: str
+) -> None:
+    shell = make()
+    started = time.monotonic()
+    if how == "asked":
+        said = shell.answer(shell.ask(level, sh(f"{hostile}; echo over"))).stdout
+    elif how == "begun":
+        said = shell.answer(shell.collect(level, shell.begin(level, sh(hostile)))).stdout
+    else:
+        watch = (lambda *_: None) if how == "watched" else None
+        said = shell.run(level, sh(hostile), watch=watch).stdout
+    assert b"mine\n" in said
+    # It is alive, it has descriptors to write to, and none of them is the channel.
+    log = tmp_path / "hostile.log"
+    while not (log.exists() and log.read_text().endswith("\n")):
+        time.sleep(0.01)
+    found = ast.literal_eval(log.read_text())
+    assert {1, 2} <= set(found)
+    own = Path(f"/proc/{shell.wire.channel.process.pid}/fd")  # type: ignore[attr-defined]
+    assert not {str((own / n).readlink()) for n in "012"} & set(found.values())
+    for number in range(60):
+        answers = [shell.ask(either, sh(f"echo {number}")) for either in (level, USER, ROOT)]
+        assert [shell.answer(one) for one in answers] == [Done(0, b"%d\n" % number, b"")] * 3
+        if number % 20 == 0:
+            assert shell.run(level, sh("echo task")) == Done(0, b"task\n", b"")
+    assert time.monotonic() - started < 10
+
+
+def test_nothing_of_an_answer_is_left_on_the_box(make: Make, tmp_path: Path) -> None:
+    def folders() -> set[str]:
+        found = [*Path("/run").glob("fast-ssh.*"), *Path(tempfile.gettempdir()).glob("tmp.*")]
+        return {str(path) for path in found}
+
+    before = folders()
+    shell = make()
+    assert shell.answer(shell.ask(ROOT, sh("echo secret"))).stdout == b"secret\n"
+    assert folders() - before  # the control: there it is while the shell lives
+    shell.wire.channel.process.stdin.close()  # type: ignore[attr-defined]  # as a link that ends
+    end = time.monotonic() + 5
+    while folders() - before and time.monotonic() < end:
+        time.sleep(0.05)
+    assert folders() - before == set()
 
 
 def test_a_command_killed_or_not_found_is_told_as_by_a_shell(make: Make) -> None:

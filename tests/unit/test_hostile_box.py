@@ -1,0 +1,127 @@
+"""A box that answers without end, or what nobody asked: it costs little, and one sentence."""
+
+import time
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deeprig import connection, root_shell
+from deeprig.errors import DeeprigError
+from fast_ssh import sending, wire
+from fast_ssh.errors import TooMuch
+from fast_ssh.frames import MOST_BYTES, MOST_LINES, USER, Marks, Stream
+from tests.unit import ssh_server
+from tests.unit.local_shell import Make, environment, maker
+from tests.unit.ssh_server import Server
+
+ENDLESS = {"zeros": "cat /dev/zero", "lines": "yes ''", "errors": "cat /dev/zero >&2"}
+MIB = 2**20
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    yield from maker(tmp_path)
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Server]:
+    with ssh_server.serve(environment(tmp_path)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_shell_that_writes_without_end_is_ended(make: Make, kind: str) -> None:
+    shell = make()
+    shell.prove()
+    tracemalloc.start()
+    # Not by a command of ours, which answers through a file: the box itself is the enemy.
+    sent = shell.wire.send(USER, lambda number: ENDLESS[kind])
+    with pytest.raises(TooMuch, match=r"more than 8 MiB"):
+        shell.wire.wait_for(sent, 60)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 * MIB
+    with pytest.raises((TooMuch, OSError)):
+        shell.run(USER, "sh -c 'echo on'")
+
+
+def test_an_answer_may_be_large_but_not_larger(make: Make) -> None:
+    most = MOST_BYTES - MIB
+    shell = make()
+    done = shell.run(USER, f"sh -c 'head -c {most} /dev/zero'")
+    assert len(done.stdout) == most  # the control
+    assert done.code == 0
+    with pytest.raises(TooMuch):
+        shell.run(USER, f"sh -c 'yes | head -n {MOST_LINES + 1}'")
+
+
+@pytest.mark.parametrize("said", [b"x:0", b"1:y", b"1", b"1:0:0", b"1" * 5000 + b":0"])
+def test_an_end_that_is_none_is_refused(said: bytes) -> None:
+    marks = Marks("ab" * 16)
+    with pytest.raises(TooMuch):
+        Stream(marks).feed(marks.start + said + b">\n")
+    assert Stream(marks).feed(marks.start + b"1:0>\n")  # the control
+
+
+def test_an_answer_that_nobody_asked_for_is_refused(make: Make) -> None:
+    shell = make()
+    shell.prove()
+    sent = shell.wire.send(USER, lambda number: "fast_end 99 0; sleep 5")
+    with pytest.raises(TooMuch, match="nobody asked"):
+        shell.wire.wait_for(sent, 30)
+
+
+def test_silence_has_an_end(make: Make) -> None:
+    shell = make()
+    asked = shell.ask(USER, "sh -c 'sleep 30'")
+    asked.limit = 0.5
+    started = time.monotonic()
+    with pytest.raises(TooMuch, match="not answered"):
+        shell.answer(asked)
+    assert time.monotonic() - started < 10
+    assert wire.QUESTION_SECONDS <= 300
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_one_command_on_a_box_that_answers_without_end(
+    box: Server, tmp_path: Path, kind: str
+) -> None:
+    transport = _login(box, tmp_path)
+    tracemalloc.start()
+    with pytest.raises(DeeprigError, match="more than 4 MiB"):
+        root_shell.run(transport, ENDLESS[kind], seconds=60)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60 * MIB
+
+
+def test_one_command_on_a_box_that_drips(box: Server, tmp_path: Path) -> None:
+    """Each byte comes in time, and there is no end."""
+    transport = _login(box, tmp_path)
+    started = time.monotonic()
+    with pytest.raises(DeeprigError, match=r"too long|did not finish in 2 s"):
+        root_shell.run(transport, "while sleep 0.3; do echo .; done", seconds=2)
+    assert time.monotonic() - started < 6
+    assert root_shell.run(transport, "echo on").out == "on\n"  # the control
+
+
+def test_the_plain_connection_is_bounded_too(
+    box: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = _login(box, tmp_path).open_session()
+    channel.exec_command("cat /dev/zero")
+    with caplog.at_level("ERROR", logger="pyinfra"):
+        taken = len(channel.makefile("rb").read())
+    assert taken <= sending.Bounded.most  # type: ignore[operator]
+    assert channel.recv_exit_status() == -1
+    assert "it answers with more than 16 MiB; nothing more is read from it" in caplog.text
+
+
+def _login(box: Server, folder: Path) -> sending.Transport:
+    key = f"[127.0.0.1]:{box.port} {box.host_key.get_name()} {box.host_key.get_base64()}\n"
+    Path(folder, "known_hosts").write_text(key)
+    transport = connection.connect(ssh_server.data(box, folder)).get_transport()
+    assert isinstance(transport, sending.Transport)
+    return transport
