@@ -11,6 +11,7 @@ from deeprig.settings import Rig
 from deeprig.stack import Plan
 from deeprig.survey import Survey
 from tests.host.kernels import compute
+from tests.host.sessions import login_shell
 
 NEAR = "print(bool(abs(numpy.asarray(product) - numpy.asarray(a) @ numpy.asarray(b)).max() < 1e-3))"
 MULTIPLIES = {
@@ -96,9 +97,8 @@ def test_torch_finds_its_own_cudnn(host: Host, rig: Rig, where: str) -> None:
     if where == "notebook":
         said = compute(host, rig.notebook, CUDNN_IN_USE, kernel="deeprig-torch")
     else:
-        with host.sudo():
-            program = f"~/envs/torch/bin/python -c {shlex.quote(CUDNN_IN_USE)}"
-            said = host.check_output("su --login %s --command %s", rig.notebook.user, program)
+        program = f"~/envs/torch/bin/python -c {shlex.quote(CUDNN_IN_USE)}"
+        said = login_shell(host, rig.notebook.user, program)
     if said == "no CUDA":
         pytest.skip("this torch is built without CUDA")
     version, *paths = said.split()

@@ -6,7 +6,9 @@ import pytest
 from testinfra.host import Host
 
 from deeprig.settings import Disk, Notebook, Rig, Storage
+from deeprig.untrusted import number
 from tests.host.newcomer import Login
+from tests.host.sessions import login_shell
 
 RUN = "XDG_RUNTIME_DIR=/run/user/$(id -u)"
 VARIABLES = ("HF_HOME", "UV_CACHE_DIR")
@@ -109,9 +111,9 @@ def test_tensorboard_reads_the_runs_of_the_data_folder(
     host: Host, notebook: Notebook, own: str
 ) -> None:
     home = of(notebook.user, host, "cd && pwd")
-    with host.sudo():
-        pid = host.check_output(f"pgrep -o -u {notebook.user} -f bin/tensorboard")
-        words = host.check_output(f"tr '\\0' '\\n' < /proc/{pid}/cmdline").split("\n")
+    with host.sudo(notebook.user):
+        pid = number(host.check_output("pgrep -o -u %s -f bin/tensorboard", notebook.user))
+        words = host.check_output("tr '\\0' '\\n' < %s", f"/proc/{pid}/cmdline").split("\n")
         logs = words[words.index("--logdir") + 1]
         seen = host.check_output("readlink -f %s", logs)
     assert logs == f"{home}/runs"
@@ -121,9 +123,7 @@ def test_tensorboard_reads_the_runs_of_the_data_folder(
 
 
 def test_a_login_shell_knows_the_caches(host: Host, notebook: Notebook, caches: list[str]) -> None:
-    with host.sudo():
-        said = host.check_output("su --login %s --command env", notebook.user)
-    assert caches_in(said) == caches
+    assert caches_in(login_shell(host, notebook.user, "env")) == caches
 
 
 def test_ssh_tells_every_command_where_the_caches_are(
@@ -155,9 +155,10 @@ def test_a_users_service_knows_the_caches(
 def test_the_notebook_server_knows_the_caches(
     host: Host, notebook: Notebook, caches: list[str]
 ) -> None:
-    with host.sudo():
-        pid = host.check_output(f"pgrep -o -u {notebook.user} -f bin/jupyter-lab")
-        assert caches_in(host.check_output(f"tr '\\0' '\\n' < /proc/{pid}/environ")) == caches
+    with host.sudo(notebook.user):
+        pid = number(host.check_output("pgrep -o -u %s -f bin/jupyter-lab", notebook.user))
+        said = host.check_output("tr '\\0' '\\n' < %s", f"/proc/{pid}/environ")
+    assert caches_in(said) == caches
 
 
 def test_uv_keeps_its_cache_on_the_data_folder(
@@ -165,11 +166,7 @@ def test_uv_keeps_its_cache_on_the_data_folder(
 ) -> None:
     if rig.python is None:
         pytest.skip("this box leaves Python alone (python=None), so there may be no uv")
-    with host.sudo():
-        said = host.check_output(
-            "su --login %s --command '/usr/local/bin/uv cache dir'", notebook.user
-        )
-    assert said == f"{own}/cache/uv"
+    assert login_shell(host, notebook.user, "/usr/local/bin/uv cache dir") == f"{own}/cache/uv"
 
 
 def test_each_data_disk_is_mounted_by_uuid_and_may_be_missing_at_boot(
