@@ -117,6 +117,8 @@ class KeptLink:
                 if forward.local != forward.remote:
                     _say(f"port {forward.remote} is taken here; {server} has {forward.local}")
         self.shown = text
+        if self.link and self.link.stranger:
+            _say(self.link.stranger)
         for server in silent:
             _say(f"{server} does not answer on {self.name}; a deploy starts it.")
 

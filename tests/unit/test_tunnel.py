@@ -1,14 +1,16 @@
 """Local ports, links, and what the system's ssh is told."""
 
+import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deeprig import connection, local_ports, openssh
+from deeprig.link import MARK, OWNERS, TOKEN, Link, _ask
 from deeprig.openssh import Forward
 from deeprig.settings import Notebook
 from deeprig.tunnel_page import page, to_json, urls
@@ -134,3 +136,77 @@ def test_the_child_reads_no_configuration_file_and_asks_nobody(tmp_path: Path) -
     assert command[:3] == ["ssh", "-F", "none"]
     assert "-oBatchMode=yes" in command
     assert command[-2:] == ["rig1.lan", "cat"]
+
+
+@pytest.fixture
+def link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Link]]:
+    """A link whose `ssh` is a script of the test's."""
+    made: list[Link] = []
+
+    def begin(script: str) -> Link:
+        ssh = tmp_path / "ssh"
+        ssh.write_text(f"#!/bin/sh\n{script}\n")
+        ssh.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        made.append(Link("rig1", data(tmp_path), FORWARDS, "ai"))
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one.close()
+
+
+GOOD = "0123456789abcdef" * 4
+
+
+def test_a_token_is_taken_where_its_user_has_the_port(link: Callable[[str], Link]) -> None:
+    said = f"echo {TOKEN}{GOOD}; echo {OWNERS}1000 / 1000; echo {MARK}; exec cat"
+    found = link(said)
+    assert found.open()
+    assert (found.token, found.stranger) == (GOOD, "")
+
+
+@pytest.mark.parametrize(
+    "token", ["root:$y$j9T$secret:20787:0", GOOD[:-1], f"{GOOD}0", "", "0" * 9]
+)
+def test_what_is_no_token_is_not_shown(link: Callable[[str], Link], token: str) -> None:
+    found = link(f"echo '{TOKEN}{token}'; echo {OWNERS}1000 / 1000; echo {MARK}; exec cat")
+    assert found.open()
+    assert found.token == ""
+    assert "no token of ai's" in found.stranger
+    assert "secret" not in found.stranger
+
+
+@pytest.mark.parametrize("owners", ["1001 / 1000", "1000 1001 / 1000", "0 / 1000", "1000 / ", ""])
+def test_no_token_goes_to_a_port_that_somebody_else_has(
+    link: Callable[[str], Link], owners: str
+) -> None:
+    found = link(f"echo {TOKEN}{GOOD}; echo '{OWNERS}{owners}'; echo {MARK}; exec cat")
+    assert found.open()
+    assert found.token == ""
+    assert "not by ai" in found.stranger
+
+
+@pytest.mark.parametrize("flood", ["cat /dev/zero", "yes", "cat /dev/zero >&2"])
+def test_a_box_that_writes_without_end_is_given_up(
+    link: Callable[[str], Link], monkeypatch: pytest.MonkeyPatch, flood: str
+) -> None:
+    monkeypatch.setattr("deeprig.link.OPEN_SECONDS", 2)
+    monkeypatch.setattr("deeprig.link.END_SECONDS", 1)
+    found = link(f"exec {flood}")
+    assert not found.open()
+    assert len(found.why()) <= 300
+    assert "\0" not in found.why()
+
+
+def test_the_box_is_asked_with_its_users_rights_and_looks_at_the_real_port() -> None:
+    asked = _ask(8888, "ai")
+    assert "runuser" not in asked and "sudo -n sh -c" in asked
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        look = asked.partition(f"{OWNERS}$(")[2].replace(" 8888 ai", f" {port} root")
+        said = subprocess.run(
+            ["sh", "-c", f'echo "$({look[: look.index(" 2>/dev/null")]})"'],
+            capture_output=True, text=True, check=True,
+        ).stdout.split()  # fmt: skip
+    assert said == [str(os.getuid()), "/", "0"]
