@@ -7,6 +7,7 @@ trust() { mkdir -p /usr/local/share/ca-certificates; cp ca/*.crt /usr/local/shar
   ! command -v update-ca-certificates >/dev/null || update-ca-certificates >/dev/null; }
 trust
 apt-get -q update
+# shellcheck disable=SC2086 # words
 apt-get -q -y install --no-install-recommends $PACKAGES
 trust
 export PIP_CERT=/etc/ssl/certs/ca-certificates.crt SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt

@@ -30,7 +30,9 @@ LANES: dict[str, list[list[str]]] = {
     "lint": [
         [str(BIN / "ruff"), "check", ".", *ON_BOXES],
         [str(BIN / "ruff"), "format", "--check", ".", *ON_BOXES],
+        [sys.executable, "-m", "tests.shell_files"],
         [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.github-workflows", WORKFLOW],
+        [str(BIN / "zizmor"), "--offline", "--quiet", WORKFLOW],
     ],
     "types": [[str(BIN / "mypy")], [str(BIN / "mypy"), "deploy.py", "inventory.py"]],
     "unit": [[*PYTEST, "tests/unit"]],

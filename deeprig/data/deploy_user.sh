@@ -28,6 +28,7 @@ make_user() {
 }
 
 # Done as the user whose file it is: root must not follow links in a folder that is another's.
+# shellcheck disable=SC2016 # for the shell of that user
 ADD_KEY='
     cd "$1"
     umask 077

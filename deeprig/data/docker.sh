@@ -13,9 +13,9 @@ fi
 for p in docker-ce docker-ee moby-engine podman-docker; do
   installed $p && echo "docker_other=$p"; done
 [ -e /snap/bin/docker ] && echo 'docker_other=the snap docker'
-[ -s $root/swarm/docker-state.json ] && echo docker_swarm=yes
-count() { ls -d "$@" 2>/dev/null | wc -l; }
-kept="$(count $root/image/*/imagedb/content/sha256/*) $(count $root/containers/*) $(
-  count $root/volumes/*/)"
+[ -s "$root/swarm/docker-state.json" ] && echo docker_swarm=yes
+count() { if [ -e "$1" ]; then echo $#; else echo 0; fi; }
+kept="$(count "$root"/image/*/imagedb/content/sha256/*) $(count "$root"/containers/*) $(
+  count "$root"/volumes/*/)"
 [ "$kept" = '0 0 0' ] || echo "docker_keeps=$root $kept"
 )

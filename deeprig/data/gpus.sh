@@ -38,16 +38,19 @@ manager=/etc/systemd/system/display-manager.service
 
 if [ -n "$OFFERS" ] && [ -n "$devices$EXPECTED$CARDLESS" ]; then
   echo offers=yes
+  # shellcheck disable=SC2086 # words
   apt-cache madison $OFFERS 2>/dev/null | awk '$NF != "Sources" && !seen[$1, $3]++ {
       if (!($1 in versions)) names[++count] = $1
       versions[$1] = versions[$1] " " $3
     }
     END { for (n = 1; n <= count; n++) print "offer=" names[n] versions[names[n]] }'
   # Which drivers of the archive name a card, in the field that ubuntu-drivers reads.
-  ids=$(echo "$devices" | sed -nE 's/^.* 10de:(....) 03.*$/\1/p'; printf '%s\n' $EXPECTED)
+  # shellcheck disable=SC2086 # words
+  ids=$({ echo "$devices" | sed -nE 's/^.* 10de:(....) 03.*$/\1/p'; echo $EXPECTED; } | xargs)
+  # shellcheck disable=SC2086 # words
   [ "$ID" = ubuntu ] && [ -n "$ids" ] && drivers=$(apt-cache pkgnames nvidia-driver- |
     grep -E '^nvidia-driver-[0-9]+-server(-open)?$') &&
-    apt-cache show $drivers 2>/dev/null | awk -v ids="$(echo $ids)" '
+    apt-cache show $drivers 2>/dev/null | awk -v ids="$ids" '
       BEGIN { count = split(toupper(ids), id) }
       $1 == "Package:" { package = $2 }
       $1 == "Modaliases:" { for (n = 1; n <= count; n++)

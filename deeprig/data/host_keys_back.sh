@@ -27,7 +27,7 @@ use() { # sshd has the keys that are there now
 }
 
 differ() {
-    for file in $state/kept/ssh_host_*; do
+    for file in "$state"/kept/ssh_host_*; do
         cmp -s "$file" "/etc/ssh/${file##*/}" || return 0
     done
     return 1
@@ -36,7 +36,7 @@ differ() {
 put() {
     mkdir -p $state/kept $state/before
     base64 -d | tar -C $state/kept --no-same-owner -xf -
-    for key in $state/kept/ssh_host_*_key; do
+    for key in "$state"/kept/ssh_host_*_key; do
         chmod 600 "$key"
         ssh-keygen -yf "$key" </dev/null >/dev/null
         [ -e "$key.pub" ] || ssh-keygen -yf "$key" >"$key.pub"

@@ -1,5 +1,6 @@
 # Sends magic packets from this host: sh -s MAC BROADCAST PORT COUNT
 # By whatever is there; etherwake is for routers that have neither Python nor Perl.
+# shellcheck disable=SC2329 # each is called by the name of its tool
 packets_by_python() { python3 -EsBc '
 import socket, sys, time
 mac, host, port, count = sys.argv[1:]
@@ -10,6 +11,7 @@ for _ in range(int(count)):
     out.sendto(packet, (host, int(port)))
     time.sleep(0.2)
 ' "$@"; }
+# shellcheck disable=SC2329
 packets_by_perl() { perl -e '
 use Socket;
 my ($mac, $host, $port, $count) = @ARGV;
@@ -21,6 +23,7 @@ for (1 .. $count) {
     send(OUT, $packet, 0, sockaddr_in($port, inet_aton($host))) or die "$!\n";
     select(undef, undef, undef, 0.2);
 }' "$@"; }
+# shellcheck disable=SC2329
 packets_by_etherwake() {
   card=$(ip route get "$2" | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
   for _ in $(seq "$4"); do etherwake -b -i "$card" "$1" || return; sleep 1; done

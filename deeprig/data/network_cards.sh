@@ -36,6 +36,7 @@ for n in /sys/class/net/*; do
   echo "card=$i|${mac:-$(cat "$n/address")}|$kind|$link|$(manager "$i" "$(cat "$n/ifindex")")"
   for l in "$n"/lower_*; do [ -e "$l" ] && echo "below=$i ${l##*/lower_}"; done
 done
+# shellcheck disable=SC2086 # words
 wol $names
 for v in -4 -6; do ip $v -o route show default 2>/dev/null |
   sed -n 's/.* dev \([^ ]*\).*/route=\1/p'; done
