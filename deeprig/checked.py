@@ -6,7 +6,7 @@ from typing import Any, TypeVar, dataclass_transform
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
-from deeprig import source_lines
+from deeprig import source_lines, url_login
 from deeprig.errors import DeeprigError
 
 
@@ -47,5 +47,5 @@ def _sentence(part: str, error: ValidationError) -> str:
     if first["type"] == "value_error" and not first["loc"]:
         return f"{message}."
     secret = "password" in name  # somebody may have put the password itself there
-    value = "no such line" if secret else repr(first["input"])
+    value = "no such line" if secret else url_login.hidden(repr(first["input"]))
     return f"{name} is {value}; {message[0].lower()}{message[1:]}."

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 import pyrage
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from deeprig import url_login
+
 
 def _matching(pattern: str, example: str) -> AfterValidator:
     def check(value: str) -> str:
@@ -16,6 +18,28 @@ def _matching(pattern: str, example: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _without_login(instead: str) -> AfterValidator:
+    """For a URL that stands where all of the box's accounts read it."""
+
+    def check(value: str) -> str:
+        if "://" in value and "@" in value:
+            raise ValueError(f"a login in it could be read by everybody on the box; {instead}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _login_for_apt(value: str) -> str:
+    """What apt's own file for logins can hold: words, apart by blanks."""
+    _, name, password = url_login.split(value)
+    words = all(re.fullmatch(r"[!-~]+", word) for word in (name, password))
+    if "@" in value and not (words and not re.search(r"[\s'\"#\\\\]", name + password)):
+        raise ValueError(
+            "apt takes a name and a password, both of ASCII and without blanks, quotes, # and \\"
+        )
+    return value
 
 
 def _public_key(value: str) -> str:
@@ -81,8 +105,26 @@ PublicKey = Annotated[str, AfterValidator(_public_key)]
 Recipient = Annotated[str, AfterValidator(_recipient)]
 CertificateFile = Annotated[str, AfterValidator(_certificate_file)]
 PasswordHash = Annotated[str, AfterValidator(_password_hash)]
-Url = Annotated[str, _matching(r"https?://[^\s'\"]+", "http://proxy.lan:3128")]
-HttpsUrl = Annotated[str, _matching(r"https://[^\s'\"]+", "https://pypi.lan/simple")]
+ProxyUrl = Annotated[
+    str,
+    _matching(r"https?://[^\s'\"]+", "http://proxy.lan:3128"),
+    _without_login(
+        "name a proxy that needs none, such as a squid or cntlm of your own that logs in to it"
+    ),
+]
+AptProxyUrl = Annotated[
+    str,
+    _matching(r"https?://([^\s'\"@/]+@)?[^\s'\"@/]+/?", "http://proxy.lan:3128"),
+    AfterValidator(_login_for_apt),
+]
+IndexUrl = Annotated[
+    str,
+    _matching(r"https://[^\s'\"]+", "https://pypi.lan/simple"),
+    _without_login(
+        "leave it out and put it into ~/.netrc of root and of the work user on the box, mode 600, "
+        "which uv and pip read"
+    ),
+]
 UserPort = Annotated[int, Field(strict=True, ge=1024, le=65535)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Rule = Annotated[
@@ -115,13 +157,19 @@ Image = Annotated[
         r"https?://[^\s'\"]+|(/[\w.+-]+)+",
         "https://cloud.debian.org/.../debian-13-generic-amd64.qcow2, or a path on the box",
     ),
+    _without_login("fetch the image to the box and name its path"),
 ]
 HostName = Annotated[str, _matching(r"[a-z][a-z0-9-]{0,30}", "guest: lowercase, digits and -")]
 Branch = Annotated[str, _matching(r"[4-9]\d\d", "580: the number before the first dot")]
 TorchVersion = Annotated[str, _matching(r"\d+\.\d+(\.\d+)?", "2.14")]
 CudaVersion = Annotated[str, _matching(r"[1-9]\d\.\d", "13.0")]
 MirrorUrl = Annotated[
-    str, _matching(r"https?://[^\s'\"]+", "https://mirror.lan/compute/cuda/repos")
+    str,
+    _matching(r"https?://[^\s'\"]+", "https://mirror.lan/compute/cuda/repos"),
+    _without_login(
+        "leave it out and put it into a file of /etc/apt/auth.conf.d on the box, mode 600, which "
+        "apt reads"
+    ),
 ]
 Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
 GpuUuid = Annotated[

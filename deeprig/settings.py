@@ -7,11 +7,12 @@ from typing import Any, Literal, get_args
 from pydantic import Field, PositiveInt, model_validator
 from pydantic_core import ArgsKwargs
 
-from deeprig import connection, source_lines
+from deeprig import connection, source_lines, url_login
 from deeprig.checked import SettingsError, settings
 from deeprig.passthrough_settings import Guest, Passthrough
 from deeprig.setting_types import (
     AbsolutePath,
+    AptProxyUrl,
     Branch,
     CertificateFile,
     Component,
@@ -19,7 +20,7 @@ from deeprig.setting_types import (
     CudaVersion,
     Fingerprint,
     GpuUuid,
-    HttpsUrl,
+    IndexUrl,
     Interface,
     IpAddress,
     KernelParameter,
@@ -30,6 +31,7 @@ from deeprig.setting_types import (
     PasswordHash,
     PciId,
     Port,
+    ProxyUrl,
     PublicKey,
     PythonVersion,
     Recipient,
@@ -38,7 +40,6 @@ from deeprig.setting_types import (
     Rule,
     Serial,
     TorchVersion,
-    Url,
     UserName,
     UserPort,
     Uuid,
@@ -191,7 +192,7 @@ class Python:
     packages: tuple[Requirement, ...] = ("numpy",)
     frameworks: tuple[Literal["torch", "jax", "tensorflow"], ...] = ()
     torch: TorchVersion | None = None
-    torch_index: HttpsUrl | None = None
+    torch_index: IndexUrl | None = None
     update: bool = False
 
 
@@ -202,7 +203,7 @@ class Notebook:
     user: UserName = "ai"
     port: UserPort = 8888
     tensorboard_port: UserPort = 6006
-    password_hash: PasswordHash | None = None
+    password_hash: PasswordHash | None = Field(default=None, repr=False)
     restart_busy: bool = False
 
     @model_validator(mode="after")
@@ -241,12 +242,12 @@ class Rig:
     kernel_parameters: tuple[KernelParameter, ...] = ()
     reboot: Literal["when-idle", "ask", "never"] = "when-idle"
     connection: Literal["ssh", "fast"] = "fast"
-    notify: Notify | None = None
+    notify: Notify | None = Field(default=None, repr=False)
     mail_relay: Relay | None = None
     ca_certificates: tuple[CertificateFile, ...] = ()
-    proxy: Url | None = None
-    apt_proxy: Url | None = None
-    pypi_index: HttpsUrl | None = None
+    proxy: ProxyUrl | None = None
+    apt_proxy: AptProxyUrl | None = Field(default=None, repr=False)
+    pypi_index: IndexUrl | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -291,8 +292,24 @@ class Rig:
         return self
 
     def to_json(self) -> dict[str, Any]:
-        """Let `pyinfra inventory.py debug-inventory` and the manifest print the settings."""
-        return asdict(self)
+        """Let `pyinfra inventory.py debug-inventory` and the manifest print the settings.
+
+        A secret is only said to be given.
+        """
+        said = asdict(self)
+        if self.notify:
+            said["notify"] = "given"
+        if self.notebook and self.notebook.password_hash:
+            said["notebook"]["password_hash"] = "given"
+        return {name: _without_logins(value) for name, value in said.items()}
+
+
+def _without_logins(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_logins(one) for name, one in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_without_logins, value))
+    return url_login.hidden(value) if isinstance(value, str) and "://" in value else value
 
 
 def box(

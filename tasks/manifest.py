@@ -41,13 +41,9 @@ def write(rig: Rig, survey: Survey, plan: Plan, *, anew: bool = False) -> None:
 
 
 def settings_without_secrets(rig: Rig) -> dict[str, Any]:
-    """The settings as the manifest keeps them: a secret is only said to be given."""
+    """The settings as the manifest keeps them; `to_json` has no secret."""
     settings: dict[str, Any] = json.loads(json.dumps(rig.to_json()))
     del settings["connection"]  # how we reach the box is nothing on it
-    if settings["notebook"] and settings["notebook"]["password_hash"]:
-        settings["notebook"]["password_hash"] = "given"
-    if settings["notify"]:
-        settings["notify"] = "given"
     return settings
 
 

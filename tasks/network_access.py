@@ -6,9 +6,12 @@ from urllib.parse import urlsplit
 
 from pyinfra.api.deploy import deploy
 
+from deeprig import url_login
 from deeprig.settings import Rig
 from tasks import config_files, operations
 
+APT_PROXY = "/etc/apt/apt.conf.d/deeprig-proxy.conf"
+APT_LOGIN = "/etc/apt/auth.conf.d/deeprig-proxy.conf"
 CERTIFICATES = "/usr/local/share/ca-certificates"
 CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -17,9 +20,14 @@ CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE----
 def provide(settings: Rig) -> None:
     """What stands between the box and the archives, told to everything that downloads."""
     _trust(settings.ca_certificates)
-    apt_proxy = settings.apt_proxy or settings.proxy
+    apt_proxy, name, password = url_login.split(settings.apt_proxy or settings.proxy or "")
+    if name:
+        login = {"proxy": apt_proxy, "name": name, "password": password}
+        config_files.write(APT_LOGIN, mode="600", **login)
+    else:
+        operations.remove(name=f"No {APT_LOGIN}", path=APT_LOGIN)
     for path, wanted in (
-        ("/etc/apt/apt.conf.d/deeprig-proxy.conf", apt_proxy),
+        (APT_PROXY, apt_proxy),
         ("/etc/profile.d/deeprig-proxy.sh", settings.proxy),
         ("/etc/environment.d/50-deeprig-proxy.conf", settings.proxy),
     ):

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
+from deeprig import url_login
 from deeprig.settings import Rig
-from tasks.network_access import CERTIFICATE
+from tasks.network_access import APT_LOGIN, CERTIFICATE
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -28,5 +29,11 @@ def test_pip_and_uv_trust_what_the_system_trusts(host: Host) -> None:
 def test_apt_goes_through_the_proxy_of_the_settings(host: Host, rig: Rig) -> None:
     if not (rig.apt_proxy or rig.proxy):
         pytest.skip("Rig.apt_proxy and Rig.proxy name none")
-    found = host.check_output("apt-config dump --format '%v%n' Acquire::http::Proxy")
-    assert found == (rig.apt_proxy or rig.proxy)
+    # A dump would have the hosts too that are asked without it.
+    found = host.check_output("apt-config shell P Acquire::http::Proxy")
+    wanted, name, _ = url_login.split(rig.apt_proxy or rig.proxy or "")
+    assert url_login.hidden(found) == f"P='{wanted}'"
+    login = host.file(APT_LOGIN)
+    assert login.exists is bool(name)
+    if name:
+        assert (login.user, login.mode) == ("root", 0o600)

@@ -1,5 +1,6 @@
 """What a fresh box does to automation, done to it on purpose."""
 
+import base64
 import re
 import shlex
 import ssl
@@ -114,12 +115,13 @@ def test_automatic_updates_go_on_after_one_that_was_cut_off(
 
 @pytest.fixture
 def proxy() -> Iterator[list[str]]:
-    """A real HTTP proxy on this machine that keeps what it was asked for."""
+    """A real HTTP proxy on this machine that keeps what it was asked for, and the login."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            login = self.headers.get("Proxy-Authorization", "").removeprefix("Basic ")
+            asked.append(f"{base64.b64decode(login).decode()} {self.path}".strip())
             if not self.path.startswith("http://"):
                 self.send_error(404)
                 return
@@ -157,28 +159,64 @@ def test_apt_goes_through_the_proxy_of_the_settings(
     assert login("apt-config dump Acquire::http::Proxy") == ""
 
 
+def test_the_login_of_apts_proxy_is_read_by_root_alone(
+    box: boxes.Box, login: Callable[..., str], proxy: list[str], changed: Callable[..., Path]
+) -> None:
+    """And said nowhere: neither in what pyinfra prints at its loudest nor in what it leaves."""
+    address = proxy.pop().replace("//", "//anna:canary77@")
+    ours = f'notebook=None, apt_proxy="{address}",'
+    file = changed(('notebook=Notebook(user="ai"),', ours))
+    done = subprocess.run(
+        [PYINFRA, "-vvv", "-y", str(file), "deploy.py"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "canary77" not in done.stdout + done.stderr
+    assert [line for line in proxy if line.startswith("anna:canary77 http://")]
+    login("sudo apt-get -q update && [ ! -r /etc/apt/auth.conf.d/deeprig-proxy.conf ]")
+    found = login("sudo grep -rls canary7[7] /etc /var/lib/deeprig /var/log /home /run || true")
+    assert found.split() == ["/etc/apt/auth.conf.d/deeprig-proxy.conf"]
+    for ask in (
+        ["pyinfra", str(file), "debug-inventory"],
+        ["deeprig", "plan", "--inventory", str(file)],
+    ):
+        program = Path(sys.executable).with_name(ask[0])
+        said = subprocess.run(
+            [program, *ask[1:]], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert "canary77" not in said.stdout + said.stderr
+        assert box.name in said.stdout + said.stderr  # the control
+    run_on(box, prepare)
+    assert login("ls /etc/apt/auth.conf.d").strip() == ""
+
+
 def test_pip_and_uv_ask_the_index_of_the_settings_and_trust_its_ca(
     box: boxes.Box, login: Callable[..., str], tmp_path: Path
 ) -> None:
-    """As behind a company's wall: an index with a certificate that only the company vouches for."""
+    """As behind a company's wall: an index with a certificate that only the company vouches for.
+
+    It may want a login, which is not in the settings: pip and uv find it in ~/.netrc.
+    """
     asked: list[str] = []
     with index(tmp_path, asked) as address:
         ours = Rig(ca_certificates=(str(tmp_path / "ca.pem"),), pypi_index=f"{address}/simple")
         assert run_on(box, lambda rig: network_access.provide(settings=ours)).error is None
         login(f"echo {CONTROL} {INDEX_NAME} | sudo tee -a /etc/hosts")
+        login(f"umask 077; echo machine {INDEX_NAME} login anna password pw77 > ~/.netrc")
         login("sudo apt-get -q update && sudo apt-get -q install -y python3-pip")
         with connection.connect(host_data(box)) as client, client.open_sftp() as files:
             files.put(str(Path(sys.executable).with_name("uv")), "/tmp/uv")
         login("python3 -m pip download --no-deps --dest /tmp from-pip", check=False)
         login("chmod +x /tmp/uv; /tmp/uv pip install --target /tmp/x from-uv", check=False)
-    assert "/simple/from-pip/" in asked
-    assert "/simple/from-uv/" in asked
+        login("rm ~/.netrc")
+    assert "anna:pw77 /simple/from-pip/" in asked
+    assert "anna:pw77 /simple/from-uv/" in asked
     assert run_on(box, prepare).error is None
 
 
 @contextmanager
 def index(folder: Path, asked: list[str]) -> Iterator[str]:
-    """A package index without packages, over TLS; `asked` gets the paths it is asked for."""
+    """A package index without packages, over TLS; `asked` gets logins and paths as it is asked."""
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     ca = ["-keyout", folder / "ca.key", "-out", folder / "ca.pem", "-subj", "/CN=company"]
     subprocess.run([*make, *ca], check=True, capture_output=True)
@@ -192,7 +230,8 @@ def index(folder: Path, asked: list[str]) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            login = self.headers.get("Authorization", "").removeprefix("Basic ")
+            asked.append(f"{base64.b64decode(login).decode()} {self.path}".strip())
             self.send_error(404)
 
         def log_message(self, format: str, *args: object) -> None:
