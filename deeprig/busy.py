@@ -17,7 +17,7 @@ SECONDS = 60
 def work(transport: paramiko.Transport, name: str) -> list[str]:
     """What runs there, of the cards, notebooks, containers and people; empty where nothing does."""
     done = root_shell.run(
-        transport, "sudo -n python3 -EsB -", stdin=ASKED.read_text() + PRINT, seconds=SECONDS
+        transport, "sudo -n python3 -IB -", stdin=ASKED.read_text() + PRINT, seconds=SECONDS
     )
     try:
         found = json.loads(done.out.splitlines()[-1]) if done.code == 0 else None

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 
 from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.deploy import deploy
@@ -12,6 +11,7 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
+from deeprig import box_python
 from deeprig.settings import Rig
 from deeprig.stack import Plan
 from tasks import (
@@ -140,7 +140,7 @@ class DriverSet(FactBase[list[str]]):
 
     def command(self) -> str:
         ask = "import driver_proof as d; print('\\n'.join(d.driver_set()))"
-        return f"cd {SCRIPTS} && python3 -EsB -c {shlex.quote(ask)} 2>/dev/null || true"
+        return f"{box_python.command(ask)} 2>/dev/null || true"
 
     def process(self, output: list[str]) -> list[str]:
         return [line.strip() for line in output if line.strip()]

@@ -1,5 +1,6 @@
 """What a driver leaves on a box: its packages and what holds, proves, guards and moves them."""
 
+from deeprig import box_python
 from tasks import (
     apt_repositories,
     boot_guard,
@@ -14,10 +15,8 @@ from tasks.traces import Trace
 
 STATE = "/var/lib/deeprig"
 BROUGHT = f"{STATE}/driver-brought"  # by driver-set
-SET = (
-    f"{{ cat {BROUGHT}; cd {driver.SCRIPTS} && python3 -EsB -c "
-    "'import driver_proof as d; print(*d.driver_set(), sep=\"\\n\")'; } 2>/dev/null"
-)
+ASK = box_python.command("import driver_proof as d; print(*d.driver_set(), sep='\\n')")
+SET = f"{{ cat {BROUGHT}; {ASK}; }} 2>/dev/null"
 
 
 def trace(*, repository_stays: bool) -> Trace:

@@ -1,7 +1,7 @@
 # Sends magic packets from this host: sh -s MAC BROADCAST PORT COUNT
 # By whatever is there; etherwake is for routers that have neither Python nor Perl.
 # shellcheck disable=SC2329 # each is called by the name of its tool
-packets_by_python() { python3 -EsBc '
+packets_by_python() { python3 -IBc '
 import socket, sys, time
 mac, host, port, count = sys.argv[1:]
 packet = b"\xff" * 6 + bytes.fromhex(mac.replace(":", "")) * 16

@@ -2,7 +2,7 @@
 # deeprig/network_cards.py says what stands in it.
 # `udevadm test-builtin` is only for containers, which have no udev that could be asked: before
 # systemd 256 it does not only say what it would do to a card, it does it.
-wol() { python3 -EsSBc '
+wol() { python3 -ISBc '
 import array, fcntl, socket, struct, sys
 for name in sys.argv[1:]:
     answer = array.array("B", struct.pack("=III6s", 5, 0, 0, b""))  # ETHTOOL_GWOL

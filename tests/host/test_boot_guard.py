@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from deeprig import box_python
 from deeprig.settings import Rig
 from deeprig.stack import Plan
 from tasks import boot_guard, reboot
@@ -89,8 +90,7 @@ def test_the_newest_kernel_is_the_one_that_boots(
 @pytest.mark.remedy("`sudo systemctl reboot` there, or deploy again")
 def test_no_reboot_is_owed(host: Host, plan: Plan, warn: Callable[..., None]) -> None:
     with host.sudo():
-        ask = f"cd {boot_guard.SCRIPTS}; python3 -EsB -c '{DUE}'"
-        owed = host.check_output("sh -c %s", ask)
+        owed = host.check_output(box_python.command(DUE))
     if owed:
         warn(f"a reboot is owed: {owed}")
 

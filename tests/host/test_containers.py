@@ -28,7 +28,7 @@ mkdir usr etc; tar -c . | docker import - $1 >/dev/null; rm -r $d
 PUBLISHED = re.compile(r"([^\s,]+):[\d-]+->")
 LOOPBACK = {"127.0.0.1", "::1", "[::1]"}
 OUR_IMAGES = "deeprig-verify-"
-SERVER = "docker run --detach --volume /usr:/usr:ro {more} {image} python3 -m http.server 80"
+SERVER = "docker run --detach --volume /usr:/usr:ro {more} {image} python3 -I -m http.server 80"
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def answers(address: str, port: int) -> bool:
 
 def answers_on_the_box(host: Host, port: int) -> bool:
     ask = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{port}', timeout=5).status"
-    tries = f'for i in 1 2 3 4 5 6 7 8; do python3 -c "{ask}" && exit; sleep 0.5; done; exit 1'
+    tries = f'for i in 1 2 3 4 5 6 7 8; do python3 -I -c "{ask}" && exit; sleep 0.5; done; exit 1'
     return bool(host.run("sh -c %s", tries).rc == 0)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from deeprig import stack
+from deeprig import box_python, stack
 from deeprig.checks import NothingThere
 from deeprig.gpus import identify
 from deeprig.settings import Rig
@@ -38,9 +38,7 @@ FOR_CARDS = re.compile(r"\.nv_fatbin +PROGBITS +[0-9a-f]+ +[0-9a-f]+ +([0-9a-f]+
 EM_CUDA = 190
 STAND_IN = "the lab's stand-in of nvcc makes nothing for a card"
 Say = Callable[[str], None]
-DRIVER_SET = (
-    "cd /usr/local/lib/deeprig; python3 -EsB -c 'import driver_proof as d; print(*d.driver_set())'"
-)
+DRIVER_SET = box_python.command("import driver_proof as d; print(*d.driver_set())")
 IN_A_FOLDER = 'd=$(mktemp -d) && cd "$d" && {{ {}; }}; s=$?; rm -r "$d"; exit $s'
 
 
@@ -170,7 +168,7 @@ def test_the_library_loads_and_gives_its_version(
         f"print(l.{function}())" if scale
         else f"v = ctypes.c_int(); l.{function}(ctypes.byref(v)); print(v.value)"
     )  # fmt: skip
-    number = int(host.check_output("python3 -c %s", ask))
+    number = int(host.check_output("python3 -I -c %s", ask))
     parts = (number // 10000, number // 100 % 100, number % 100)
     wanted = [int(part) for part in takewhile(str.isdigit, planned.split("."))][:3]
     assert list(parts[: len(wanted)]) == wanted

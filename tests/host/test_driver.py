@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
-from deeprig import stack
+from deeprig import box_python, stack
 from deeprig.checks import NothingThere
 from deeprig.settings import Rig
 from deeprig.survey import Survey
 from tasks import driver, manifest
 
-PROVE = "cd /usr/local/lib/deeprig; python3 -EsB -c 'import driver_proof as d; print({})'"
+PROVE = "import driver_proof as d; print({})"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def ask(host: Host, plan: stack.Plan) -> Callable[[str], list[str]]:
 
     def said(expression: str) -> list[str]:
         with host.sudo():
-            return host.check_output("sh -c %s", PROVE.format(expression)).split()
+            return host.check_output(box_python.command(PROVE.format(expression))).split()
 
     return said
 
@@ -148,7 +148,7 @@ def test_kernels_are_held_together_with_modules_that_were_made_for_them(
 def test_no_fix_of_the_driver_has_waited_for_a_month(host: Host, plan: stack.Plan) -> None:
     ask = "import driver_waiting as w; print(chr(10).join(w.overdue()))"
     with host.sudo():
-        said = host.check_output("sh -c %s", f"cd /usr/local/lib/deeprig; python3 -EsB -c '{ask}'")
+        said = host.check_output(box_python.command(ask))
     assert said == ""
 
 

@@ -6,12 +6,11 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
-from deeprig import boot_line, passthrough
+from deeprig import boot_line, box_python, passthrough
 from deeprig.passthrough_settings import Guest
 from deeprig.pci_devices import OURS, PciDevice
 from deeprig.settings import Rig
 from deeprig.survey import Survey
-from tasks.guest import PARTS
 from tasks.passthrough import LIST, UNIT
 
 VIRSH = "virsh --quiet --connect qemu:///system"
@@ -88,8 +87,8 @@ def test_the_guest_runs_at_the_processors_own_speed(
     if "type='kvm'" in virsh(host, "dumpxml", guest.name).partition("\n")[0]:
         return
     with host.sudo():
-        command = "cd %s && python3 -EsBc 'import guest_files; print(guest_files.complaint())'"
-        why = host.check_output(command, PARTS.rpartition("/")[0])
+        ask = box_python.command("import guest_files; print(guest_files.complaint())")
+        why = host.check_output(ask)
     assert why  # emulated though KVM works: its definition is of another machine
     warn(f"the guest is emulated, and slow: {why.strip()}")
 

@@ -97,7 +97,7 @@ def test_the_environment_has_the_python_asked_for(host: Host, user: str, python:
     version = "import sys; print('%d.%d' % sys.version_info[:2])"
     wanted = python.python
     if wanted == "system":
-        wanted = host.check_output("/usr/bin/python3 -c %s", version)
+        wanted = host.check_output("/usr/bin/python3 -I -c %s", version)
     with host.sudo(user):
         assert host.check_output(f"{BASE}/python -c %s", version) == wanted
         assert host.check_output("%s/bin/python -c %s", TOOLS, version) == wanted
