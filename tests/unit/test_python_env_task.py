@@ -198,6 +198,20 @@ def held(folder: Path, inside: str) -> list[str]:
     return [sys.executable, "-B", "-c", HOLD + inside, str(folder)]
 
 
+def test_uvs_lock_files_are_their_owners(env_files: ModuleType, tmp_path: Path) -> None:
+    """uv makes them for everybody to write; a link is not followed."""
+    (tmp_path / "cache/wheels-v8/pypi").mkdir(parents=True)
+    (tmp_path / "cache/archive-v0/x").mkdir(parents=True)
+    names = ("cache/.lock", "cache/wheels-v8/pypi/numpy.lock", "cache/archive-v0/x/y.lock", "other")
+    for name in names:
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(0o666)
+    (tmp_path / "cache/a.lock").symlink_to(tmp_path / "other")
+    env_files.close_locks(tmp_path / "cache")
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in names]
+    assert modes == [0o644, 0o644, 0o666, 0o666]
+
+
 def test_one_run_at_a_time_makes_an_environment(tmp_path: Path) -> None:
     envs = tmp_path / "envs"
     first = subprocess.Popen(

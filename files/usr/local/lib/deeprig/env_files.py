@@ -1,4 +1,4 @@
-"""The room an environment takes, and what a power cut left damaged of the packages for it.
+"""The room an environment takes, what a power cut left damaged of its packages, uv's lock files.
 
 Written by deeprig (files/usr/local/lib/deeprig/env_files.py): change it there.
 """
@@ -6,6 +6,7 @@ Written by deeprig (files/usr/local/lib/deeprig/env_files.py): change it there.
 import base64
 import csv
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,20 @@ def forget_damaged(cache: Path) -> None:
             shutil.rmtree(package)
     if names:
         print(f"Forget what is damaged: {', '.join(sorted(names))}", flush=True)
+
+
+def close_locks(*folders: Path) -> None:
+    """uv has everybody write its lock files, whatever the umask: who holds one holds up all of uv.
+
+    Not looked for among what it unpacked, which has none and is most of a cache.
+    """
+    for folder in folders:
+        for place, below, files in os.walk(folder):
+            below[:] = [name for name in below if not name.startswith("archive-v")]
+            for name in files:
+                lock = Path(place, name)
+                if name.endswith(".lock") and not lock.is_symlink() and lock.stat().st_mode & 0o022:
+                    lock.chmod(0o644)
 
 
 def _is_whole(record: Path) -> bool:
