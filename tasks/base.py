@@ -25,6 +25,7 @@ from deeprig.survey import Survey, objections, script
 from tasks import config_files, operations, packages
 from tasks.facts import HostSurvey, MayBecomeRoot
 
+SCRIPTS = "/usr/local/lib/deeprig"
 SLEEP = (
     "sleep.target suspend.target hibernate.target hybrid-sleep.target suspend-then-hibernate.target"
 )
@@ -101,8 +102,8 @@ def have_apt_ready(survey: Survey) -> None:
     packages.wait_for_apt(name="Wait until apt is free")
     packages.repair_packages(name="Finish what an interrupted dpkg left half done")
 
-    for script, mode in (("as_user.py", "644"), ("as-user", "755")):  # root's way to be a user
-        config_files.copy(f"/usr/local/lib/deeprig/{script}", mode=mode)
+    config_files.copy(f"{SCRIPTS}/as_user.py")  # root's way to be a user
+    config_files.copy(f"{SCRIPTS}/as-user", mode="755")
     config_files.copy("/etc/apt/apt.conf.d/deeprig-apt.conf")
     config_files.copy("/etc/needrestart/conf.d/50-deeprig.conf")
 
