@@ -240,7 +240,7 @@ def test_who_waits_is_told_how_far_the_other_is(tmp_path: Path) -> None:
     second = subprocess.run(waiting, cwd=SCRIPTS, capture_output=True, text=True, check=True)
     first.communicate()
     said = second.stdout.splitlines()
-    assert said[0] == "Install torch: 0 s so far"
+    assert re.fullmatch(r"Install torch: \d s so far", said[0])  # a slow machine is slow to ask
     assert {"Install torch: 1 s so far", "Install torch: 2 s so far"} <= set(said)
     assert said[-1] == "mine"
 
