@@ -1,5 +1,6 @@
 """The box's card armed once more before the power goes off, and remembered here."""
 
+import shlex
 from typing import Any
 
 import paramiko
@@ -14,14 +15,18 @@ SECONDS = 60
 def arm(transport: paramiko.Transport, host_data: dict[str, Any], settings: WakeOnLan) -> str:
     """Why no packet will wake the box, in words; empty where its card is armed and remembered."""
     asked = root_shell.run(transport, "sudo -n sh -s", stdin=network_cards.SCRIPT, seconds=SECONDS)
-    network = survey.read(asked.out.splitlines()).network
+    found = survey.read(asked.out.splitlines())
+    if found.strange:
+        return found.strange[0].rstrip(".")
+    network = found.network
     box, card = wake_memory.of(network, settings), network_cards.chosen(network, settings)
     if box is None or card is None:
         return "it has no card that a packet could wake it through"
+    name = shlex.quote(card.name)
     tried = root_shell.run(
         transport,
         f"[ -x {ARM} ] || {{ echo not deployed; exit 0; }}; "
-        f"sudo -n {ARM} arm {card.name} && sudo -n {ARM} state {card.name}",
+        f"sudo -n {ARM} arm {name} && sudo -n {ARM} state {name}",
         seconds=SECONDS,
     )
     wake_memory.keep(wake_memory.file_of(host_data), host_data["ssh_hostname"], box)

@@ -1,13 +1,16 @@
 """What is on a box's disks, which of it a `Disk` setting means, and what stands in the way."""
 
 import json
+import shlex
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deeprig import untrusted
 from deeprig.settings import Disk, Storage
+from deeprig.untrusted import NotSo
 
 SCRIPT = (Path(__file__).parent / "data/disks.sh").read_text()
 
@@ -17,6 +20,10 @@ SYSTEM = ("/", "/boot", "/boot/efi", "/usr", "/var", "/home", "[SWAP]")
 # The partition's name while files/usr/local/lib/deeprig/data-disk is at work on it.
 UNFINISHED = "deeprig-unfinished"
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "deeprig:data-disk")
+DEEPEST = 20  # lsblk's tree: a disk, its partition, an array, LUKS, a volume
+
+_node = untrusted.parser("device", r"/dev/[\w./:+@-]+", 300)
+_kind = untrusted.parser("word of lsblk's", r"[\w.+-]*", 40)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,43 +87,62 @@ def variables(settings: Storage | None) -> str:
     there = settings or Storage()
     serials = " ".join(serial for disk in there.disks for serial in disk.serials)
     places = " ".join(disk.at for disk in there.disks)
-    return f"FOLDER='{there.folder}' SERIALS='{serials}' PLACES='{places}'"
+    return (
+        f"FOLDER={shlex.quote(there.folder)} SERIALS={shlex.quote(serials)} "
+        f"PLACES={shlex.quote(places)}"
+    )
 
 
 def read(found: dict[str, list[str]]) -> Disks:
-    """The disks in what SCRIPT printed, key to values."""
+    """The disks in what SCRIPT printed, key to values. Raises NotSo."""
 
     def one(key: str) -> str:
         return found.get(key, [""])[0].strip()
 
+    def node(key: str) -> str:
+        return _node(one(key)) if one(key) else ""
+
     tree = json.loads(one("disks") or "{}").get("blockdevices", [])
     return Disks(
         devices=tuple(_device(entry) for entry in tree),
-        written=tuple(found.get("written", [])),
-        fstab=tuple((a, b, c) for a, b, c in (line.split(" ") for line in found.get("fstab", []))),
-        occupied=tuple(found.get("occupied", [])),
-        root=one("root"),
-        root_volume=one("root_volume"),
-        room=int(one("room") or 0),
-        swap_file=int(one("swap_file") or 0),
+        written=tuple(map(_node, found.get("written", []))),
+        fstab=tuple(map(_mount, found.get("fstab", []))),
+        occupied=tuple(map(untrusted.path, found.get("occupied", []))),
+        root=untrusted.words(one("root")),  # overlay, or zfs' own way to name a pool
+        root_volume=node("root_volume"),
+        room=untrusted.number(one("room") or "0"),
+        swap_file=untrusted.number(one("swap_file") or "0"),
         virtual=bool(one("virtual")),
         apart=bool(one("apart")),
     )
 
 
-def _device(entry: dict[str, Any]) -> Device:
+def _mount(line: str) -> tuple[str, str, str]:
+    cells = line.split(" ")
+    if len(cells) != 3:
+        raise NotSo(f"{line[:80]!r} is no line of /etc/fstab")
+    source, target, options = map(untrusted.words, cells)
+    return source, target, options
+
+
+def _device(entry: dict[str, Any], depth: int = 0) -> Device:
+    """What somebody may write on a disk (labels, numbers) is odd on honest boxes too: shown only,
+    or left out where no setting could name it.
+    """
+    if depth > DEEPEST:
+        raise NotSo(f"lsblk's tree is deeper than {DEEPEST}")
     return Device(
-        path=entry["path"],
-        type=entry["type"],
-        transport=entry["tran"] or "",
-        size=entry["size"] or 0,
-        serial=(entry["serial"] or "").strip(),
-        fstype=entry["fstype"] or "",
-        uuid=entry["uuid"] or "",
-        table=entry["pttype"] or "",
-        label=entry["partlabel"] or "",
-        mounts=tuple(mount for mount in entry["mountpoints"] if mount),
-        children=tuple(_device(child) for child in entry.get("children", [])),
+        path=_node(entry["path"]),
+        type=_kind(entry["type"]),
+        transport=_kind(entry["tran"] or ""),
+        size=untrusted.number(str(entry["size"] or 0)),
+        serial=untrusted.fits(untrusted.serial, (entry["serial"] or "").strip()),
+        fstype=_kind(entry["fstype"] or ""),
+        uuid=untrusted.fits(untrusted.uuid, entry["uuid"] or ""),
+        table=_kind(entry["pttype"] or ""),
+        label=untrusted.words(entry["partlabel"] or ""),
+        mounts=tuple(untrusted.words(mount, 4096) for mount in entry["mountpoints"] if mount),
+        children=tuple(_device(child, depth + 1) for child in entry.get("children", [])),
     )
 
 

@@ -1,8 +1,10 @@
 """What there is of Docker on a box, and what of it stands in the way of deeprig's."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from deeprig import untrusted
 from deeprig.settings import Rig
 
 SCRIPT = (Path(__file__).parent / "data/docker.sh").read_text()
@@ -26,14 +28,14 @@ class Docker:
 
 
 def read(found: dict[str, list[str]]) -> Docker:
-    """Docker's part of a survey: `key -> values` as SCRIPT printed them."""
-    folder, *counts = found.get("docker_keeps", [""])[0].split() or [""]
-    images, containers, volumes = map(int, counts) if len(counts) == 3 else (0, 0, 0)
+    """Docker's part of a survey: `key -> values` as SCRIPT printed them. Raises NotSo."""
+    folder, *counts = found.get("docker_keeps", ["  0 0 0"])[0].rsplit(" ", 3)
+    images, containers, volumes = map(untrusted.number, counts)
     return Docker(
         foreign_settings="docker_settings" in found,
-        other=tuple(found.get("docker_other", [])),
+        other=tuple(map(untrusted.words, found.get("docker_other", []))),
         swarm="docker_swarm" in found,
-        folder=folder,
+        folder=untrusted.path(folder) if folder.strip() else "",
         images=images,
         containers=containers,
         volumes=volumes,
@@ -77,12 +79,20 @@ def objections(docker: Docker, rig: Rig, users: tuple[str, ...]) -> list[str]:
         )
     wanted = folder(rig)
     if docker.folder and docker.folder != wanted:
+        way = shlex.quote(_move(docker.folder, wanted))
         found.append(
             f"Docker keeps {_kept(docker)} in {docker.folder} and is to keep them in {wanted}; "
-            "while no container runs, move them with `sudo sh -c 'systemctl stop docker.socket "
-            f"docker && mkdir -p {Path(wanted).parent} && mv -T {docker.folder} {wanted}'`."
+            f"while no container runs, move them with `sudo sh -c {way}`."
         )
     return [*found, *_people(rig, users)]
+
+
+def _move(old: str, new: str) -> str:
+    made, moved = (
+        shlex.join(["mkdir", "-p", str(Path(new).parent)]),
+        shlex.join(["mv", "-T", old, new]),
+    )
+    return f"systemctl stop docker.socket docker && {made} && {moved}"
 
 
 def _kept(docker: Docker) -> str:

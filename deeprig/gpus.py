@@ -1,16 +1,22 @@
 """The NVIDIA cards of a box: PCI id -> architecture and compute capability, from a table."""
 
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeprig import data, modules, package_names
+from deeprig import data, modules, package_names, untrusted
+from deeprig.untrusted import NotSo
 
 SCRIPT = (Path(__file__).parent / "data/gpus.sh").read_text()
 DISPLAY_CLASSES = ("0300", "0302")
 SWITCH_CLASS = "0680"
 SOURCES = ("distro", "nvidia")
+
+_class = untrusted.parser("class of a PCI device", "[0-9a-f]{6}", 6)
+_unit = untrusted.parser("unit", r"[\w@.:\\-]+", 255)
+_modalias = untrusted.parser("card and its package", r"10de:[0-9a-f]{4} [a-z0-9][a-z0-9+.-]*", 100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,29 +85,30 @@ def variables(*, expected: Iterable[str], planned: bool, cardless: bool) -> str:
         for system in row["systems"]
     )
     without = "yes" if cardless else ""
-    return f"EXPECTED='{ids}' MODULE_KEYS='{keys}' OFFERS='{offers}' CARDLESS='{without}'"
+    told = {"EXPECTED": ids, "MODULE_KEYS": keys, "OFFERS": offers, "CARDLESS": without}
+    return " ".join(f"{name}={shlex.quote(value)}" for name, value in told.items())
 
 
 def read(found: dict[str, list[str]]) -> Graphics:
-    """The graphics part of a survey: `key -> values` as SCRIPT printed them."""
-    devices = [line.split() for line in found.get("gpu", []) if len(line.split()) == 3]
+    """The graphics part of a survey: `key -> values` as SCRIPT printed them. Raises NotSo."""
+    devices = list(map(_on_the_bus, found.get("gpu", [])))
     return Graphics(
         gpus=tuple(
             identify(pci_id, address)
             for address, pci_id, pci_class in devices
             if pci_class[:4] in DISPLAY_CLASSES
         ),
-        kernels=tuple(sorted(found.get("kernel", []), key=_numbers)),
+        kernels=tuple(sorted(map(untrusted.version, found.get("kernel", [])), key=_numbers)),
         secure_boot="secure_boot" in found,
-        loaded_driver=found.get("loaded_driver", [""])[0],
-        kernel_packages=tuple(found.get("kernel_package", [])),
-        desktop=found.get("desktop", [""])[0],
+        loaded_driver=_or_none(untrusted.version, found.get("loaded_driver", [""])[0]),
+        kernel_packages=tuple(map(untrusted.package, found.get("kernel_package", []))),
+        desktop=_or_none(_unit, found.get("desktop", [""])[0]),
         module_key_enrolled=any(map(modules.key_enrolled, found.get("module_key", []))),
-        modaliases=tuple(found.get("modalias", [])),
+        modaliases=tuple(map(_modalias, found.get("modalias", []))),
         offers=_offers(found),
         nvswitch=any(_is_switch(pci_id, pci_class) for _, pci_id, pci_class in devices),
-        given=tuple(line.split()[0] for line in found.get("given_gpu", [])),
-        fake=found.get("fake_gpu", [""])[0],
+        given=tuple(_on_the_bus(line)[0] for line in found.get("given_gpu", [])),
+        fake=untrusted.words(found.get("fake_gpu", [""])[0]),
     )
 
 
@@ -110,7 +117,22 @@ def _offers(found: dict[str, list[str]]) -> dict[str, tuple[str, ...]] | None:
     if "offers" not in found:
         return None
     lines = [line.split() for line in found.get("offer", []) if line.split()]
-    return {name: tuple(versions) for name, *versions in lines}
+    return {
+        untrusted.package(name): tuple(map(untrusted.version, versions))
+        for name, *versions in lines
+    }
+
+
+def _on_the_bus(line: str) -> tuple[str, str, str]:
+    """Address, id and class of one device."""
+    words = line.split()
+    if len(words) != 3:
+        raise NotSo(f"{line[:80]!r} is no PCI device")
+    return untrusted.pci_address(words[0]), untrusted.pci_id(words[1]), _class(words[2])
+
+
+def _or_none(parse: Callable[[str], str], text: str) -> str:
+    return parse(text) if text else ""
 
 
 def _is_switch(pci_id: str, pci_class: str) -> bool:

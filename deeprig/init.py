@@ -111,7 +111,10 @@ def look(outcome: Outcome, worker: str) -> Survey:
         done = root_shell.run(transport, command, seconds=SURVEY_SECONDS)
     if done.code:
         raise DeeprigError(f"{outcome.hostname} does not say what it is: {done.last_words}")
-    return read(done.out.splitlines())
+    found = read(done.out.splitlines())
+    if found.strange:
+        raise DeeprigError(f"{outcome.hostname}: {found.strange[0]}")
+    return found
 
 
 def choose(

@@ -1,17 +1,19 @@
 """The magic packet, and the way it takes: from this machine, or from a host on the box's LAN."""
 
 import platform
+import shlex
 import socket
 import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 
 import wakeonlan
 
+from deeprig import untrusted
 from deeprig.errors import DeeprigError
 from deeprig.wake_memory import Remembered
 
@@ -83,7 +85,9 @@ def send(to: Aim, *, port: int = PORT, count: int = COUNT) -> None:
 
 def send_via(host: str, ssh: Callable[[str], list[str]], to: Aim) -> None:
     """From another host, where `ssh` runs a command. Raises DeeprigError with what it said."""
-    command = ssh(f"sh -s {to.mac} {to.broadcast} {PORT} {COUNT}")
+    # What a box said of itself is to be no command on another host, whatever let it come here.
+    mac, broadcast = untrusted.mac(to.mac), str(IPv4Address(to.broadcast))
+    command = ssh(shlex.join(["sh", "-s", mac, broadcast, str(PORT), str(COUNT)]))
     try:
         done = subprocess.run(
             command, input=SCRIPT, capture_output=True, text=True, check=False, timeout=VIA_SECONDS

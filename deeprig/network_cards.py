@@ -1,14 +1,24 @@
 """The network cards of a box, and which of them a magic packet is to wake it through."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_interface
+from ipaddress import IPv4Interface, ip_interface
 from pathlib import Path
 
+from deeprig import untrusted
 from deeprig.settings import WakeOnLan
+from deeprig.untrusted import NotSo
 
 DROP_IN = "50-deeprig-wake-on-lan.conf"
 
 SCRIPT = (Path(__file__).parent / "data/network_cards.sh").read_text()
+
+_kind = untrusted.parser("kind of network card", "wired|wireless|virtual", 8)
+_wakes = untrusted.parser("way to wake a card", "[pumbagsfd]+", 9)
+_link_file = untrusted.parser(".link file", r"(/[\w.@+:-]+)+\.link|", 300)
+_armed_by = untrusted.parser(
+    "addition of ours to a .link file", rf"/etc/systemd/network/[\w.@+:-]+\.link\.d/{DROP_IN}", 300
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,33 +62,52 @@ class Network:
 
 
 def read(found: dict[str, list[str]]) -> Network:
-    """The cards in the lines that SCRIPT printed, `found[key]` holding the values of a key."""
-    wakes = dict(line.split(" ", 1) for line in found.get("wakes", []))
+    """The cards in the lines that SCRIPT printed, `found[key]` holding the values of a key.
+
+    Raises NotSo for what no card could be.
+    """
+    wakes = {name: _wakes(kinds) for name, kinds in _of_cards(found.get("wakes", []))}
     below: dict[str, list[str]] = {}
-    for upper, lower in (line.split(" ", 1) for line in found.get("below", [])):
-        below.setdefault(upper, []).append(lower)
-    cards = []
-    for name, mac, kind, link_file, manager in (c.split("|") for c in found.get("card", [])):
-        cards.append(
-            Card(
-                name=name,
-                mac=mac,
-                kind=kind,
-                link_file=link_file,
-                manager=manager,
-                wakes=wakes.get(name, ""),
-                below=tuple(below.get(name, [])),
-            )
-        )
-    ipv4 = found.get("ipv4", [])
+    for upper, lower in _of_cards(found.get("below", [])):
+        below.setdefault(upper, []).append(untrusted.interface(lower))
     return Network(
-        cards=tuple(cards),
-        routes=tuple(found.get("route", [])),
-        addresses=tuple((name, ip) for name, _, ip in (a.partition(" ") for a in ipv4)),
-        armed_by=tuple(found.get("armed_by", [])),
+        cards=tuple(_card(line, wakes, below) for line in found.get("card", [])),
+        routes=tuple(map(untrusted.interface, found.get("route", []))),
+        addresses=tuple((name, _address(ip)) for name, ip in _of_cards(found.get("ipv4", []))),
+        armed_by=tuple(map(_armed_by, found.get("armed_by", []))),
         network_manager=bool(found.get("network_manager")),
         tlp=bool(found.get("tlp")),
     )
+
+
+def _card(line: str, wakes: dict[str, str], below: dict[str, list[str]]) -> Card:
+    cells = line.split("|")
+    if len(cells) != 5:
+        raise NotSo(f"{line[:80]!r} is no network card")
+    name, mac, kind, link_file, manager = cells
+    return Card(
+        name=untrusted.interface(name),
+        mac=untrusted.link_address(mac),
+        kind=_kind(kind),
+        link_file=_link_file(link_file),
+        manager=untrusted.words(manager),
+        wakes=wakes.get(name, ""),
+        below=tuple(below.get(name, [])),
+    )
+
+
+def _of_cards(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """What is said of each card: its name, and the rest of the line."""
+    return [
+        (untrusted.interface(name), rest) for name, _, rest in (a.partition(" ") for a in lines)
+    ]
+
+
+def _address(text: str) -> str:
+    try:
+        return str(IPv4Interface(text))
+    except ValueError:
+        raise NotSo(f"{text[:80]!r} is no IPv4 address") from None
 
 
 def chosen(network: Network, settings: WakeOnLan) -> Card | None:

@@ -31,7 +31,7 @@ class Outlook:
     def decided(self) -> Plan | Refusal | None:
         """What goes on it for its GPUs; None for a box that was not reached."""
         survey = self.report.survey
-        return stack.decide(survey, self.rig) if survey else None
+        return stack.decide(survey, self.rig) if survey and not survey.strange else None
 
     @property
     def in_the_way(self) -> list[str]:

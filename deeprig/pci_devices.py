@@ -1,10 +1,13 @@
 """A box's PCI devices: which IOMMU group each is in, who drives it, what the box needs it for."""
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from deeprig import untrusted
 from deeprig.passthrough_settings import Passthrough
+from deeprig.untrusted import NotSo
 
 SCRIPT = (Path(__file__).parent / "data/pci_devices.sh").read_text()
 
@@ -15,6 +18,12 @@ STORAGE = "01"
 GRAPHICS = ("0300", "0302", "0380", "1200")
 KINDS = {"01": "storage", "02": "network", "03": "display", "0403": "sound", "0c03": "USB"}
 OURS = "vfio-pci"
+
+_class = untrusted.parser("class of a PCI device", "[0-9a-f]{6}", 6)
+_driver = untrusted.parser("driver of a PCI device", r"[\w-]+", 60)
+_group = untrusted.parser("IOMMU group", r"\d{1,9}|-", 9)
+_virtualisation = untrusted.parser("way of virtualisation", "(vmx|svm)?", 3)
+_table = untrusted.parser("table of an IOMMU", "(DMAR|IVRS)?", 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +109,11 @@ class Bus:
 def variables(settings: Passthrough | None) -> str:
     """What SCRIPT, and the one about graphics cards, are told of the settings."""
     slots = " ".join(address.partition(".")[0] for address in settings.gpus) if settings else ""
-    return f"PASSTHROUGH='{'yes' if settings else ''}' GIVEN='{slots}'"
+    return f"PASSTHROUGH={shlex.quote('yes' if settings else '')} GIVEN={shlex.quote(slots)}"
 
 
 def read(found: dict[str, list[str]]) -> Bus:
-    """The bus in what SCRIPT printed, key to values."""
+    """The bus in what SCRIPT printed, key to values. Raises NotSo."""
 
     def one(key: str) -> str:
         return found.get(key, [""])[0]
@@ -112,29 +121,37 @@ def read(found: dict[str, list[str]]) -> Bus:
     return Bus(
         known=bool(one("pci_asked")),
         devices=tuple(_devices(found.get("pci", []))),
-        given=tuple((a, b) for a, b in (line.split() for line in found.get("given", []))),
+        given=tuple(map(_given, found.get("given", []))),
         was_in=bool(one("passthrough_was_in")),
         guest_there=bool(one("guest_there")),
         initramfs_tools=bool(one("initramfs_tools")),
-        virtualisation=one("virtualisation"),
-        dma_table=one("dma_table"),
-        kernel_line=one("kernel_line"),
-        processors=int(one("processors") or 0),
-        memory_mib=int(one("memory_mib") or 0),
-        system_disks=tuple(found.get("system_disk", [])),
-        network_cards=tuple(found.get("network_card", [])),
+        virtualisation=_virtualisation(one("virtualisation")),
+        dma_table=_table(one("dma_table")),
+        kernel_line=untrusted.words(one("kernel_line"), 4096),
+        processors=untrusted.number(one("processors") or "0"),
+        memory_mib=untrusted.number(one("memory_mib") or "0"),
+        system_disks=tuple(map(untrusted.pci_address, found.get("system_disk", []))),
+        network_cards=tuple(map(untrusted.pci_address, found.get("network_card", []))),
     )
 
 
 def _devices(lines: Iterable[str]) -> Iterable[PciDevice]:
     for line in lines:
-        address, pci_id, pci_class, driver, group, console, window = line.split()
+        words = line.split()
+        if len(words) != 7:
+            raise NotSo(f"{line[:80]!r} is no PCI device")
+        address, pci_id, pci_class, driver, group, console, window = words
         yield PciDevice(
-            address=address,
-            id=pci_id,
-            pci_class=pci_class,
-            driver=driver.strip("-"),
-            group=group.strip("-"),
+            address=untrusted.pci_address(address),
+            id=untrusted.pci_id(pci_id),
+            pci_class=_class(pci_class),
+            driver=_driver(driver).strip("-"),
+            group=_group(group).strip("-"),
             console=console == "1",
-            window=int(window),
+            window=untrusted.number(window),
         )
+
+
+def _given(line: str) -> tuple[str, str]:
+    address, _, pci_id = line.partition(" ")
+    return untrusted.pci_address(address), untrusted.pci_id(pci_id)

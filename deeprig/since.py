@@ -5,9 +5,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from deeprig import untrusted
+
 SCRIPT = (Path(__file__).parent / "data/since.sh").read_text()
 # Of each kind, the newest; the box's own logs have the rest.
 SHOWN = 5
+DAYS = 2**34  # seconds that a calendar has a day for
 # From the command that opened an editor to the file that it wrote.
 SECONDS_APART = 1800
 
@@ -40,18 +43,24 @@ class Since:
 
 
 def read(output: list[str]) -> Since:
-    """The answer in what SCRIPT printed."""
+    """The answer in what SCRIPT printed. Raises NotSo."""
     lines = [line.strip().partition("=")[::2] for line in output]
     files = [value.partition(" ")[::2] for key, value in lines if key == "file"]
     return Since(
-        last=int(next((value for key, value in lines if key == "last"), "0")),
-        files={path: int(when) for when, path in files},
-        moves=sorted(Moved(*value.split("|", 3)) for key, value in lines if key == "apt"),
-        told=sorted(
-            Told(int(when), who, command)
-            for when, who, command in (v.split("|", 2) for key, v in lines if key == "sudo")
-        ),
+        last=untrusted.number(next((value for key, value in lines if key == "last"), "0"), 0, DAYS),
+        files={untrusted.path(path): untrusted.number(when, 0, DAYS) for when, path in files},
+        moves=sorted(_moved(value) for key, value in lines if key == "apt"),
+        told=sorted(_told(value) for key, value in lines if key == "sudo"),
     )
+
+
+def _told(value: str) -> Told:
+    when, who, command = value.split("|", 2)
+    return Told(untrusted.number(when, 0, DAYS), untrusted.words(who), command)
+
+
+def _moved(value: str) -> Moved:
+    return Moved(*map(untrusted.words, value.split("|", 3)))
 
 
 def sentences(since: Since, changes: list[str]) -> list[str]:
@@ -81,7 +90,7 @@ def _file(path: str, since: Since) -> str:
 
 def _shown(command: str) -> str:
     """The program and the files that it was given: any other word may be a password."""
-    program, *words = command.split()
+    program, *words = command.split() or ["something"]
     kept = [word if word.startswith("/") else "..." for word in words]
     return " ".join(
         [program, *(w for n, w in enumerate(kept) if w != "..." or kept[n - 1 : n] != [w])]

@@ -1,20 +1,44 @@
 """What a box is before anything is changed: one question, and what stands in the way."""
 
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
-from deeprig import data, disks, docker, gpus, network_cards, pci_devices
+from deeprig import data, disks, docker, gpus, network_cards, pci_devices, untrusted
 from deeprig.disks import Disks
 from deeprig.docker import Docker
 from deeprig.gpus import Graphics
 from deeprig.network_cards import Network
 from deeprig.pci_devices import Bus
 from deeprig.settings import Rig
+from deeprig.untrusted import NotSo
 
 # Each line that it prints is `key=value`; a key may come more than once.
 OWN = (Path(__file__).parent / "data/survey.sh").read_text()
 PARTS = (network_cards, disks, gpus, docker, pci_devices)
 SCRIPT = "\n".join([OWN, *(part.SCRIPT for part in PARTS), "true\n"])
+
+T = TypeVar("T")
+STRANGE = "What it says of its {what} cannot be believed: {why}; find out who answers there."
+# What fights with ours, by the word that OWN prints before packages: in words, and the way out.
+LEFTOVERS = {
+    "run-file": ("a driver from a .run file", "nvidia-uninstall"),
+    "ppa": (
+        "the graphics-drivers PPA",
+        "add-apt-repository --remove ppa:graphics-drivers/ppa",
+    ),
+    "lambda": (
+        "Lambda Stack",
+        "apt purge lambda-stack lambda-stack-cuda && apt autoremove --purge",
+    ),
+    "half": ("a half-removed driver ({})", "dpkg --configure -a && apt purge {}"),
+}
+
+_word = untrusted.parser("name of a system", r"[\w.-]{0,40}", 40)
+_openssh = untrusted.parser("version of OpenSSH", r"(\d{1,4}\.\d{1,4})?", 9)
+_algorithm = untrusted.parser("algorithm of SSH", r"[\w@.+-]+", 100)
 
 
 def script(rig: Rig) -> str:
@@ -23,7 +47,7 @@ def script(rig: Rig) -> str:
     clocks = " ".join(data.load("packages")["clocks"])
     return "\n".join(
         [
-            f"USERS='{' '.join(asked)}' CLOCKS='{clocks}'",
+            f"USERS={shlex.quote(' '.join(asked))} CLOCKS={shlex.quote(clocks)}",
             disks.variables(rig.storage),
             pci_devices.variables(rig.passthrough),
             gpus.variables(
@@ -38,7 +62,10 @@ def script(rig: Rig) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """A box as its own commands describe it; what was not printed is empty."""
+    """A box as its own commands describe it; what was not printed is empty.
+
+    `strange` are sentences about what no honest box says: that part is empty too.
+    """
 
     system: str = ""
     version: str = ""
@@ -57,7 +84,7 @@ class Survey:
     users_with_key: tuple[str, ...] = ()
     users_with_free_sudo: tuple[str, ...] = ()
     users_in_docker: tuple[str, ...] = ()
-    dirty: tuple[tuple[str, str], ...] = field(default=())
+    dirty: tuple[tuple[str, str], ...] = ()
     firewalls: tuple[str, ...] = ()
     wireguard_ports: tuple[str, ...] = ()
     clocks: tuple[str, ...] = ()
@@ -67,6 +94,7 @@ class Survey:
     disks: Disks = field(default_factory=Disks)
     docker: Docker = field(default_factory=Docker)
     bus: Bus = field(default_factory=Bus)
+    strange: tuple[str, ...] = ()
 
     @property
     def openssh_version(self) -> tuple[int, int]:
@@ -76,52 +104,87 @@ class Survey:
 
 
 def read(output: list[str]) -> Survey:
-    """The survey in what SCRIPT printed."""
+    """The survey in what SCRIPT printed; what cannot be so is in `strange`."""
     found: dict[str, list[str]] = {}
     for key, equals, value in (line.strip().partition("=") for line in output):
         if equals:
             found.setdefault(key, []).append(value)
+    strange: list[str] = []
+
+    def part(what: str, read: Callable[[dict[str, list[str]]], T], nothing: T) -> T:
+        try:
+            return read(found)
+        except untrusted.ODD as error:
+            strange.append(STRANGE.format(what=what, why=untrusted.why(error)))
+            return nothing
+
+    own = part("system", _own, Survey())
+    return replace(
+        own,
+        network=part("network cards", network_cards.read, Network()),
+        graphics=part("graphics cards", gpus.read, own.graphics),
+        disks=part("disks", disks.read, Disks()),
+        docker=part("Docker", docker.read, Docker()),
+        bus=part("PCI devices", pci_devices.read, Bus()),
+        strange=tuple(strange),
+    )
+
+
+def _own(found: dict[str, list[str]]) -> Survey:
+    """What OWN printed. Raises NotSo."""
 
     def one(key: str) -> str:
         return found.get(key, [""])[0]
 
-    def several(key: str) -> tuple[str, ...]:
-        return tuple(found.get(key, []))
+    def several(key: str, parse: Callable[[str], str] = untrusted.user_name) -> tuple[str, ...]:
+        return tuple(map(parse, found.get(key, [])))
+
+    def algorithms(key: str) -> tuple[str, ...]:
+        return tuple(map(_algorithm, one(key).split()))
 
     return Survey(
-        system=one("system"),
-        version=one("version"),
-        name=one("name"),
-        architecture=one("architecture"),
-        openssh=one("openssh"),
-        lab=one("lab"),
+        system=_word(one("system")),
+        version=_word(one("version")),
+        name=untrusted.words(one("name")),
+        architecture=_word(one("architecture")),
+        openssh=_openssh(one("openssh")),
+        lab=untrusted.words(one("lab")),
         container=bool(one("container")),
         grub=bool(one("grub")),
         cloud_init=bool(one("cloud_init")),
         ssh_socket=one("ssh_socket") == "enabled",
-        kex=tuple(one("kex").split()),
-        ciphers=tuple(one("cipher").split()),
-        macs=tuple(one("mac").split()),
+        kex=algorithms("kex"),
+        ciphers=algorithms("cipher"),
+        macs=algorithms("mac"),
         users=several("user"),
         users_with_key=several("has_key"),
         users_with_free_sudo=several("free_sudo"),
         users_in_docker=several("docker"),
-        dirty=tuple((what, way) for what, _, way in (d.partition("|") for d in several("dirty"))),
-        firewalls=several("firewall"),
-        wireguard_ports=several("wireguard"),
-        clocks=several("clock"),
+        dirty=tuple(map(_leftover, found.get("dirty", []))),
+        firewalls=several("firewall", untrusted.words),
+        wireguard_ports=several("wireguard", _port),
+        clocks=several("clock", untrusted.package),
         sendmail=bool(one("sendmail")),
-        network=network_cards.read(found),
-        graphics=gpus.read(found),
-        disks=disks.read(found),
-        docker=docker.read(found),
-        bus=pci_devices.read(found),
     )
+
+
+def _leftover(line: str) -> tuple[str, str]:
+    """What is left over, in words, and the command that takes it out."""
+    what, _, packages = line.partition(" ")
+    if what not in LEFTOVERS:
+        raise NotSo(f"{line[:80]!r} is nothing that deeprig asks about")
+    said, way = LEFTOVERS[what]
+    names = " ".join(map(untrusted.package, packages.split()))
+    return said.format(names), way.format(names)
+
+
+def _port(text: str) -> str:
+    return str(untrusted.number(text, 0, 65535))
 
 
 def objections(survey: Survey, rig: Rig) -> list[str]:
     """Why this box must not be touched with these settings, one sentence each with the way out."""
-    return [
+    return list(survey.strange) or [
         *_system(survey),
         *_leftovers(survey, rig),
         *_people(survey, rig),

@@ -3,13 +3,15 @@
 import json
 import os
 import tempfile
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deeprig import network_cards
+from deeprig import network_cards, untrusted
 from deeprig.errors import DeeprigError
 from deeprig.network_cards import Network
 from deeprig.settings import WakeOnLan
+from deeprig.untrusted import NotSo
 
 FILE = "wake_on_lan.json"
 
@@ -21,12 +23,22 @@ class Remembered(NamedTuple):
     lan: str = ""
 
 
+def parsed(mac: object, lan: object) -> Remembered:
+    """As a box said it, or this file that keeps what a box said. Raises NotSo."""
+    try:
+        return Remembered(untrusted.mac(str(mac)), str(IPv4Network(str(lan))) if lan else "")
+    except ValueError:
+        raise NotSo(f"{str(lan)[:80]!r} is no IPv4 network") from None
+
+
 def of(network: Network, settings: WakeOnLan | None) -> Remembered | None:
     """What there is to remember of a box with these cards; None where no packet wakes it."""
     card = network_cards.chosen(network, settings) if settings else None
     if settings is None or card is None or network_cards.left_out(card, settings):
         return None
-    return Remembered(card.mac, network_cards.lan(network, card))
+    if not untrusted.fits(untrusted.mac, card.mac):
+        return None  # no Ethernet: InfiniBand and tunnels know no magic packet
+    return parsed(card.mac, network_cards.lan(network, card))
 
 
 def file_of(host_data: dict[str, Any]) -> Path:
@@ -39,10 +51,10 @@ def find(file: Path, hostname: str) -> Remembered | None:
     """What is remembered of a box. Raises DeeprigError where the file cannot be read."""
     try:
         found = json.loads(file.read_text())[hostname]
-        return Remembered(mac=str(found["mac"]), lan=str(found["lan"]))
+        return parsed(found["mac"], found["lan"])
     except (FileNotFoundError, KeyError):
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, NotSo) as error:
         raise DeeprigError(
             f"{file} cannot be read ({error}); delete it, the next deploy writes it anew."
         ) from None

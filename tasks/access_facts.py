@@ -4,9 +4,8 @@ import hashlib
 import shlex
 from typing import NamedTuple
 
-from pyinfra.api.facts import FactBase
-
 from tasks import firewall
+from tasks.box_fact import BoxFact
 
 # How ufw writes what the comment of each rule of ours begins with.
 OURS = firewall.PREFIX.encode().hex()
@@ -26,7 +25,7 @@ class Access(NamedTuple):
         return self.files.get(path, "-") != wanted
 
 
-class AccessState(FactBase[Access]):
+class AccessState(BoxFact[Access]):
     """sshd's and ufw's settings, in one question."""
 
     @staticmethod

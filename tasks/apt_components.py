@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pyinfra.api.command import FunctionCommand, StringCommand
-from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
 from tasks import operations
+from tasks.box_fact import BoxFact
 from tasks.facts import FileState
 from tasks.operations import Commands
 from tasks.packages import APT_GET
@@ -34,7 +34,7 @@ class Source(NamedTuple):
     origin: str = "Debian"
 
 
-class ArchiveSources(FactBase[list[Source]]):
+class ArchiveSources(BoxFact[list[Source]]):
     """What apt takes from the distribution's own archives for this release, by files not ours."""
 
     default = list

@@ -51,7 +51,7 @@ def survey(rig: Rig) -> Survey | None:
         return None
     found: Survey = host.get_fact(HostSurvey, script=script(rig))
     runs.keep_survey(host.state, found)
-    reasons = [
+    reasons = list(found.strange) or [
         *objections(found, rig),
         *disk_objections.objections(found.disks, rig.storage),
         *network_cards.objections(found.network, rig.wake_on_lan),

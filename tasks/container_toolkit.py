@@ -3,7 +3,6 @@
 from urllib.parse import urlsplit
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
@@ -12,6 +11,7 @@ from deeprig.settings import Containers
 from deeprig.survey import Survey
 from tasks import apt_repositories, operations
 from tasks.apt_repositories import Repository
+from tasks.box_fact import BoxFact
 from tasks.operations import Commands, Watched
 from tasks.package_facts import PackageVersions
 from tasks.packages import APT_GET, note
@@ -76,7 +76,7 @@ def describe_cards() -> None:
     )
 
 
-class Candidate(FactBase[str]):
+class Candidate(BoxFact[str]):
     """The version of a package that apt would install; empty where it knows none."""
 
     default = str
@@ -103,7 +103,7 @@ def _at_one_version(packages: list[str]) -> Commands:
     yield Watched(APT_GET, "install --no-install-recommends --allow-downgrades", *wanted)
 
 
-class Origin(FactBase[str]):
+class Origin(BoxFact[str]):
     """Whose the toolkit's packages say they are, as apt knows it from the index."""
 
     default = str

@@ -5,7 +5,6 @@ import shlex
 
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
@@ -22,6 +21,7 @@ from tasks import (
     packages,
     sessions,
 )
+from tasks.box_fact import BoxFact
 from tasks.operations import Commands
 from tasks.package_facts import PackageVersions
 from tasks.traces import Trace
@@ -71,7 +71,7 @@ def install(plan: Plan, rig: Rig) -> None:
         cuda_path.provide()
 
 
-class WouldInstall(FactBase[dict[str, str]]):
+class WouldInstall(BoxFact[dict[str, str]]):
     """Name and version of what apt would install or upgrade for these packages; `loaded` is the
     version of the driver that runs now.
     """

@@ -5,7 +5,6 @@ import re
 
 from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
@@ -22,6 +21,7 @@ from tasks import (
     operations,
     packages,
 )
+from tasks.box_fact import BoxFact
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
 
@@ -133,7 +133,7 @@ def initramfs_is_fine() -> str:
     )
 
 
-class DriverSet(FactBase[list[str]]):
+class DriverSet(BoxFact[list[str]]):
     """The installed packages that move together with the driver."""
 
     default = list

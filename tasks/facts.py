@@ -6,10 +6,10 @@ import json
 from typing import Any, NamedTuple
 
 from pyinfra.api.command import QuoteString, StringCommand
-from pyinfra.api.facts import FactBase
 
 from deeprig import erased, in_the_way, since, survey
 from deeprig.settings import DEPLOY_USER
+from tasks.box_fact import BoxFact
 
 
 class FileOnHost(NamedTuple):
@@ -20,7 +20,7 @@ class FileOnHost(NamedTuple):
     sha256: str
 
 
-class FileState(FactBase[FileOnHost | None]):
+class FileState(BoxFact[FileOnHost | None]):
     """Kind, owner, mode and SHA-256 of one file; None where nothing is at that path."""
 
     def command(self, path: str) -> StringCommand:
@@ -35,7 +35,7 @@ class FileState(FactBase[FileOnHost | None]):
         return FileOnHost(kind, user, group, mode, output[1].split()[0])
 
 
-class LinkTarget(FactBase[str]):
+class LinkTarget(BoxFact[str]):
     """Where a symbolic link points; empty where there is none."""
 
     default = str
@@ -47,7 +47,7 @@ class LinkTarget(FactBase[str]):
         return output[0]
 
 
-class BootId(FactBase[str]):
+class BootId(BoxFact[str]):
     """The kernel's name for this boot; another one after every reboot."""
 
     default = str
@@ -59,7 +59,7 @@ class BootId(FactBase[str]):
         return output[0].strip()
 
 
-class Shell(FactBase[str]):
+class Shell(BoxFact[str]):
     """The first line that a read-only script prints; empty if none, or if it ends in error."""
 
     default = str
@@ -72,7 +72,7 @@ class Shell(FactBase[str]):
         return output[0].strip()
 
 
-class HostSurvey(FactBase[survey.Survey]):
+class HostSurvey(BoxFact[survey.Survey]):
     """What the box is before anything is changed, in one question."""
 
     default = survey.Survey
@@ -84,7 +84,7 @@ class HostSurvey(FactBase[survey.Survey]):
         return survey.read(output)
 
 
-class WouldErase(FactBase[erased.Reinstall]):
+class WouldErase(BoxFact[erased.Reinstall]):
     """What a reinstall would erase on this box; counting it may take a while."""
 
     @staticmethod
@@ -99,7 +99,7 @@ class WouldErase(FactBase[erased.Reinstall]):
         return erased.read(output)
 
 
-class InTheWay(FactBase[in_the_way.Met]):
+class InTheWay(BoxFact[in_the_way.Met]):
     """What a run would meet on this box now."""
 
     @staticmethod
@@ -113,7 +113,7 @@ class InTheWay(FactBase[in_the_way.Met]):
         return in_the_way.read(output)
 
 
-class SinceLastRun(FactBase[since.Since]):
+class SinceLastRun(BoxFact[since.Since]):
     """What happened on this box since a run wrote its record at `path`, and who did it."""
 
     @staticmethod
@@ -128,7 +128,7 @@ class SinceLastRun(FactBase[since.Since]):
         return since.read(output)
 
 
-class Manifest(FactBase[dict[str, Any]]):
+class Manifest(BoxFact[dict[str, Any]]):
     """What the last run wrote down on the box; empty where there was none."""
 
     default = dict
@@ -144,7 +144,7 @@ class Manifest(FactBase[dict[str, Any]]):
         return found if isinstance(found, dict) else {}
 
 
-class MayBecomeRoot(FactBase[bool]):
+class MayBecomeRoot(BoxFact[bool]):
     """Whether this login is root, or gets there without typing a password."""
 
     default = bool

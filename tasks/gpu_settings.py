@@ -4,7 +4,6 @@ import json
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
@@ -12,6 +11,7 @@ from deeprig import modules
 from deeprig.settings import Driver
 from deeprig.stack import Plan
 from tasks import config_files, operations
+from tasks.box_fact import BoxFact
 from tasks.operations import Commands
 
 PERSISTENCED = "nvidia-persistenced.service"
@@ -72,7 +72,7 @@ def awake() -> str:
     )
 
 
-class PowerLimits(FactBase[list[str]]):
+class PowerLimits(BoxFact[list[str]]):
     """What the script on the box says of them: a state, then what cannot be had."""
 
     default = list
@@ -124,7 +124,7 @@ def initramfs_knows() -> str:
     )
 
 
-class ModuleParameters(FactBase[dict[str, str]]):
+class ModuleParameters(BoxFact[dict[str, str]]):
     """What the loaded module runs with; nothing where none is loaded."""
 
     default = dict

@@ -5,7 +5,6 @@ from typing import Any
 
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
@@ -14,6 +13,7 @@ from pyinfra.context import host
 from deeprig import connection, kept_host_keys
 from deeprig.errors import DeeprigError
 from tasks import operations
+from tasks.box_fact import BoxFact
 from tasks.operations import Commands
 
 SECONDS = 30
@@ -26,7 +26,7 @@ READ = (
 )
 
 
-class HostKeyFingerprints(FactBase[list[str]]):
+class HostKeyFingerprints(BoxFact[list[str]]):
     """`SHA256:...` of each SSH host key of the box, by its private half."""
 
     default = list

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pyinfra.api.command import QuoteString, StringCommand
-from pyinfra.api.facts import FactBase
 from pyinfra.context import host
 
+from tasks.box_fact import BoxFact
 from tasks.facts import FileOnHost, FileState
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +31,7 @@ def state(path: str) -> FileOnHost | None:
     return found
 
 
-class OwnFiles(FactBase[dict[str, FileOnHost]]):
+class OwnFiles(BoxFact[dict[str, FileOnHost]]):
     """What FileState says, for each path that this version may write and that is there."""
 
     default = dict

@@ -3,10 +3,11 @@ would fail the host, so where "nothing" is an answer it ends in `|| true`.
 """
 
 from pyinfra.api.command import QuoteString, StringCommand
-from pyinfra.api.facts import FactBase
+
+from tasks.box_fact import BoxFact
 
 
-class PackageVersions(FactBase[dict[str, str]]):
+class PackageVersions(BoxFact[dict[str, str]]):
     """Name -> version of those that are fully installed; a package may carry a "=..."."""
 
     default = dict
@@ -23,7 +24,7 @@ class PackageVersions(FactBase[dict[str, str]]):
         return {row[0]: row[2] for row in rows if len(row) == 3 and row[1] == "installed"}
 
 
-class AptHolds(FactBase[list[str]]):
+class AptHolds(BoxFact[list[str]]):
     """The packages apt leaves at their version."""
 
     default = list
@@ -38,7 +39,7 @@ class AptHolds(FactBase[list[str]]):
         return [line.strip() for line in output if line.strip()]
 
 
-class DebconfAnswers(FactBase[dict[str, str]]):
+class DebconfAnswers(BoxFact[dict[str, str]]):
     """The answers on record for a package's installation questions."""
 
     default = dict
@@ -51,7 +52,7 @@ class DebconfAnswers(FactBase[dict[str, str]]):
         return {question.strip(): answer.strip() for question, colon, answer in pairs if colon}
 
 
-class AptLockHolder(FactBase[str]):
+class AptLockHolder(BoxFact[str]):
     """Who holds apt's or dpkg's lock, such as `unattended-upgr (process 812)`; empty if nobody."""
 
     default = str
@@ -71,7 +72,7 @@ class AptLockHolder(FactBase[str]):
         return output[0].strip()
 
 
-class BrokenPackages(FactBase[list[str]]):
+class BrokenPackages(BoxFact[list[str]]):
     """What an interrupted dpkg left half done, as dpkg itself says it; empty if nothing."""
 
     default = list
@@ -83,7 +84,7 @@ class BrokenPackages(FactBase[list[str]]):
         return [line.strip() for line in output if line.strip()]
 
 
-class InstalledVersions(FactBase[dict[str, str]]):
+class InstalledVersions(BoxFact[dict[str, str]]):
     """Name and exact version of the packages that somebody or something asked for by name."""
 
     default = dict

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deeprig.settings import Rig
 from tasks import boot_trial, manifest, operations
 from tasks.boot_guard import GATE
+from tasks.box_fact import BoxFact
 from tasks.facts import BootId, Manifest
 from tasks.operations import Commands, Watched
 
@@ -30,7 +30,7 @@ class Due(NamedTuple):
     people: tuple[str, ...] = ()
 
 
-class RebootDue(FactBase[Due]):
+class RebootDue(BoxFact[Due]):
     """What the box says of a reboot; nothing where no driver is looked after."""
 
     default = Due

@@ -16,15 +16,15 @@ for u in $USERS; do getent passwd "$u" >/dev/null || continue; echo "user=$u"
   sudo -l -U "$u" 2>/dev/null | grep -q 'NOPASSWD' && echo "free_sudo=$u"
   id -nG "$u" | tr ' ' '\n' | grep -qx docker && echo "docker=$u"
 done
-[ -e /usr/bin/nvidia-uninstall ] && echo 'dirty=a driver from a .run file|nvidia-uninstall'
+[ -e /usr/bin/nvidia-uninstall ] && echo dirty=run-file
 grep -rqsE '^[^#]*graphics-drivers' /etc/apt/sources.list /etc/apt/sources.list.d &&
-  echo 'dirty=the graphics-drivers PPA|add-apt-repository --remove ppa:graphics-drivers/ppa'
+  echo dirty=ppa
 { installed lambda-stack || installed lambda-stack-cuda; } &&
-  echo 'dirty=Lambda Stack|apt purge lambda-stack lambda-stack-cuda && apt autoremove --purge'
+  echo dirty=lambda
 [ -x /usr/local/lib/deeprig/driver-set ] ||  # what a deploy left half done, the next one mends
 half=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'nvidia-*' 'libnvidia-*' 2>/dev/null |
   sed -nE 's/^(half-installed|unpacked|half-configured|triggers-awaited) //p' | tr '\n' ' ')
-[ -n "$half" ] && echo "dirty=a half-removed driver ($half)|dpkg --configure -a && apt purge $half"
+[ -n "$half" ] && echo "dirty=half $half"
 installed firewalld && systemctl is-active -q firewalld && echo firewall=firewalld
 grep -qsE '^[^#]*(accept|drop|reject)' /etc/nftables.conf &&
   systemctl is-enabled -q nftables 2>/dev/null && echo 'firewall=the rules in /etc/nftables.conf'
