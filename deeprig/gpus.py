@@ -85,8 +85,10 @@ def variables(*, expected: Iterable[str], planned: bool, cardless: bool) -> str:
         for system in row["systems"]
     )
     without = "yes" if cardless else ""
-    told = {"EXPECTED": ids, "MODULE_KEYS": keys, "OFFERS": offers, "CARDLESS": without}
-    return " ".join(f"{name}={shlex.quote(value)}" for name, value in told.items())
+    return (
+        f"EXPECTED={shlex.quote(ids)} MODULE_KEYS={shlex.quote(keys)} "
+        f"OFFERS={shlex.quote(offers)} CARDLESS={shlex.quote(without)}"
+    )
 
 
 def read(found: dict[str, list[str]]) -> Graphics:

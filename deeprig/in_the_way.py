@@ -1,5 +1,6 @@
 """What a run would meet on a box that settings alone do not refuse, worst first; reading only."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +33,8 @@ def script(rig: Rig) -> str:
     """SCRIPT with the proxy that a run would set first, and the package index that is named."""
     proxy = _door(rig.apt_proxy or rig.proxy)
     index = "" if rig.proxy or not rig.python else _door(rig.pypi_index)
-    return f"SECONDS_EACH={SECONDS_EACH} PROXY='{proxy}' INDEX='{index}'\n{SCRIPT}"
+    told = f"SECONDS_EACH={SECONDS_EACH} PROXY={shlex.quote(proxy)} INDEX={shlex.quote(index)}"
+    return f"{told}\n{SCRIPT}"
 
 
 def _door(url: str | None) -> str:

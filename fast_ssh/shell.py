@@ -13,7 +13,7 @@ TOOLS = "command -v base64 >/dev/null && command -v gzip >/dev/null"
 
 def command(word: str) -> str:
     """What the channel has to run."""
-    return f"exec sh -c {shlex.quote(frames.loop(USER))} sh {word}"
+    return f"exec sh -c {shlex.quote(frames.loop(USER))} sh {shlex.quote(word)}"
 
 
 class Shell:

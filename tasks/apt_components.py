@@ -1,5 +1,6 @@
 """The parts for drivers of the archives that a box already uses, in one file of ours."""
 
+import shlex
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -98,7 +99,8 @@ def enable(package: str) -> Commands:
     elif there:
         yield StringCommand(f"rm {SOURCES}")
     # It ends with 0 also for a name that others only mention.
-    known = f"apt-cache show --no-all-versions {package} 2>/dev/null | grep -m 1 '^Package:'"
+    named = shlex.quote(package)
+    known = f"apt-cache show --no-all-versions {named} 2>/dev/null | grep -m 1 '^Package:'"
     yield from operations.bring_about._inner(holds=known, commands=[f"{APT_GET} update"])
 
 

@@ -1,6 +1,7 @@
 """A repository that is no distribution's: its key compared, its index tried, only then listed."""
 
 import json
+import shlex
 from dataclasses import asdict, dataclass, field
 
 from pyinfra.api.operation import operation
@@ -64,9 +65,9 @@ def removal(name: str) -> str:
     """A command that takes a repository of this name out again, and with the last one what
     looks after them.
     """
-    ours = " ".join([SCRIPT, *MODULES])
+    ours, quoted = " ".join([SCRIPT, *MODULES]), shlex.quote(name)
     return (
-        f"[ ! -e {SPECS}/{name}.json ] || {SCRIPT} remove {name}; "
+        f"[ ! -e {SPECS}/{quoted}.json ] || {SCRIPT} remove {quoted}; "
         f"ls {SPECS}/*.json >/dev/null 2>&1 || rm -rf {SPECS} {ours}"
     )
 
@@ -74,7 +75,8 @@ def removal(name: str) -> str:
 @operation()
 def _listed(repository: str) -> Commands:
     """List it, unless it is already, with this key, these preferences and nothing beside it."""
-    if host.get_fact(Shell, script=f"{SCRIPT} state {repository}") == "ok":
+    named = shlex.quote(repository)
+    if host.get_fact(Shell, script=f"{SCRIPT} state {named}") == "ok":
         host.noop("it is listed")
         return
-    yield Watched(f"{SCRIPT} install {repository}")
+    yield Watched(f"{SCRIPT} install {named}")

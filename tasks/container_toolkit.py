@@ -1,8 +1,9 @@
 """NVIDIA's container toolkit: four packages at one version, patched by themselves, and CDI."""
 
+import shlex
 from urllib.parse import urlsplit
 
-from pyinfra.api.command import StringCommand
+from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
@@ -82,7 +83,7 @@ class Candidate(BoxFact[str]):
     default = str
 
     def command(self, package: str) -> str:
-        return f"LC_ALL=C apt-cache policy {package} | sed -n 's/^  Candidate: //p'"
+        return f"LC_ALL=C apt-cache policy {shlex.quote(package)} | sed -n 's/^  Candidate: //p'"
 
     def process(self, output: list[str]) -> str:
         found = output[0].strip()
@@ -100,7 +101,9 @@ def _at_one_version(packages: list[str]) -> Commands:
     wanted = [f"{name}={version}" if version else name for name in packages]
     if came := [name for name in packages if name not in there]:
         yield note(came)
-    yield Watched(APT_GET, "install --no-install-recommends --allow-downgrades", *wanted)
+    yield Watched(
+        APT_GET, "install --no-install-recommends --allow-downgrades", *map(QuoteString, wanted)
+    )
 
 
 class Origin(BoxFact[str]):

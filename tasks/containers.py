@@ -1,6 +1,7 @@
 """Docker from the distribution's archive: ports on loopback, data on the data disk, work kept."""
 
 import json
+import shlex
 from typing import Any
 
 from pyinfra.api.deploy import deploy
@@ -64,8 +65,8 @@ def provide(rig: Rig, survey: Survey) -> None:
     if settings.user:
         operations.bring_about(
             name=f"Let {settings.user} use Docker",
-            holds=f"id -nG {settings.user} | tr ' ' '\\n' | grep -x docker",
-            commands=[f"usermod -aG docker {settings.user}"],
+            holds=f"id -nG {shlex.quote(settings.user)} | tr ' ' '\\n' | grep -x docker",
+            commands=[f"usermod -aG docker {shlex.quote(settings.user)}"],
         )
     if cards:
         container_toolkit.describe_cards()

@@ -3,6 +3,7 @@ would fail the host, so where "nothing" is an answer it ends in `|| true`.
 """
 
 import json
+import shlex
 from typing import Any, NamedTuple
 
 from pyinfra.api.command import QuoteString, StringCommand
@@ -92,7 +93,8 @@ class WouldErase(BoxFact[erased.Reinstall]):
         return erased.Reinstall([], [])
 
     def command(self, folder: str) -> StringCommand:
-        script = f"FOLDER='{folder}' SECONDS_EACH={erased.SECONDS_EACH}\n{erased.SCRIPT}"
+        told = f"FOLDER={shlex.quote(folder)} SECONDS_EACH={erased.SECONDS_EACH}"
+        script = f"{told}\n{erased.SCRIPT}"
         return StringCommand("sh -c", QuoteString(script))
 
     def process(self, output: list[str]) -> erased.Reinstall:
@@ -121,7 +123,8 @@ class SinceLastRun(BoxFact[since.Since]):
         return since.Since(0, {}, [], [])
 
     def command(self, path: str) -> StringCommand:
-        script = f"MANIFEST='{path}' DEPLOY_USER='{DEPLOY_USER}'\n{since.SCRIPT}"
+        told = f"MANIFEST={shlex.quote(path)} DEPLOY_USER={DEPLOY_USER}"
+        script = f"{told}\n{since.SCRIPT}"
         return StringCommand("sh -c", QuoteString(script))
 
     def process(self, output: list[str]) -> since.Since:

@@ -1,5 +1,7 @@
 """JupyterLab and TensorBoard: two windows of one tmux session, kept up by their user's systemd."""
 
+import shlex
+
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
@@ -72,16 +74,17 @@ def serve(settings: Notebook) -> None:
 
 
 def _linger(user: str) -> None:
-    runtime = f"/run/user/$(id -u {user})/systemd/private"
+    quoted = shlex.quote(user)
+    runtime = f"/run/user/$(id -u {quoted})/systemd/private"
     operations.bring_about(
         name=f"Let {user}'s services run without a login",
-        holds=f"test -e /var/lib/systemd/linger/{user} && test -S {runtime} && echo yes",
+        holds=f"test -e /var/lib/systemd/linger/{quoted} && test -S {runtime} && echo yes",
         commands=[
-            f"[ -e /var/lib/systemd/linger/{user} ] || echo 'linger {user}' >> {BROUGHT}",
-            f"loginctl enable-linger {user}",
+            f"[ -e /var/lib/systemd/linger/{quoted} ] || echo linger {quoted} >> {BROUGHT}",
+            f"loginctl enable-linger {quoted}",
             f"for i in $(seq 300); do test -S {runtime} && exit 0; sleep 0.1; done; "
-            f"echo 'The systemd of {user} does not start; see: "
-            f"systemctl status user@'$(id -u {user}) >&2; exit 1",
+            f"echo The systemd of {quoted} 'does not start; see: "
+            f"systemctl status user@'$(id -u {quoted}) >&2; exit 1",
         ],
     )
 

@@ -68,10 +68,11 @@ def put(
         host.noop(f"{dest} is as wanted")
         return
     path = shlex.quote(dest)
+    owner = shlex.quote(f"{user}:{group}")
     check = validate.replace("%s", '"$t"') + " && " if validate else ""
     yield StringCommand(
         f'umask 022; mkdir -p "$(dirname {path})" && umask 077 && t=$(mktemp {path}.XXXXXX) && '
-        f'{{ cat > "$t" && {check}chown {user}:{group} "$t" && chmod {mode} "$t" && '
+        f'{{ cat > "$t" && {check}chown {owner} "$t" && chmod {shlex.quote(mode)} "$t" && '
         f'sync -d "$t" && mv -fT "$t" {path}; }} || {{ rc=$?; rm -f "$t"; exit $rc; }}',
         _stdin=wanted,
     )
@@ -103,8 +104,9 @@ def bring_about(holds: str, commands: list[str], stdin: str | None = None) -> Co
 @operation()
 def enable(unit: str, start: bool = True) -> Commands:
     """Have a system unit run at boot, and now where `start` says so."""
-    active = f"&& systemctl is-active -q {unit} " if start else ""
-    if host.get_fact(Shell, script=f"systemctl is-enabled -q {unit} {active}&& echo yes"):
+    named = shlex.quote(unit)
+    active = f"&& systemctl is-active -q {named} " if start else ""
+    if host.get_fact(Shell, script=f"systemctl is-enabled -q {named} {active}&& echo yes"):
         host.noop(f"{unit} is on")
         return
     yield StringCommand("systemctl enable", "--now" if start else "", QuoteString(unit))

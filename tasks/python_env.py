@@ -133,7 +133,7 @@ def finish(asked: Asked) -> None:
 
 
 def _as(user: str) -> str:
-    return f"runuser -u {user} -- {SCRIPTS}/python-env"
+    return f"runuser -u {shlex.quote(user)} -- {SCRIPTS}/python-env"
 
 
 def _sources(wanted: frameworks.Environment) -> list[str]:

@@ -4,6 +4,7 @@ Three doors, as each kind of session has its own: sshd for whatever comes by SSH
 for login shells, and a generator for what the user's systemd starts, notebooks among it.
 """
 
+import shlex
 from typing import NamedTuple
 
 from pyinfra.api.deploy import deploy
@@ -46,11 +47,13 @@ def provide(caches: Caches) -> None:
     """Login shells and the user's services know the variables; sshd is told with the way in."""
     config_files.write(PROFILE, **caches._asdict())
     config_files.write(GENERATOR, mode="755", **caches._asdict())
-    user = caches.user
+    user = shlex.quote(caches.user)
     systemctl = f"runuser -u {user} -- env XDG_RUNTIME_DIR=/run/user/$(id -u {user}) systemctl"
-    known = [f"grep -qx {name}={value}" for name, value in caches.variables.items()]
+    known = [
+        shlex.join(["grep", "-qxF", f"{name}={value}"]) for name, value in caches.variables.items()
+    ]
     operations.bring_about(
-        name=f"Tell {user}'s services",
+        name=f"Tell {caches.user}'s services",
         # Nobody to tell where no service of theirs has been started yet.
         holds=f"said=$({systemctl} --user show-environment 2>/dev/null) || {{ echo none; exit; }}; "
         + "".join(f'echo "$said" | {line} && ' for line in known)

@@ -80,9 +80,10 @@ def _swap(gib: int) -> None:
 
 def _grow(volume: str) -> None:
     """In two steps, each asked of the volume itself: a power cut may fall between them."""
+    named = shlex.quote(volume)
     config_files.copy(f"{SCRIPTS}/grow-root", mode="755")
     operations.bring_about(
         name="Give the root volume what is free",
-        holds=f"{SCRIPTS}/grow-root --check {volume}",
-        commands=[f"{SCRIPTS}/grow-root {volume}"],
+        holds=f"{SCRIPTS}/grow-root --check {named}",
+        commands=[f"{SCRIPTS}/grow-root {named}"],
     )

@@ -1,6 +1,8 @@
 """Accounts: who may log in, with which key; and those who may no longer."""
 
-from pyinfra.api.command import StringCommand
+import shlex
+
+from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
@@ -56,41 +58,44 @@ def _take_away(user: str, now: bool) -> Commands:
         if expires == SHUT:
             host.noop("left for later")
             return
-        yield StringCommand(f"usermod --expiredate {SHUT} {user}")
+        yield StringCommand(f"usermod --expiredate {SHUT}", QuoteString(user))
         return
     # terminate-user returns before the last process of a session is gone.
     yield StringCommand(
-        f"usermod --expiredate {SHUT} {user}; loginctl disable-linger {user}; "
-        f"loginctl terminate-user {user}; for i in 1 2 3 4 5 6 7 8; do pkill -KILL -u {user}; "
-        f"userdel {user} && exit 0; sleep 1; done; exit 1"
+        f"u={shlex.quote(user)}; usermod --expiredate {SHUT} $u; loginctl disable-linger $u; "
+        "loginctl terminate-user $u; for i in 1 2 3 4 5 6 7 8; do pkill -KILL -u $u; "
+        "userdel $u && exit 0; sleep 1; done; exit 1"
     )
 
 
 def _standing(user: str) -> str:
     """Asks for the day on which the account ends, or -, and what runs there; nothing if none."""
     return (
-        f"getent passwd {user} >/dev/null || exit 0; day=$(getent shadow {user} | cut -d: -f8); "
-        f"echo \"${{day:--}} $(ps -o comm= -u {user} | grep -vxE '{NO_WORK}' | sort -u | "
+        f"u={shlex.quote(user)}; getent passwd $u >/dev/null || exit 0; "
+        "day=$(getent shadow $u | cut -d: -f8); "
+        f"echo \"${{day:--}} $(ps -o comm= -u $u | grep -vxE '{NO_WORK}' | sort -u | "
         "paste -sd, | sed 's/,/, /g')\""
     )
 
 
 def _add(user: User, data_folder: str | None) -> None:
+    quoted = shlex.quote(user.name)
     if data_folder:
         operations.bring_about(
             name=f"Have an account {user.name}",
-            holds=f"getent passwd {user.name}",
+            holds=f"getent passwd {quoted}",
             commands=[
-                f'uid=$(stat -c %u {data_folder}/{user.name} 2>/dev/null); case "$uid" in '
+                f"folder={shlex.quote(data_folder)}/{quoted}; "
+                'uid=$(stat -c %u "$folder" 2>/dev/null); case "$uid" in '
                 "[1-9][0-9][0-9][0-9]|[1-5][0-9][0-9][0-9][0-9]) "
                 '! getent passwd "$uid" >/dev/null || uid= ;; *) uid= ;; esac; '
-                f"useradd --create-home --shell /bin/bash ${{uid:+--uid $uid}} {user.name}"
+                f"useradd --create-home --shell /bin/bash ${{uid:+--uid $uid}} {quoted}"
             ],
         )
     operations.bring_about(
         name=f"Have {user.name}'s account open",
-        holds=f'[ "$(getent shadow {user.name} | cut -d: -f8)" = {SHUT} ] || echo so',
-        commands=[f"usermod --expiredate '' {user.name}"],
+        holds=f'[ "$(getent shadow {quoted} | cut -d: -f8)" = {SHUT} ] || echo so',
+        commands=[f"usermod --expiredate '' {quoted}"],
     )
     server.user(
         name=f"Have {user.name} log in with a key",
@@ -105,10 +110,8 @@ def _add(user: User, data_folder: str | None) -> None:
         test = "" if user.sudo else "! "
         operations.bring_about(
             name=f"{user.name} {'may' if user.sudo else 'may not'} use sudo, with a password",
-            holds=f"{test}id -nG {user.name} | tr ' ' '\\n' | grep -qx {group} && echo so",
+            holds=f"{test}id -nG {quoted} | tr ' ' '\\n' | grep -qx {group} && echo so",
             commands=[
-                f"usermod {verb} {group} {user.name}"
-                if user.sudo
-                else f"gpasswd -d {user.name} {group}"
+                f"usermod {verb} {group} {quoted}" if user.sudo else f"gpasswd -d {quoted} {group}"
             ],
         )

@@ -1,5 +1,6 @@
 """Wake-on-LAN: the network card powers the box on when a magic packet arrives."""
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -122,10 +123,11 @@ def _tell(line: str) -> Commands:
 @operation()
 def _arm(card: Card) -> Commands:
     """Have a magic packet wake the box, unless the card has refused that in this boot."""
-    state = host.get_fact(Shell, script=f"{SCRIPT} state {card.name}")
+    named = shlex.quote(card.name)
+    state = host.get_fact(Shell, script=f"{SCRIPT} state {named}")
     if state == "refused" and host.state.is_executing:
         operations.say(host, f"{card.name} cannot be armed for Wake-on-LAN: it refuses.")
     if state in ("armed", "refused"):
         host.noop(f"{card.name} is {state}")
         return
-    yield Watched(f"{SCRIPT} arm {card.name}")
+    yield Watched(f"{SCRIPT} arm {named}")

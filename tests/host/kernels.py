@@ -43,7 +43,7 @@ def compute(host: Host, notebook: Notebook, code: str, *, kernel: str = "deeprig
     """The first thing that `code` prints in a new kernel of that name, or its error."""
     python = "/opt/deeprig/notebook/bin/python"
     with host.sudo(notebook.user):
-        done = host.run(f"{python} -c %s {notebook.port} %s %s", COMPUTE, kernel, code)
+        done = host.run(f"{python} -c %s {notebook.port:d} %s %s", COMPUTE, kernel, code)
     last = done.stderr.strip().rpartition("\n")[2]
     assert done.rc == 0, f"no kernel {kernel}: {last}"
     said: str = done.stdout

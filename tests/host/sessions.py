@@ -40,7 +40,7 @@ def login_shell(host: Host, user: str, command: str) -> str:
 def environment(kind: str, *, host: Host, user: str, login: Login) -> dict[str, str]:
     """The variables of a session, or of what `systemd` starts for the user or for the system."""
     managers = {
-        "user unit": f"XDG_RUNTIME_DIR=/run/user/$(id -u {user}) systemctl --user show-environment",
+        "user unit": "XDG_RUNTIME_DIR=/run/user/$(id -u) systemctl --user show-environment",
         "system unit": "systemctl show-environment",
     }
     if kind not in UNITS:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import socket
 import uuid
 from collections.abc import Callable, Iterator
@@ -81,13 +82,13 @@ def run(host: Host, info: dict[str, Any], own_network: str) -> Iterator[Callable
 
     def start(more: str) -> Running:
         with host.sudo():
-            made.append(host.check_output(SERVER.format(image=image, more=more)))
+            made.append(host.check_output(SERVER.format(image=shlex.quote(image), more=more)))
             [inspected] = json.loads(host.check_output("docker inspect %s", made[-1]))
         return Running(made[-1], inspected)
 
     yield start
     with host.sudo():
-        host.run(f"docker rm --force --volumes {' '.join(made)}; docker rmi {image}")
+        host.run(f"docker rm --force --volumes {shlex.join(made)}; docker rmi %s", image)
 
 
 def answers(address: str, port: int) -> bool:
@@ -100,7 +101,7 @@ def answers(address: str, port: int) -> bool:
 
 
 def answers_on_the_box(host: Host, port: int) -> bool:
-    ask = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{port}', timeout=5).status"
+    ask = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{port:d}', timeout=5).status"
     tries = f'for i in 1 2 3 4 5 6 7 8; do python3 -I -c "{ask}" && exit; sleep 0.5; done; exit 1'
     return bool(host.run("sh -c %s", tries).rc == 0)
 
@@ -147,7 +148,7 @@ def test_a_published_port_is_where_the_settings_say_and_nowhere_else(
     since = tables.load("containers")["since"]["default-network-opts"]
     if kind != "the default network" and containers.release(survey)["engine"] < since:
         pytest.skip(f"only from Docker {since} on; name 127.0.0.1 with -p there")
-    network = "" if kind == "the default network" else f"--network {own_network}"
+    network = "" if kind == "the default network" else f"--network {shlex.quote(own_network)}"
     container = run(f"--publish 80 {network}")
     if settings.publish == "0.0.0.0":
         assert {address for address, _ in container.bindings} <= {"0.0.0.0", "::"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from deeprig import box_python, stack
+from deeprig import box_python, stack, untrusted
 from deeprig.checks import NothingThere
 from deeprig.gpus import identify
 from deeprig.settings import Rig
@@ -206,7 +206,7 @@ def test_nvcc_compiles_for_the_cards(
     if not cards:
         raise NothingThere("there is no NVIDIA card in the box, and none to prepare for")
     for capability in cards:
-        name = f"sm_{capability.replace('.', '')}"
+        name = f"sm_{untrusted.number(capability.replace('.', ''))}"
         command = f"nvcc -arch={name} -cubin -o a.cubin a.cu && od -An -tu2 -j18 -N2 a.cubin"
         machine = int(compiled(host, PROGRAM, command))
         assert (machine == EM_CUDA) != stand_in, name

@@ -60,14 +60,17 @@ def test_the_framework_has_the_version_asked_for(
     wanted = Requirement(frameworks.environment(framework, stack_plan).requirements[0])
     with host.sudo(user):
         installed = host.check_output(
-            f"~/envs/{framework}/bin/python -c 'import {framework}; print({framework}.__version__)'"
+            f"~/envs/{shlex.quote(framework)}/bin/python -c %s",
+            f"import {framework}; print({framework}.__version__)",
         )
     assert wanted.specifier.contains(installed.splitlines()[-1], prereleases=True)
 
 
 def test_the_frameworks_environment_has_all_it_needs(host: Host, user: str, framework: str) -> None:
     with host.sudo(user):
-        assert "No broken requirements" in host.check_output(f"~/envs/{framework}/bin/pip check")
+        assert "No broken requirements" in host.check_output(
+            f"~/envs/{shlex.quote(framework)}/bin/pip check"
+        )
 
 
 def test_the_framework_multiplies_matrices_in_its_own_kernel(

@@ -107,10 +107,12 @@ def test_every_card_on_the_bus_is_driven(present: tuple[Gpu, ...], cards: tuple[
 def test_no_other_driver_holds_a_card(host: Host, present: tuple[Gpu, ...], root: str) -> None:
     """nouveau and nova_core take a card at boot, vfio-pci takes one for a guest."""
     holders = {
-        gpu.address: host.run(f"readlink {root}/sys/bus/pci/devices/{gpu.address}/driver").stdout
+        gpu.address: host.run(
+            "readlink %s", f"{root}/sys/bus/pci/devices/{gpu.address}/driver"
+        ).stdout
         for gpu in present
     }
-    names = {address: way.strip().rpartition("/")[2] for address, way in holders.items()}
+    names = {address: way.stdout.strip().rpartition("/")[2] for address, way in holders.items()}
     others = [f"{address} by {name or 'nothing'}" for address, name in names.items()]
     assert set(names.values()) == {"nvidia"}, f"the cards are held: {', '.join(others)}"
 
@@ -185,8 +187,8 @@ def test_each_card_has_the_lanes_that_its_slot_gives(
     """A loose card or a riser loses lanes; it works on, slower, so it is a warning."""
     narrow = []
     for card in cards:
-        slot = f"$(readlink -f {root}/sys/bus/pci/devices/{card.address})/../max_link_width"
-        said = host.run(f"cat {slot}").stdout.strip()
+        folder = f"{root}/sys/bus/pci/devices/{card.address}"
+        said = host.run('cat "$(readlink -f %s)/../max_link_width"', folder).stdout.strip()
         wide = min(card.link_width_max or 0, int(said) if said.isdigit() else 32)
         if (card.link_width or 0) < wide:
             narrow.append(f"{card} runs on {card.link_width} lanes of {wide}")

@@ -54,7 +54,7 @@ def test_jupyter_refuses_a_wrong_token(host: Host, notebook: Notebook) -> None:
 @pytest.mark.parametrize("setting", PORTS)
 def test_it_listens_on_loopback_only(host: Host, notebook: Notebook, setting: str) -> None:
     port = getattr(notebook, setting)
-    bound = host.check_output(f"ss -Hltn 'sport = :{port}' | awk '{{print $4}}'").split()
+    bound = host.check_output(f"ss -Hltn 'sport = :{port:d}' | awk '{{print $4}}'").split()
     assert bound == [f"127.0.0.1:{port}"]
 
 
@@ -83,7 +83,7 @@ def test_they_run_now_and_at_boot_without_a_login(host: Host, notebook: Notebook
 def test_one_kernel_out_of_memory_stops_no_other(host: Host, notebook: Notebook) -> None:
     policy = as_user(host, notebook, f"systemctl --user show {UNIT} --property=OOMPolicy")
     assert policy == "OOMPolicy=continue"
-    listed = host.check_output(f"ss -Hltn 'sport = :{notebook.port}'")
+    listed = host.check_output(f"ss -Hltn 'sport = :{notebook.port:d}'")
     assert listed  # the control: Jupyter is there to be looked at
     with host.sudo():
         pid = host.check_output("pgrep -f bin/jupyter-lab | head -n 1")

@@ -1,6 +1,7 @@
 """NVIDIA's repository is listed once, by a key that was compared, and gives only what is wanted."""
 
 import re
+import shlex
 
 import pytest
 from testinfra.host import Host
@@ -59,7 +60,7 @@ def test_nothing_is_from_there_but_what_the_plan_needs(
         wanted += plan.names(plan.driver_packages)
     needed = host.check_output(
         "apt-cache depends --recurse --installed --no-recommends --no-suggests --no-conflicts "
-        f"--no-breaks --no-replaces --no-enhances {' '.join(name for name in wanted if name)}"
+        f"--no-breaks --no-replaces --no-enhances {shlex.join(name for name in wanted if name)}"
     )
     closure = {line for line in needed.splitlines() if re.match(r"[a-z0-9]", line)}
     assert from_there - closure == set()

@@ -1,6 +1,7 @@
 """The given cards are with vfio-pci and nobody else's are; the guest has them, and answers."""
 
 import re
+import shlex
 from collections.abc import Callable
 
 import pytest
@@ -33,7 +34,7 @@ def guest(rig: Rig) -> Guest:
 
 def virsh(host: Host, *words: str) -> str:
     with host.sudo():
-        return str(host.check_output(" ".join([VIRSH, *words]))).strip()
+        return str(host.check_output(shlex.join([*shlex.split(VIRSH), *words]))).strip()
 
 
 @pytest.mark.usefixtures("given")
@@ -106,7 +107,9 @@ def test_the_guest_has_an_address(host: Host, guest: Guest) -> None:
 
 def test_the_guest_lets_ssh_in(host: Host, guest: Guest) -> None:
     greeting = host.run(
-        "timeout 30 bash -c 'exec 3<>/dev/tcp/%s/22 && head -c 4 <&3'", address(host, guest)
+        "timeout 30 bash -c %s bash %s",
+        'exec 3<>"/dev/tcp/$1/22" && head -c 4 <&3',
+        address(host, guest),
     )
     assert greeting.stdout == "SSH-", greeting.stderr
 

@@ -36,7 +36,11 @@ def user(rig: Rig, python: Python) -> str:
 @pytest.fixture
 def session(host: Host, login: Login, user: str) -> Session:
     """Run a command in one of SESSIONS."""
-    return lambda kind, command: sessions.run(kind, command, host=host, user=user, login=login)
+
+    def run(kind: str, command: str) -> str:
+        return sessions.run(kind, command, host=host, user=user, login=login)
+
+    return run
 
 
 def test_uv_runs_for_everybody(host: Host, python: Python) -> None:

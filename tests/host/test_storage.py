@@ -47,9 +47,10 @@ def machine(host: Host) -> None:
         pytest.skip("the box is a container, which has no disks of its own")
 
 
-def of(user: str, host: Host, command: str) -> str:
+def of(user: str, host: Host, command: str, *words: str) -> str:
     with host.sudo(user):
-        return host.check_output(command)
+        said: str = host.check_output(command, *words)
+    return said
 
 
 def caches_in(environment: str) -> list[str]:
@@ -72,15 +73,15 @@ def test_the_users_folder_is_closed_to_others(host: Host, notebook: Notebook, ow
     folder = host.file(own)
     assert folder.user == notebook.user
     assert folder.mode & 0o027 == 0
-    assert host.run(f"ls {own}").failed  # the deploy user, who is nobody there
-    of(notebook.user, host, f"ls {own}")  # the control: its owner may
+    assert host.run("ls %s", own).failed  # the deploy user, who is nobody there
+    of(notebook.user, host, "ls %s", own)  # the control: its owner may
 
 
 @pytest.mark.parametrize("part", ["notebooks", "runs", "cache/huggingface", "cache/uv"])
 def test_the_user_can_write_to_the_part(
     host: Host, notebook: Notebook, own: str, part: str
 ) -> None:
-    of(notebook.user, host, f"f=$(mktemp {own}/{part}/.deeprig-XXXXXX) && rm $f")
+    of(notebook.user, host, 'f=$(mktemp %s/.deeprig-XXXXXX) && rm "$f"', f"{own}/{part}")
 
 
 @pytest.mark.parametrize("name", ["notebooks", "runs"])
@@ -88,11 +89,12 @@ def test_the_home_leads_to_the_data_folder(
     host: Host, notebook: Notebook, own: str, name: str
 ) -> None:
     home = of(notebook.user, host, "cd && pwd")
-    if of(notebook.user, host, f"ls -A {home}/{name}") and not of(
-        notebook.user, host, f"readlink {home}/{name} || true"
+    link = f"{home}/{name}"
+    if of(notebook.user, host, "ls -A %s", link) and not of(
+        notebook.user, host, "readlink %s || true", link
     ):
         pytest.skip(f"~/{name} had files of its own, and they stay on the system disk")
-    assert of(notebook.user, host, f"readlink {home}/{name}") == f"{own}/{name}"
+    assert of(notebook.user, host, "readlink %s", link) == f"{own}/{name}"
 
 
 def test_what_is_saved_in_notebooks_is_on_the_data_folder(
@@ -101,10 +103,9 @@ def test_what_is_saved_in_notebooks_is_on_the_data_folder(
     leads = of(notebook.user, host, "readlink -f ~/notebooks")
     if leads != f"{own}/notebooks":
         pytest.skip("~/notebooks had files of its own, and they stay on the system disk")
-    script = (
-        f'f=$(mktemp ~/notebooks/.deeprig-XXXXXX) && ls {own}/notebooks/"$(basename $f)"; rm $f'
-    )
-    assert of(notebook.user, host, script).startswith(f"{own}/notebooks/.deeprig-")
+    script = 'f=$(mktemp ~/notebooks/.deeprig-XXXXXX) && ls %s/"${f##*/}"; rm "$f"'
+    kept = f"{own}/notebooks"
+    assert of(notebook.user, host, script, kept).startswith(f"{kept}/.deeprig-")
 
 
 def test_tensorboard_reads_the_runs_of_the_data_folder(
@@ -132,7 +133,8 @@ def test_ssh_tells_every_command_where_the_caches_are(
     """As sshd reads its settings for this user; there need be no key of the user's to log in."""
     with host.sudo():
         said = host.check_output(
-            f"sshd -T -C user={notebook.user},host=h,addr=127.0.0.1 | sed -n 's/^setenv //p'"
+            "sshd -T -C %s | sed -n 's/^setenv //p'",
+            f"user={notebook.user},host=h,addr=127.0.0.1",
         )
     assert caches_in(said) == caches
 
@@ -173,10 +175,10 @@ def test_each_data_disk_is_mounted_by_uuid_and_may_be_missing_at_boot(
     host: Host, storage: Storage, machine: None
 ) -> None:
     for disk in disks(storage):
-        line = host.check_output(f"findmnt --fstab -no SOURCE,OPTIONS --target {disk.at}").split()
+        line = host.check_output("findmnt --fstab -no SOURCE,OPTIONS --target %s", disk.at).split()
         assert line[0].startswith("UUID=")
         assert "nofail" in line[1].split(",")
-        assert host.check_output(f"findmnt -no UUID --mountpoint {disk.at}") == line[0][5:]
+        assert host.check_output("findmnt -no UUID --mountpoint %s", disk.at) == line[0][5:]
         assert disk.uuid in (None, line[0][5:])
 
 
@@ -195,7 +197,7 @@ def test_nothing_can_be_written_where_a_disk_is_not_mounted(
     host: Host, storage: Storage, machine: None
 ) -> None:
     for disk in disks(storage):
-        look = f"mount --bind / /mnt && lsattr -d /mnt{disk.at}"
+        look = f"mount --bind / /mnt && lsattr -d {shlex.quote(f'/mnt{disk.at}')}"
         with host.sudo():
             attributes = host.check_output(f"unshare --mount sh -c {shlex.quote(look)}").split()[0]
         assert "i" in attributes

@@ -104,7 +104,7 @@ def test_a_password_in_a_command_is_not_shown() -> None:
         ({"apt_proxy": "http://u:secret@proxy.lan:3128"}, "http://proxy.lan:3128"),
         ({"proxy": "http://proxy.lan:1", "apt_proxy": "http://cache.lan:3142"}, "cache.lan:3142"),
         ({}, "PROXY=''"),
-        ({"pypi_index": "https://index.lan/simple"}, "INDEX='https://index.lan'"),
+        ({"pypi_index": "https://index.lan/simple"}, "INDEX=https://index.lan"),
         ({"pypi_index": "https://index.lan", "python": None, "notebook": None}, "INDEX=''"),
         ({"pypi_index": "https://index.lan", "proxy": "http://proxy.lan:1"}, "INDEX=''"),
     ],

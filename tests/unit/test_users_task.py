@@ -17,7 +17,7 @@ def plan(answer: str, **data: Any) -> list[str]:
         "rig": Rig(),
         "fake_delay": 0,
         "fake_delay_jitter": 0,
-        "fake_responses": {"getent shadow otto": answer},
+        "fake_responses": {"getent shadow": answer},
         **data,
     }
     away = (User(name="otto", present=False),)
