@@ -5,9 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
-from deeprig import key_pair
+from deeprig import key_pair, screen
 from deeprig.errors import DeeprigError
 from deeprig.host_key import HostKeyChanged, explanation
 from deeprig.known_hosts import entries
@@ -31,10 +29,10 @@ class Answers:
         """The key file, made if it is not there and somebody says so."""
         question = f"{file} is not there. Make it now, an ed25519 key without a passphrase?"
         if not file.exists() and (
-            self.yes or (self.can_ask and click.confirm(question, default=True, err=True))
+            self.yes or (self.can_ask and screen.confirm(question, default=True))
         ):
             key_pair.make(file)
-            click.echo(f"Made {file}.", err=True)
+            screen.echo(f"Made {file}.", err=True)
         return file
 
     def password(self, target: Target) -> str | Callable[[], str] | None:
@@ -45,12 +43,12 @@ class Answers:
                 raise DeeprigError("--password-stdin found no line on stdin; pipe the password in.")
             return line
         prompt = f"Password of {target.user} on {target.hostname}"
-        ask = lambda: str(click.prompt(prompt, hide_input=True, err=True))  # noqa: E731
+        ask = lambda: str(screen.ask(prompt, hide_input=True))  # noqa: E731
         return ask if self.can_ask else None
 
     def passphrase(self) -> Callable[[Path], str] | None:
         """How to ask for the passphrase of a private key; None where there is nobody to ask."""
-        ask = lambda key: str(click.prompt(f"Passphrase of {key}", hide_input=True, err=True))  # noqa: E731
+        ask = lambda key: str(screen.ask(f"Passphrase of {key}", hide_input=True))  # noqa: E731
         return ask if self.can_ask else None
 
     def is_the_box(self, target: Target, shown: str, pins: Path) -> bool:
@@ -63,9 +61,9 @@ class Answers:
             )
         old = entries(pins, target.hostname)
         if self.reinstalled and old:
-            click.echo(explanation(target, old[0], shown), err=True)
+            screen.echo(explanation(target, old[0], shown), err=True)
             return True
-        click.echo(
+        screen.echo(
             f"{target} shows the host key {shown}.\nOn the box's own screen, "
             "`cat /etc/ssh/ssh_host_*.pub | ssh-keygen -lf -` prints its keys; it must be there.",
             err=True,
@@ -75,11 +73,11 @@ class Answers:
                 f"{target} is new here and there is no terminal to ask on; give --fingerprint "
                 "with what the box's own screen says, or --yes."
             )
-        return self.yes or click.confirm("Is it?", err=True)
+        return self.yes or screen.confirm("Is it?")
 
     def may_replace(self, changed: HostKeyChanged) -> bool:
         """Whether somebody at the terminal says that the box has a new host key."""
         if self.fingerprint or not self.can_ask:
             return False
-        click.echo(changed.explanation, err=True)
-        return click.confirm("Was it reinstalled, and is this its new key?", err=True)
+        screen.echo(changed.explanation, err=True)
+        return screen.confirm("Was it reinstalled, and is this its new key?")

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import paramiko
 
-from deeprig import root_shell
+from deeprig import root_shell, untrusted
 from deeprig.errors import DeeprigError
 
 # A box without a driver does not have it: it is sent along, and leaves out the login it is run by.
 ASKED = Path(__file__).parents[1] / "files/usr/local/lib/deeprig/boot_work.py"
 PRINT = "\n\nimport json\nprint(json.dumps(all_of_it()))\n"
 SECONDS = 60
+FORM = {"work": [str], "people": [str]}
 
 
 def work(transport: paramiko.Transport, name: str) -> list[str]:
@@ -20,9 +21,9 @@ def work(transport: paramiko.Transport, name: str) -> list[str]:
         transport, "sudo -n python3 -IB -", stdin=ASKED.read_text() + PRINT, seconds=SECONDS
     )
     try:
-        found = json.loads(done.out.splitlines()[-1]) if done.code == 0 else None
-    except (ValueError, IndexError):
-        found = None
-    if found is None:
-        raise DeeprigError(f"{name} does not say what runs there: {done.last_words}")
-    return [*found["work"], *found["people"]]
+        if done.code == 0:
+            found = untrusted.shaped(json.loads(done.out.splitlines()[-1]), FORM)
+            return [*map(untrusted.words, (*found["work"], *found["people"]))]
+    except untrusted.ODD:
+        pass
+    raise DeeprigError(f"{name} does not say what runs there: {done.last_words}")

@@ -10,6 +10,7 @@ import pytest
 from _pytest.outcomes import Skipped
 
 from deeprig.errors import DeeprigError
+from deeprig.visible import visible
 
 ROOT = Path(__file__).parent.parent
 CHECKS = ROOT / "tests" / "host"
@@ -128,9 +129,9 @@ class Collector:
         check = Check(
             host=_host(item),
             component=item.path.stem.removeprefix("test_"),
-            check=sentence(item),
+            check=visible(sentence(item)),
             outcome=outcome,
-            reason=reason(report, error) or str(said.get(WARNING) or said.get(NOTE) or ""),
+            reason=visible(reason(report, error) or str(said.get(WARNING) or said.get(NOTE) or "")),
             seconds=round(self._seconds, 3),
             remedy=_argument(item, "remedy") or USUAL_REMEDY,
             fake=FAKE in said,

@@ -8,7 +8,7 @@ from typing import Any
 try:
     import click
 
-    from deeprig import __version__
+    from deeprig import __version__, screen
 except ModuleNotFoundError as error:
     sys.exit(f"{error.name} is not installed for this Python; run .venv/bin/deeprig (`make env`).")
 
@@ -49,19 +49,19 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
-            click.echo(
+            screen.echo(
                 f"{error.name} is not installed for this Python; run .venv/bin/deeprig, "
                 "which `make env` makes.",
                 err=True,
             )
         except (KeyboardInterrupt, click.Abort):
-            click.echo("Stopped.", err=True)
+            screen.echo("Stopped.", err=True)
         except Exception as error:
             from deeprig.errors import DeeprigError  # loads pyinfra, which `--help` can do without
 
             if not isinstance(error, DeeprigError):
                 raise
-            click.echo(error, err=True)
+            screen.echo(error, err=True)
         ctx.exit(2)
 
 

@@ -10,6 +10,7 @@ from paramiko.ssh_exception import NoValidConnectionsError
 from pyinfra import logger
 
 from deeprig import known_hosts as pinned
+from deeprig import screen
 from deeprig.errors import DeeprigError
 from fast_ssh import sending
 
@@ -106,6 +107,7 @@ def data(
     """
     proved = new_port is not None and pinned.find(known_hosts, hostname, new_port) is not None
     door = new_port if new_port and proved else port
+    screen.guard()  # whoever is about to talk with boxes
     return {
         "ssh_hostname": hostname,
         "ssh_user": user,

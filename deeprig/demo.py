@@ -12,7 +12,7 @@ import click
 import paramiko
 import platformdirs
 
-from deeprig import checks, connection, inventories, runs
+from deeprig import checks, connection, inventories, runs, screen
 from deeprig.demo_page import Result, page
 from deeprig.errors import DeeprigError
 from deeprig.progress import Progress
@@ -60,7 +60,7 @@ def demo(host: str | None, system: str, keep: bool) -> None:
     finally:
         if not host and not keep:
             _take_down(progress)
-    click.echo(page(result, up=bool(host) or keep))
+    screen.echo(page(result, up=bool(host) or keep))
     sys.exit(0 if result.good else 1)
 
 
@@ -102,7 +102,7 @@ def _machine(host: str) -> Path:
     name, _, port = rest.partition(":")
     if not user or not name:
         raise DeeprigError(f"HOST is {host!r}; write it like ubuntu@198.51.100.7.")
-    click.confirm(
+    screen.confirm(
         f"This changes {name}: packages, keys-only SSH, a firewall, services, a user ai. Go on?",
         abort=True,
     )

@@ -1,6 +1,5 @@
 """`deeprig driver`: how NVIDIA's driver stands on the boxes, moved on purpose, and taken back."""
 
-import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,7 +8,7 @@ from typing import Any
 
 import click
 
-from deeprig import driver_status, driver_status_page, inventories, summary
+from deeprig import driver_status, driver_status_page, inventories, screen, summary, untrusted
 from deeprig.driver_box import DriverBox
 from deeprig.driver_move import Move, Outcome
 from deeprig.driver_status import Standing, Unasked
@@ -39,12 +38,12 @@ def status(inventory: Path, limit: tuple[str, ...], as_json: bool) -> None:
     for box in with_a_driver(inventory, limit):
         found.append(standing(*box))
         if not as_json:
-            click.echo(driver_status_page.page(found[-1]))
+            screen.echo(driver_status_page.page(found[-1]))
     lines = [_line(one) for one in found]
     if as_json:
-        print(json.dumps([one.to_json() for one in found], indent=2))
+        screen.as_json([one.to_json() for one in found], indent=2)
     elif len(lines) > 1:
-        click.echo(summary.table(lines))
+        screen.echo(summary.table(lines))
     sys.exit(summary.code(lines))
 
 
@@ -64,7 +63,10 @@ def standing(name: str, data: dict[str, Any]) -> Standing | Unasked:
         return Unasked(host=name, error=str(error))
     finally:
         box.close()
-    return driver_status.judge(name, facts, data["rig"].driver, datetime.now(UTC).date())
+    try:
+        return driver_status.judge(name, facts, data["rig"].driver, datetime.now(UTC).date())
+    except (*untrusted.ODD, OverflowError, OSError):  # such as a day that no calendar has
+        return Unasked(host=name, error=f"{name} says of its driver what cannot be so.")
 
 
 @driver.command()
@@ -113,13 +115,13 @@ def one_after_another(moves: list[Callable[[], Outcome]], *, as_json: bool) -> N
     for move in moves:
         done.append(move())
         if not as_json:
-            click.echo(click.style(done[-1].sentence, fg="green" if done[-1].good else "red"))
+            screen.echo(click.style(done[-1].sentence, fg="green" if done[-1].good else "red"))
         if not done[-1].good:
             break
     if as_json:
-        print(json.dumps([outcome.to_json() for outcome in done], indent=2))
+        screen.as_json([outcome.to_json() for outcome in done], indent=2)
     if len(done) < len(moves):
-        click.echo(f"{len(moves) - len(done)} more boxes were not touched", err=True)
+        screen.echo(f"{len(moves) - len(done)} more boxes were not touched", err=True)
     sys.exit(0 if all(outcome.good for outcome in done) else 1)
 
 
@@ -128,7 +130,7 @@ def with_a_driver(inventory: Path, limit: tuple[str, ...]) -> list[Box]:
     boxes = inventories.load(inventory, limit)
     ours = [(name, data) for name, data in boxes if data["rig"].driver]
     for name in (name for name, data in boxes if not data["rig"].driver):
-        click.echo(f"{name}: Rig.driver is None, so the driver is left to its owner", err=True)
+        screen.echo(f"{name}: Rig.driver is None, so the driver is left to its owner", err=True)
     if not ours:
         raise DeeprigError(f"{inventory} has no box with a driver; write Rig(driver=Driver()).")
     return ours

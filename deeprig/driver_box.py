@@ -9,10 +9,11 @@ from typing import Any
 
 import paramiko
 
-from deeprig import root_shell
+from deeprig import root_shell, untrusted
 from deeprig.box_link import BoxLink
 from deeprig.errors import DeeprigError
 from deeprig.root_shell import Done
+from deeprig.untrusted import NotSo
 
 MOVE = "/usr/local/lib/deeprig/driver-move"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -21,6 +22,31 @@ BOOT_SECONDS = 600
 TRY_EVERY = 2.0
 REBOOTING = ("rebooting", "rebooting back")
 Say = Callable[[str], None]
+# What the record of a move has that is looked at here.
+MOVE_FORM = {
+    "kind": str, "step": str, "before": str, "after": str, "why": str, "verified": bool,
+    "stepped": float,
+}  # fmt: skip
+NAMES = [str]
+# And what the standing has: `driver` is empty where there is none, and then it is all.
+STANDING = (
+    {"driver": untrusted.parser("nothing", "", 0), "state": str},
+    {
+        "driver": untrusted.version, "state": str, "in_use": str, "cards": NAMES, "system": str,
+        "plan": {"branch": str, "source": str, "flavour": str, "modules": str},
+        "loaded": {"version": str, "flavour": str},
+        "modules": {"running": str, "next": str, "versions": {str: str}},
+        "library": str,
+        "packages": {str: str},
+        "holds": {"held": NAMES, "loose": NAMES, "needless": NAMES, "not_excluded": NAMES},
+        "offers": {str: NAMES},
+        "waiting": [{"name": str, "version": str, "since": float}],
+        "moves": [{"name": str, "new": str, "by": str, "log": str, "line": str}],
+        "move": {**MOVE_FORM, "active": bool},
+        "way_back": ({"version": str, "lacking": NAMES}, {}),
+        "now": float,
+    },
+)  # fmt: skip
 
 
 class DriverBox(BoxLink):
@@ -37,7 +63,7 @@ class DriverBox(BoxLink):
         return root_shell.run(self._transport(), self._command(*words), seconds=ASK_SECONDS)
 
     def boot_id(self) -> str:
-        return root_shell.run(self._transport(), f"cat {BOOT_ID}").out.strip()
+        return untrusted.boot_id(root_shell.run(self._transport(), f"cat {BOOT_ID}").out.strip())
 
     def is_this_machine(self) -> bool:
         """Whether this process would go down with the box."""
@@ -47,8 +73,7 @@ class DriverBox(BoxLink):
         """How the driver stands there. Raises DeeprigError where nothing there can say."""
         done = self.ask("status", *names)
         if done.code == 0:
-            found: dict[str, Any] = json.loads(done.out)
-            return found
+            return self._read(done.out, STANDING)
         if "not found" in done.last_words or "No such file" in done.last_words:
             raise DeeprigError(
                 f"{self.name} has nothing that moves a driver yet; deploy there first."
@@ -89,13 +114,25 @@ class DriverBox(BoxLink):
             channel.exec_command(self._command("follow", str(self._lines)))
             for line in channel.makefile("r"):
                 if line.startswith("{"):
-                    record: dict[str, Any] = json.loads(line)
-                    return record, boot
+                    return self._read(line, MOVE_FORM), boot
                 self._lines += 1
                 say(line.strip())
+        except NotSo:
+            raise
         except (DeeprigError, paramiko.SSHException, OSError, EOFError):
             pass  # it goes down, or the link is lost; whoever called waits for it
         return None, ""
+
+    def _read(self, said: str, form: Any) -> dict[str, Any]:
+        """Raises NotSo for anything else than this form."""
+        try:
+            found: dict[str, Any] = untrusted.shaped(json.loads(said), form)
+            return found
+        except untrusted.ODD as error:
+            raise NotSo(
+                f"{self.name} says of its driver what cannot be so ({untrusted.why(error)}); find "
+                "out who answers there."
+            ) from None
 
     def _wait(self, not_boot: str, say: Say) -> None:
         """Until it answers, in another boot than that one."""

@@ -8,9 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import click
-
-from deeprig import branches, checks, driver_runs
+from deeprig import branches, checks, driver_runs, screen
 from deeprig.checks import Check
 from deeprig.driver_box import DriverBox
 from deeprig.errors import DeeprigError
@@ -120,7 +118,7 @@ class Move:
             try:
                 return self.box.watch(self.progress.doing)
             except KeyboardInterrupt:
-                click.echo(f"\n{self.name} goes on by itself; `deeprig driver status`", err=True)
+                screen.echo(f"\n{self.name} goes on by itself; `deeprig driver status`", err=True)
                 raise
             finally:
                 self.box.close()

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deeprig import untrusted
+
 SCRIPT = (Path(__file__).parent / "data/erased.sh").read_text()
 SECONDS_EACH = 20
 PARTS = {"notebooks": "notebooks", "runs": "runs", "cache": "caches"}
@@ -33,18 +35,25 @@ class Reinstall(NamedTuple):
 
 
 def read(output: list[str]) -> Reinstall:
-    """The answer in what SCRIPT printed."""
+    """The answer in what SCRIPT printed. Raises NotSo.
+
+    Anybody may have a folder with a name that is none of ours: it is only left out.
+    """
     lines = [line.partition("=")[::2] for line in output]
     sizes = [value.partition(" ")[::2] for key, value in lines if key == "size"]
-    counted = {path: int(size) for size, path in sizes}
+    counted = {path: untrusted.number(size) for size, path in sizes if _fits(path)}
     return Reinstall(
         erased=[
-            Place(path, counted.get(path), _parts(path, counted))
+            Place(untrusted.path(path), counted.get(path), _parts(path, counted))
             for key, path in lines
             if key == "erased"
         ],
-        kept=[path for key, path in lines if key == "kept"],
+        kept=[untrusted.path(path) for key, path in lines if key == "kept"],
     )
+
+
+def _fits(path: str) -> bool:
+    return bool(untrusted.fits(untrusted.path, path))
 
 
 def _parts(folder: str, counted: dict[str, int]) -> dict[str, int]:

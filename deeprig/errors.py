@@ -2,6 +2,11 @@
 
 from pyinfra.api.exceptions import PyinfraError
 
+from deeprig import visible
+
 
 class DeeprigError(PyinfraError):
     """Something that cannot go on. pyinfra and our verbs print it as one line, no traceback."""
+
+    def __str__(self) -> str:
+        return visible.lines(super().__str__())

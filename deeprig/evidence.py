@@ -9,7 +9,7 @@ from typing import Any
 
 import paramiko
 
-from deeprig import __version__, connection, data, root_shell, scrub
+from deeprig import __version__, connection, data, root_shell, scrub, visible
 from deeprig.checks import ROOT, Check
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
@@ -78,7 +78,7 @@ def _scrubbed(found: dict[str, Any], known: dict[str, str]) -> str:
 
     def clean(value: Any) -> Any:
         if isinstance(value, str):
-            return scrub.text(value, known)
+            return visible.lines(scrub.text(value, known))
         if isinstance(value, dict):
             return {key: clean(inner) for key, inner in value.items()}
         if isinstance(value, list):

@@ -1,6 +1,5 @@
 """`deeprig bootstrap`: first contact from the command line."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import click
 
 from deeprig import bootstrap as contact
-from deeprig import inventories, kept_host_keys
+from deeprig import inventories, kept_host_keys, screen
 from deeprig.answers import Answers
 from deeprig.bootstrap import Outcome, Target
 from deeprig.errors import DeeprigError
@@ -68,7 +67,10 @@ def bootstrap(
         identity=identity,
         answers=asked,
     )
-    print(json.dumps(outcome.to_json()) if as_json else _page(outcome, listed=bool(data)))
+    if as_json:
+        screen.as_json(outcome.to_json())
+    else:
+        screen.echo(_page(outcome, listed=bool(data)))
 
 
 def _in_inventory(name: str, file: Path | None) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def _in_inventory(name: str, file: Path | None) -> dict[str, Any]:
     except DeeprigError as error:
         if file:
             raise
-        click.echo(
+        screen.echo(
             f"Taking {name} for an address, since the inventory is broken: {error}", err=True
         )
         return {}
@@ -127,7 +129,7 @@ def _kept(target: Target, pins: Path, candidates: list[Path], answers: Answers) 
     file = kept_host_keys.file_of(pins, target.hostname)
     if file.is_file():
         return open_kept(file, candidates, answers.passphrase())
-    click.echo(f"No host keys of {target.hostname} are kept: it has new ones now.", err=True)
+    screen.echo(f"No host keys of {target.hostname} are kept: it has new ones now.", err=True)
     return None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from deeprig import data, network_cards
+from deeprig import data, network_cards, untrusted
 from deeprig.settings import Rig
 from deeprig.stack import Plan
 from deeprig.survey import Survey
@@ -14,6 +14,7 @@ from deeprig.survey import Survey
 SCRIPT = (Path(__file__).parent / "data/in_the_way.sh").read_text()
 SECONDS_EACH = 5
 GB = 10**9
+ROOMY = 10**18  # where it does not say
 # apt refuses an index from the future at once, and TLS a certificate that is not valid yet.
 SECONDS_OFF = 60
 # An initramfs with a driver's modules, twice while it is made anew, and a kernel beside it.
@@ -47,12 +48,12 @@ def read(output: list[str]) -> Met:
     """As SCRIPT printed it; the clock is compared with this machine's."""
     lines = [line.strip().partition("=")[::2] for line in output]
     places = [value.partition(" ")[::2] for key, value in lines if key == "room"]
-    clocks = [int(value) for key, value in lines if key == "now"]
+    clocks = [untrusted.number(value, 0, 2**40) for key, value in lines if key == "now"]
     return Met(
-        room={place: int(size) for place, size in places},
+        room={place: untrusted.number(size) for place, size in places if place in ("/", "/boot")},
         seconds_off=clocks[0] - time.time() if clocks else 0.0,
-        holders=[value for key, value in lines if key == "holder"],
-        unreachable=[value for key, value in lines if key == "unreachable"],
+        holders=[untrusted.words(value) for key, value in lines if key == "holder"],
+        unreachable=[untrusted.words(value) for key, value in lines if key == "unreachable"],
     )
 
 
@@ -67,7 +68,7 @@ def sentences(met: Met, survey: Survey, rig: Rig, plan: Plan | None, *, first: b
         for site in met.unreachable
     ]
     needed = room_needed(rig, plan)
-    if first and met.room and (free := met.room["/"]) < needed * GB:
+    if first and (free := met.room.get("/", ROOMY)) < needed * GB:
         found.append(
             f"/ has {free / GB:.1f} GB free, and this takes about {needed:.1f}; make room, or "
             "ask for less."

@@ -1,6 +1,5 @@
 """`deeprig init`: from the address of a box to an inventory that says what it shall be."""
 
-import json
 import shlex
 import sys
 from datetime import date
@@ -9,7 +8,7 @@ from typing import Any
 
 import click
 
-from deeprig import connection, inventories, rigs_file, root_shell, stack
+from deeprig import connection, inventories, rigs_file, root_shell, screen, stack
 from deeprig.answers import Answers
 from deeprig.bootstrap import Outcome, Target
 from deeprig.errors import DeeprigError
@@ -87,9 +86,9 @@ def init(
     written = write(chosen, survey)
     in_the_way = obstacles(chosen, survey)
     if as_json:
-        print(json.dumps(_to_json(chosen, survey, written, in_the_way)))
+        screen.as_json(_to_json(chosen, survey, written, in_the_way))
     else:
-        click.echo(_page(chosen, survey, written, in_the_way))
+        screen.echo(_page(chosen, survey, written, in_the_way))
     sys.exit(0 if written else 1)
 
 
@@ -122,7 +121,7 @@ def choose(
 ) -> Chosen:
     """What the box shall be. Who may use sudo without a password gets another work user beside."""
     if worker in survey.users_with_free_sudo:
-        click.echo(
+        screen.echo(
             f"{worker} may use sudo without a password there: one bad package in a notebook would "
             "own the box. The work user is `ai` instead.",
             err=True,

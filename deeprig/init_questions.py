@@ -6,7 +6,7 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
-from deeprig import disks, rigs_file
+from deeprig import disks, rigs_file, screen
 from deeprig.disks import Device
 from deeprig.errors import DeeprigError
 from deeprig.settings import Disk, Python
@@ -48,9 +48,7 @@ class Questions:
     def wants_docker(self) -> bool:
         if self.docker is not None or not self.asks:
             return bool(self.docker)
-        return click.confirm(
-            "Docker (whoever may use it is as good as root)?", default=False, err=True
-        )
+        return screen.confirm("Docker (whoever may use it is as good as root)?", default=False)
 
     def data_disk(self, survey: Survey) -> Disk | None:
         """The disk for /data; none unless somebody names it."""
@@ -61,18 +59,18 @@ class Questions:
         if self.disk == NONE or not choices or not self.asks:
             return None
         for number, (device, _) in enumerate(choices, start=1):
-            click.echo(f"  {number}: {rigs_file.said(device, survey)}", err=True)
+            screen.echo(f"  {number}: {rigs_file.said(device, survey)}", err=True)
         words = [NONE, *(str(number + 1) for number in range(len(choices)))]
-        answer = click.prompt(
+        answer = screen.ask(
             "Which disk for /data, what outlives a reinstall (an empty one is formatted)?",
-            type=click.Choice(words), default=NONE, err=True,
+            type=click.Choice(words), default=NONE,
         )  # fmt: skip
         return None if answer == NONE else choices[int(answer) - 1][1]
 
     def _ask(self, question: str, usual: str) -> str:
         if not self.asks:
             return usual
-        return str(click.prompt(question, default=usual, err=True))
+        return str(screen.ask(question, default=usual))
 
 
 def setting(device: Device, survey: Survey) -> Disk | None:

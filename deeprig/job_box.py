@@ -4,11 +4,11 @@ import json
 import time
 from typing import Any, BinaryIO
 
-import click
 import paramiko
 
-from deeprig import root_shell
+from deeprig import root_shell, screen, untrusted
 from deeprig.box_link import BoxLink
+from deeprig.colour_only import ColourOnly
 from deeprig.connection import OtherHostKey
 from deeprig.errors import DeeprigError
 
@@ -16,7 +16,26 @@ PROGRAM = "/usr/local/lib/deeprig/job"
 SECONDS = 120
 TRY_EVERY = 3.0
 RUNS = ("starting", "running")
+ENDED = ("done", "failed", "stopped", "lost")
+LONGEST_HEAD = 40  # bytes: "from 4096"
 Job = dict[str, Any]
+
+# As files/usr/local/lib/deeprig/job_records.py has it. The folder that says it is the work user's,
+# who may write there what they like.
+FORM = {
+    "name": untrusted.parser("name of a job", r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", 40),
+    "state": untrusted.parser("state of a job", "|".join((*RUNS, *ENDED)), 10),
+    "status": (int, None),
+    "started": int,
+    "ended": (int, None),
+    "seconds": (float, None),
+    "command": str,
+    "gpus": [{"index": str, "uuid": str, "name": str}],
+    "environment": (str, None),
+    "log": str,
+    "said": (str, None),
+    "notebook": (str, None),
+}
 
 
 class Refused(DeeprigError):
@@ -31,6 +50,7 @@ class JobBox(BoxLink):
     def __init__(self, name: str, data: dict[str, Any]) -> None:
         super().__init__(name, data)
         self._position = -1
+        self._shown = ColourOnly()
         self._told = ""
 
     def start(self, asked: dict[str, Any]) -> Job:
@@ -41,8 +61,12 @@ class JobBox(BoxLink):
         return self._job(self._ask("stop", name))
 
     def every(self) -> list[Job]:
-        found: list[Job] = json.loads(self._ask("list"))
-        return [{"host": self.name, **job} for job in found]
+        said = self._ask("list")
+        try:
+            jobs = untrusted.shaped(json.loads(said), [FORM])
+            return [{"host": self.name, **job} for job in jobs]
+        except untrusted.ODD as error:
+            raise self._odd(error) from None
 
     def one(self, name: str) -> Job:
         """Raises Refused where there is no job of that name."""
@@ -57,11 +81,14 @@ class JobBox(BoxLink):
         """Its log as it grows, until it has ended; the job as it stands then."""
         self.one(name)
         self._position = -1  # where its end begins, which the box knows
+        self._shown = ColourOnly()  # the same over lost links: the log goes on where it was left
         while True:
             try:
                 self._read(name, out)
                 job = self.one(name)
                 if job["state"] not in RUNS:
+                    out.write(self._shown.feed(b"", last=True))
+                    out.flush()
                     return job
                 self._tell("The link was lost and is there again; the job goes on.")
             except (Refused, OtherHostKey):
@@ -75,7 +102,7 @@ class JobBox(BoxLink):
     def _tell(self, sentence: str) -> None:
         """Once, however often it is tried."""
         if sentence != self._told:
-            click.echo(sentence, err=True)
+            screen.echo(sentence, err=True)
         self._told = sentence
 
     def _read(self, name: str, out: BinaryIO) -> None:
@@ -83,13 +110,13 @@ class JobBox(BoxLink):
         channel = self._transport().open_session()
         channel.exec_command(self._command("follow", name, str(self._position)))
         begun = b""  # such as b"from 4096"
-        while (byte := channel.recv(1)) not in (b"", b"\n"):
+        while len(begun) < LONGEST_HEAD and (byte := channel.recv(1)) not in (b"", b"\n"):
             begun += byte
         if not begun.startswith(b"from "):
             return
-        self._position = int(begun.split()[1])
+        self._position = untrusted.number(begun[len(b"from ") :].decode(errors="replace"))
         while data := channel.recv(65536):
-            out.write(data)
+            out.write(self._shown.feed(data))
             out.flush()
             self._position += len(data)
 
@@ -106,4 +133,13 @@ class JobBox(BoxLink):
         raise DeeprigError(f"{self.name}: {done.last_words}")
 
     def _job(self, said: str) -> Job:
-        return {"host": self.name, **json.loads(said)}
+        try:
+            return {"host": self.name, **untrusted.shaped(json.loads(said), FORM)}
+        except untrusted.ODD as error:
+            raise self._odd(error) from None
+
+    def _odd(self, error: Exception) -> DeeprigError:
+        return DeeprigError(
+            f"{self.name} says of its jobs what cannot be so ({untrusted.why(error)}); look at "
+            "~/.local/state/deeprig/jobs there."
+        )

@@ -3,6 +3,7 @@
 import click
 
 from deeprig.job_box import Job
+from deeprig.visible import visible
 
 COLOURS = {"running": "green", "failed": "red", "lost": "red", "stopped": "yellow"}
 WIDEST_COMMAND = 60
@@ -73,7 +74,7 @@ def span(seconds: float | None) -> str:
 
 
 def shortened(command: str) -> str:
-    line = " ".join(command.split())
+    line = visible(" ".join(command.split()))
     return line if len(line) <= WIDEST_COMMAND else f"{line[: WIDEST_COMMAND - 3]}..."
 
 

@@ -7,9 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-import click
-
-from deeprig import inventories, local_ports
+from deeprig import inventories, local_ports, screen
 from deeprig.errors import DeeprigError
 from deeprig.link import Link
 from deeprig.openssh import Forward
@@ -112,7 +110,7 @@ class KeptLink:
             else page(self.name, links, asks=self.notebook.password_hash is not None)
         )
         if text != self.shown:
-            click.echo(text)
+            screen.echo(text)
             for server, forward in zip(SERVERS, self.forwards, strict=True):
                 if forward.local != forward.remote:
                     _say(f"port {forward.remote} is taken here; {server} has {forward.local}")
@@ -124,4 +122,4 @@ class KeptLink:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    screen.echo(line, err=True)

@@ -11,6 +11,7 @@ MISSING = re.compile(
     r"Not Found|Not Available)\]?|ERR!|\[Deprecated\]",
     re.IGNORECASE,
 )
+NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,6})?", re.ASCII)  # no inf, which has no whole part
 RESET = "[GPU requires reset]"
 UNITS = re.compile(r" \[[^\]]+\]$| (W|MiB|MHz|%|C)$")
 LISTED = re.compile(r"^GPU (\d+): (.+) \(UUID: (GPU-[0-9a-fA-F-]+)\)$")
@@ -122,10 +123,8 @@ def _card(row: dict[str, str]) -> Card:
         return None if not value or MISSING.fullmatch(value) else value
 
     def number(field: str) -> float | None:
-        try:
-            return float(text(field) or "")
-        except ValueError:
-            return None
+        value = text(field) or ""
+        return float(value) if NUMBER.fullmatch(value) else None
 
     def whole(field: str) -> int | None:
         value = number(field)

@@ -1,6 +1,5 @@
 """`deeprig off`: the card armed once more, then the power off, unless work would be lost."""
 
-import json
 import shlex
 import sys
 import time
@@ -11,7 +10,7 @@ from typing import Any
 import click
 import paramiko
 
-from deeprig import arming, busy, connection, inventories, presence, root_shell, summary
+from deeprig import arming, busy, connection, inventories, presence, root_shell, screen, summary
 from deeprig.errors import DeeprigError
 from deeprig.options import inventory_option, json_option, limit_option
 from deeprig.presence import Seen
@@ -86,13 +85,13 @@ def off(
         except DeeprigError as error:
             done[-1].error = str(error)
         if not as_json or done[-1].error:
-            click.echo(done[-1].page(), err=bool(done[-1].error))
+            screen.echo(done[-1].page(), err=bool(done[-1].error))
     lines = [Line(found.host, found.code, found.page()) for found in done]
     if as_json:
         said = [found.to_json() for found in done]
-        print(json.dumps(said[0] if len(boxes) == 1 else said))
+        screen.as_json(said[0] if len(boxes) == 1 else said)
     elif len(lines) > 1:
-        click.echo(summary.table(lines))
+        screen.echo(summary.table(lines))
     sys.exit(summary.code(lines))
 
 

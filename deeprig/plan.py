@@ -1,6 +1,5 @@
 """`deeprig plan`: what a run would decide and change, and why; reads only."""
 
-import json
 import sys
 from collections.abc import Callable
 from datetime import date
@@ -10,7 +9,7 @@ from typing import Any
 import click
 from pyinfra.context import host
 
-from deeprig import data, in_the_way, inventories, outlook, runs, stack_page, summary
+from deeprig import data, in_the_way, inventories, outlook, runs, screen, stack_page, summary
 from deeprig.imagined_box import ImaginedBox
 from deeprig.options import inventory_option, json_option, limit_option
 from deeprig.outlook import Outlook
@@ -70,10 +69,10 @@ def plan(
 def _imagined(box: ImaginedBox, as_json: bool) -> int:
     decided = box.decide()
     if as_json:
-        print(json.dumps(stack_page.to_json(decided, today=date.today()), indent=2))
+        screen.as_json(stack_page.to_json(decided, today=date.today()), indent=2)
     else:
         lines = stack_page.lines(decided, torch=True, today=date.today())
-        click.echo("\n".join([f"{box.said}:", *lines]))
+        screen.echo("\n".join([f"{box.said}:", *lines]))
     return 1 if isinstance(decided, Refusal) else 0
 
 
@@ -82,11 +81,11 @@ def _boxes(inventory: Path, limit: tuple[str, ...], *, as_json: bool, strict: bo
     for name, box in inventories.load(inventory, limit):
         outlooks.append(_look(name, box))
         if not as_json:
-            click.echo(outlook.page(outlooks[-1], date.today()))
+            screen.echo(outlook.page(outlooks[-1], date.today()))
     if as_json:
-        print(json.dumps([outlook.to_json(one, date.today()) for one in outlooks], indent=2))
+        screen.as_json([outlook.to_json(one, date.today()) for one in outlooks], indent=2)
     elif len(outlooks) > 1:
-        click.echo(summary.table([outlook.line(one) for one in outlooks]))
+        screen.echo(summary.table([outlook.line(one) for one in outlooks]))
     code = summary.code([outlook.line(one) for one in outlooks])
     return code or (max((one.strict_status for one in outlooks), default=0) if strict else 0)
 
@@ -114,6 +113,6 @@ def _look(name: str, box: dict[str, Any]) -> Outlook:
 def _progress(name: str) -> runs.Progress:
     def say(line: str) -> None:
         if sys.stderr.isatty():
-            click.echo(f"\r\x1b[K{name}: {line}"[:100], nl=False, err=True)
+            screen.rewrite(f"{name}: {line}")
 
     return say

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
+from deeprig import screen
 
 TICK_SECONDS = 1.0
 
@@ -26,7 +26,7 @@ class Progress:
         self._doing = ""
         stop = threading.Event()
         ticker = threading.Thread(target=self._tick, args=(name, started, stop), daemon=True)
-        click.echo(f"==> {name}", err=True)
+        screen.echo(f"==> {name}", err=True)
         if self._live:
             ticker.start()
         try:
@@ -35,9 +35,9 @@ class Progress:
             stop.set()
             if self._live:
                 ticker.join()
-                click.echo("\r\x1b[K", nl=False, err=True)
+                screen.rewrite()
             self.seconds[name] = time.monotonic() - started
-            click.echo(f"    {name}: {self.seconds[name]:.1f} s", err=True)
+            screen.echo(f"    {name}: {self.seconds[name]:.1f} s", err=True)
 
     def doing(self, what: str) -> None:
         """Say what the step is at, or what it waits for."""
@@ -45,9 +45,9 @@ class Progress:
             self._doing = what
         elif what != self._doing:
             self._doing = what
-            click.echo(f"    {what}", err=True)
+            screen.echo(f"    {what}", err=True)
 
     def _tick(self, name: str, started: float, stop: threading.Event) -> None:
         while not stop.wait(TICK_SECONDS):
             line = f"    {time.monotonic() - started:4.0f} s  {self._doing or name}"
-            click.echo(f"\r\x1b[K{line[:110]}", nl=False, err=True)
+            screen.rewrite(line)

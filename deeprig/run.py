@@ -1,6 +1,5 @@
 """`deeprig run`: a command or a notebook on a box, in a window that outlives the connection."""
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import click
 
-from deeprig import inventories, jobs_page
+from deeprig import inventories, jobs_page, screen
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
 from deeprig.job_box import RUNS, Job, JobBox, Refused
@@ -77,11 +76,14 @@ def run(
             job = there.start(asked(name, command, gpus, env))
             code = 0 if job["state"] in (*RUNS, "done") else 1
     except Refused as refused:
-        click.echo(refused, err=True)
+        screen.echo(refused, err=True)
         sys.exit(1)
     finally:
         there.close()
-    click.echo(json.dumps(job) if as_json else _page(job, box, inventory))
+    if as_json:
+        screen.as_json(job)
+    else:
+        screen.echo(_page(job, box, inventory))
     sys.exit(code)
 
 
@@ -139,16 +141,16 @@ def _list(boxes: list[Box], *, as_json: bool) -> int:
             _with_notebook(box)
             jobs += there.every()
         except DeeprigError as error:
-            click.echo(error, err=True)
+            screen.echo(error, err=True)
             code = 2
         finally:
             there.close()
     if as_json:
-        click.echo(json.dumps(jobs, indent=2))
+        screen.as_json(jobs, indent=2)
     elif jobs:
-        click.echo(jobs_page.table(jobs))
+        screen.echo(jobs_page.table(jobs))
     elif not code:
-        click.echo("no jobs")
+        screen.echo("no jobs")
     return code
 
 
@@ -158,7 +160,7 @@ def _follow(there: JobBox, name: str, *, as_json: bool) -> tuple[Job, int]:
     try:
         job = there.follow(name, out)
     except KeyboardInterrupt:
-        click.echo(f"\n{name} goes on; `--follow {name}` shows it again.", err=True)
+        screen.echo(f"\n{name} goes on; `--follow {name}` shows it again.", err=True)
         sys.exit(2)  # its end is not known
     return job, 0 if job["state"] == "done" else 1
 

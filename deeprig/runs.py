@@ -158,7 +158,8 @@ def _why(state: State, name: str, error: PyinfraError) -> str:
     failed = [
         _name(state, op_hash)
         for op_hash in host.op_hash_order
-        if state.ops[host][op_hash].operation_meta.is_complete()
+        if op_hash in state.ops[host]
+        and state.ops[host][op_hash].operation_meta.is_complete()
         and state.ops[host][op_hash].operation_meta.did_error()
     ]
     return f"{name} failed at: {failed[-1]}" if failed else f"{name}: {error}"
@@ -168,6 +169,8 @@ def _steps(state: State, name: str, clock: _Clock) -> list[Step]:
     host = state.inventory.get_host(name)
     steps = []
     for op_hash in host.op_hash_order:
+        if op_hash not in state.ops[host]:  # it asked a question, and the answer was none
+            continue
         operation = state.ops[host][op_hash]
         meta = operation.operation_meta
         if not meta.is_complete():

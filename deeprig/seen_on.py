@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from deeprig import screen
 from deeprig.errors import DeeprigError
 
 HEAD = """\
@@ -69,6 +70,6 @@ def load(file: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     try:
-        print(table([load(Path(word)) for word in sys.argv[1:]]))
+        screen.echo(table([load(Path(word)) for word in sys.argv[1:]]))
     except DeeprigError as error:
         sys.exit(str(error))

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import click
 
+from deeprig.visible import visible
+
 WIDEST = 100
 COLOURS = {0: "green", 1: "red", 2: "yellow"}
 
@@ -30,8 +32,10 @@ def table(lines: Sequence[Line]) -> str:
     width = max(len(line.host) for line in lines)
     words = {0: "ok", 1: "wrong", 2: "not asked"}
     rows = [
-        click.style(f"  {line.host:{width}}  {words[line.code]:9}  {line.said}"[:WIDEST].rstrip(),
-                    fg=COLOURS[line.code])
+        click.style(
+            f"  {line.host:{width}}  {words[line.code]:9}  {visible(line.said)}"[:WIDEST].rstrip(),
+            fg=COLOURS[line.code],
+        )
         for line in lines
     ]  # fmt: skip
     good = sum(line.code == 0 for line in lines)

@@ -1,12 +1,11 @@
 """`deeprig tunnel`: JupyterLab and TensorBoard of a box on ports of this machine."""
 
-import json
 import signal
 from pathlib import Path
 
 import click
 
-from deeprig import inventories, openssh
+from deeprig import inventories, openssh, screen
 from deeprig.errors import DeeprigError
 from deeprig.kept_link import KeptLink
 from deeprig.openssh import Forward
@@ -36,7 +35,10 @@ def tunnel(
     if print_ssh_config:
         ports = (notebook.port, notebook.tensorboard_port)
         block = openssh.config_block(name, data, [Forward(port, port) for port in ports])
-        print(json.dumps({"host": name, "ssh_config": block}) if as_json else block)
+        if as_json:
+            screen.as_json({"host": name, "ssh_config": block})
+        else:
+            screen.echo(block)
         return
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) is signal.SIG_DFL:  # nohup's stays
@@ -45,6 +47,6 @@ def tunnel(
     try:
         opened.keep()
     except KeyboardInterrupt:
-        click.echo("closed", err=True)
+        screen.echo("closed", err=True)
     finally:
         opened.close()

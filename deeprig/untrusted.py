@@ -4,11 +4,15 @@ A box may have been taken over, and what stands on it may be any user's: a value
 it is not what was asked for, and no control character of it reaches a terminal.
 """
 
+import math
 import re
-import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 from deeprig.errors import DeeprigError
+from deeprig.visible import lines as lines
+from deeprig.visible import visible as visible
 
 
 class NotSo(DeeprigError):
@@ -24,27 +28,6 @@ ODD = (
 def why(error: Exception) -> str:
     """What was odd about an answer, in words."""
     return str(error) if isinstance(error, NotSo) else "it has another form than was asked for"
-
-
-# Cc control, Cf format (bidirectional overrides among them), Cs half characters, Zl and Zp lines.
-HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-
-def visible(text: str) -> str:
-    """One line in which each control character stands as Python writes it, such as \\x1b."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(letter) if unicodedata.category(letter) in HIDDEN else letter
-                   for letter in text)  # fmt: skip
-
-
-def lines(text: str) -> str:
-    """The same for a text of several lines, which stay lines."""
-    return "\n".join(visible(line) for line in text.split("\n"))
-
-
-def _shown(letter: str) -> str:
-    return letter.encode("unicode_escape").decode()
 
 
 def words(text: str, most: int = 200) -> str:
@@ -83,7 +66,7 @@ pci_id = parser("PCI id", r"[0-9a-f]{4}:[0-9a-f]{4}", 9)
 # Those of LVM have all letters in them, a CD's is a date.
 uuid = parser("UUID", r"[0-9A-Za-z-]{4,64}", 64)
 boot_id = parser("boot id", r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", 36)
-serial = parser("serial number", r"[\w.:+-]{1,64}", 64)
+serial = parser("serial number", r"[\w.:+][\w.:+-]{0,63}", 64)
 user_name = parser("user name", r"[a-z_][a-z0-9_-]{0,31}\$?", 32)
 package = parser("package name", r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?", 100)
 version = parser("version", r"[0-9A-Za-z][\w.+:~-]*", 100)
@@ -95,3 +78,44 @@ def number(text: str, low: int = 0, high: int = 2**63 - 1) -> int:
     if re.fullmatch(r"[0-9]{1,19}", text) and low <= int(text) <= high:
         return int(text)
     raise NotSo(f"{text[:80]!r} is no number from {low} to {high}")
+
+
+def shaped(found: Any, form: Any, where: str = "it") -> Any:
+    """A value of JSON, if it has this form; raises NotSo.
+
+    A form is a type; a tuple of forms, one of which it has; a list of one form; a dictionary of
+    names to forms, of which it has all (more is left out); one of `str` to a form, for any names;
+    or a function that gives the value back or raises NotSo.
+    """
+    match form:
+        case type():
+            return _typed(found, form, where)
+        case tuple():
+            return _one_of(found, form, where)
+        case list():
+            return [shaped(each, form[0], f"one of {where}") for each in _typed(found, list, where)]
+        case dict() if str in form:
+            every = _typed(found, dict, where)
+            return {_typed(k, str, where): shaped(v, form[str], k) for k, v in every.items()}
+        case dict():
+            there = _typed(found, dict, where)
+            if lacking := form.keys() - there.keys():
+                raise NotSo(f"{where} has no {min(lacking)}")
+            return {name: shaped(there[name], inner, name) for name, inner in form.items()}
+    return form(_typed(found, str, where))
+
+
+def _typed(found: Any, wanted: type, where: str) -> Any:
+    own = (int, float) if wanted is float else (wanted,)
+    if type(found) not in own or (isinstance(found, float) and not math.isfinite(found)):
+        raise NotSo(f"{where} is {str(found)[:80]!r}")
+    return found
+
+
+def _one_of(found: Any, forms: tuple[Any, ...], where: str) -> Any:
+    for form in forms:
+        if found is None and form is None:
+            return None
+        with suppress(NotSo, TypeError):
+            return shaped(found, form, where)
+    raise NotSo(f"{where} is {str(found)[:80]!r}")

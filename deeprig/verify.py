@@ -1,13 +1,12 @@
 """`deeprig verify`: the proof, on the live boxes, that they are what the inventory says."""
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
 from deeprig import checks as suite
-from deeprig import inventories
+from deeprig import inventories, screen
 from deeprig.checks import TIERS, Check
 from deeprig.inventories import Box
 from deeprig.options import inventory_option, json_option, limit_option
@@ -80,17 +79,17 @@ def verify(
     def look() -> list[Check]:
         seen = suite.run(inventory, list(limit), tier, _progress)
         if sys.stderr.isatty():
-            click.echo("\r\x1b[K", nl=False, err=True)  # the line of the last check
+            screen.rewrite()  # the line of the last check
         return seen
 
     found = look()
     lacking = missing(found, boxes, tier)
     if as_json:
-        print(json.dumps([check.to_json() for check in found], indent=2))
+        screen.as_json([check.to_json() for check in found], indent=2)
         for host, reasons in lacking.items():
-            click.echo(f"{host}: too little was checked: {'; '.join(reasons)}", err=True)
+            screen.echo(f"{host}: too little was checked: {'; '.join(reasons)}", err=True)
     else:
-        click.echo(page(found, lacking, every=every))
+        screen.echo(page(found, lacking, every=every))
     if evidence:
         _write_evidence(evidence, boxes, found, tier)
     if watch:
@@ -102,7 +101,7 @@ def _write_evidence(file: Path, boxes: list[Box], found: list[Check], tier: str)
     from deeprig import evidence
 
     evidence.write(file, evidence.collect(boxes, found, tier))
-    click.echo(f"Wrote {file}; read it before you send it on.", err=True)
+    screen.echo(f"Wrote {file}; read it before you send it on.", err=True)
 
 
 def verdict(checks: list[Check], lacking: dict[str, list[str]]) -> int:
@@ -177,4 +176,4 @@ def required(rig: Rig, tier: str) -> dict[str, int]:
 
 def _progress(check: Check) -> None:
     if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{check.host}: {check.check}"[:100], nl=False, err=True)
+        screen.rewrite(f"{check.host}: {check.check}")

@@ -1,6 +1,5 @@
 """`deeprig wake`: a magic packet to a box that is off, and the wait until it lets you in."""
 
-import json
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +9,16 @@ from typing import Any
 
 import click
 
-from deeprig import inventories, magic_packet, openssh, presence, summary, wake_memory, wake_page
+from deeprig import (
+    inventories,
+    magic_packet,
+    openssh,
+    presence,
+    screen,
+    summary,
+    wake_memory,
+    wake_page,
+)
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
 from deeprig.magic_packet import Aim
@@ -64,16 +72,16 @@ def wake(
         except DeeprigError as error:
             lines.append(Line(name, 2, str(error)))
             said.append({"host": name, "awake": False, "error": str(error)})
-            click.echo(error, err=True)
+            screen.echo(error, err=True)
             continue
         lines.append(Line(name, 0 if found.awake else 1, found.page().splitlines()[0]))
         said.append(found.to_json())
         if not as_json:
-            click.echo(found.page())
+            screen.echo(found.page())
     if as_json and said:
-        print(json.dumps(said[0] if len(boxes) == 1 else said))
+        screen.as_json(said[0] if len(boxes) == 1 else said)
     elif len(lines) > 1:
-        click.echo(summary.table(lines))
+        screen.echo(summary.table(lines))
     sys.exit(summary.code(lines))
 
 
@@ -87,7 +95,7 @@ def _wake(name: str, data: dict[str, Any], inventory: Path, via: str | None, tim
     if not awake:
         to = _aim(name, data, inventory, via)
         if to.from_elsewhere and not via:
-            click.echo(wake_page.elsewhere(to), err=True)
+            screen.echo(wake_page.elsewhere(to), err=True)
         with waking.progress.step(f"Wake {name}"):
             awake = waking.wait(_sender(inventory, via, to), timeout)
     return Woken(name=name, awake=awake, aim=to, via=via, waking=waking)

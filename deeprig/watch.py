@@ -1,12 +1,12 @@
 """`deeprig verify --watch`: the checks again and again, and a line for each that changed."""
 
-import json
 import time
 from collections.abc import Callable
 from datetime import datetime
 
 import click
 
+from deeprig import screen
 from deeprig.checks import Check
 
 Key = tuple[str, str, str]
@@ -45,14 +45,14 @@ def _say(changed: list[tuple[str, Check]], *, as_json: bool) -> None:
     hour = datetime.now().strftime("%H:%M:%S")
     if as_json:
         for was, check in changed:
-            click.echo(json.dumps({"at": hour, "was": was, **check.to_json()}))
+            screen.as_json({"at": hour, "was": was, **check.to_json()})
         return
     if not changed:
-        click.echo(f"{hour} as before", err=True)
+        screen.echo(f"{hour} as before", err=True)
     for was, check in changed:
         good = check.outcome in GOOD
         said = f"{check.host}: {check.component.replace('_', ' ')}: {check.check}"
         why = f": {check.reason}" if check.reason else ""
         todo = "" if good else f"; to do: {check.remedy}"
         line = f"{hour} {said}: {was} -> {check.outcome}{why}{todo}"
-        click.echo(click.style(line, fg="green" if good else "red"))
+        screen.echo(click.style(line, fg="green" if good else "red"))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pyinfra.api.command import QuoteString, StringCommand
 
-from deeprig import erased, in_the_way, since, survey
+from deeprig import erased, in_the_way, since, survey, untrusted
 from deeprig.settings import DEPLOY_USER
 from tasks.box_fact import BoxFact
 
@@ -57,7 +57,7 @@ class BootId(BoxFact[str]):
         return "cat /proc/sys/kernel/random/boot_id"
 
     def process(self, output: list[str]) -> str:
-        return output[0].strip()
+        return untrusted.boot_id(output[0].strip())
 
 
 class Shell(BoxFact[str]):

@@ -14,6 +14,7 @@ from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import host
 
+from deeprig.visible import visible
 from tasks import own_files
 from tasks.facts import BootId, LinkTarget, Shell
 
@@ -24,7 +25,9 @@ LAST_WORDS = "/run/deeprig-last-words"
 def say(who: Host, message: str, *, wrong: bool = False) -> None:
     """One line for the person who watches, under the host's name."""
     who.log_styled(
-        message, fg="red" if wrong else "yellow", log_func=logger.error if wrong else logger.info
+        visible(message),
+        fg="red" if wrong else "yellow",
+        log_func=logger.error if wrong else logger.info,
     )
 
 

@@ -44,7 +44,12 @@ def test_why_a_reboot_is_left(due: Due, changed: dict[str, Any], left: str) -> N
     assert bool(said) == bool(left)
 
 
-def commands(due: Due, *, boot_id: str = "there", **answers: str) -> list[str]:
+ANOTHER_BOOT = "0a1b2c3d-0000-4000-8000-00000000beef"
+
+
+def commands(
+    due: Due, *, boot_id: str = "0a1b2c3d-0000-4000-8000-00000000beef", **answers: str
+) -> list[str]:
     """What `when_due` would run, on a box that says this of a reboot."""
     said = json.dumps({"owed": due.owed, "work": due.work, "people": due.people})
     data: dict[str, Any] = {
