@@ -11,6 +11,7 @@ from pyinfra import logger
 
 from deeprig import known_hosts as pinned
 from deeprig import screen
+from deeprig.channel_files import lenient
 from deeprig.errors import DeeprigError
 from fast_ssh import sending
 
@@ -49,9 +50,11 @@ class Transport(sending.Transport):
     hostname = "HOST"
 
     def open_channel(self, *args: Any, **options: Any) -> paramiko.Channel:
-        """As ever, but a link that is gone is an SSH error, which pyinfra tells in one line."""
+        """As ever, but a link that is gone is an SSH error, which pyinfra tells in one line; and
+        so is nothing that a box prints.
+        """
         try:
-            return super().open_channel(*args, **options)
+            return lenient(super().open_channel(*args, **options))
         except EOFError:
             raise paramiko.SSHException(f"the link to {self.hostname} is gone") from None
 

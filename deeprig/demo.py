@@ -180,4 +180,4 @@ def _look(result: Result, data: dict[str, Any]) -> None:
 
 def _output(client: paramiko.SSHClient, command: str) -> str:
     _, output, _ = client.exec_command(command, timeout=30)
-    return output.read().decode().strip()
+    return output.read().decode(errors="replace").strip()

@@ -100,6 +100,21 @@ def test_its_end_decides_the_exit_code_of_who_follows(run: Run) -> None:
     assert re.search(r'failed with status 7 after \d s: "it went wrong"\.', followed.stdout)
 
 
+def test_a_log_and_a_record_steer_no_terminal(run: Run, login: Login) -> None:
+    run("colours", "--", r"printf 'a\033]0;PWN\007\033[2J\033[31mb\033[0m\n'")
+    assert run("--follow", "colours").stdout.startswith("a\x1b[31mb\x1b[0m\n")
+    record = "/home/ai/.local/state/deeprig/jobs/colours/job.json"
+    login(f"sudo sed -i 's/printf/\\\\u001b]52;c;x\\\\u0007/' {record}")
+    listed = run("--list")
+    assert listed.returncode == 0 and "\\x1b]52;c;x\\x07" in listed.stdout
+    assert "\x1b" not in listed.stdout
+    login(f'sudo sed -i \'s/"command": "/"command": 7, "x": "/\' {record}')
+    odd = run("--list")
+    assert (odd.returncode, odd.stdout) == (2, "")
+    assert odd.stderr.count("\n") == 1 and "says of its jobs what cannot be so" in odd.stderr
+    login("sudo rm -r /home/ai/.local/state/deeprig/jobs/colours")
+
+
 def test_what_cannot_run_is_said_at_once(run: Run) -> None:
     done = run("typo", "--", "pythn", "train.py")
     assert done.returncode == 1

@@ -4,6 +4,7 @@ Everything is real but the hand that holds apt's lock.
 """
 
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,11 @@ def test_drift_is_found_and_whose_hand_it_was(box: boxes.Box, inventory: Path) -
     run = shell(box)
     free = "ai ALL=(ALL) NOPASSWD: /usr/bin/sed, /usr/bin/apt-get"
     run(f"echo '{free}' | sudo tee /etc/sudoers.d/lab; sudo chmod 440 /etc/sudoers.d/lab")
+    # Anybody may write such a line; and what sudo refused did not happen either.
+    said = f"  root : PWD=/ ; USER=root ; COMMAND=/usr/bin/tee {SSHD}"
+    run(
+        f"sudo -u nobody logger -t sudo {shlex.quote(said)}; sudo -u ai sudo -n /bin/denied || true"
+    )
     run(f"sudo -u ai sudo sed -i '1s/^/# mine\\n/' {SSHD}")
     run("sudo -u ai sudo apt-get -qy remove tmux; sudo rm /etc/sudoers.d/lab")
     code, said = plan(box, "--exit-code", inventory=inventory)
@@ -106,4 +112,5 @@ def test_drift_is_found_and_whose_hand_it_was(box: boxes.Box, inventory: Path) -
     assert f"{SSHD} was written, by ai: sudo /usr/bin/sed" in causes[0]
     [moved] = [cause for cause in causes if "Remove: " in cause]
     assert "ai: apt-get -qy remove tmux: Remove: tmux" in moved
+    assert not [cause for cause in causes if "/usr/bin/tee" in cause or "denied" in cause]
     assert plan(box, inventory=inventory)[0] == 0  # only --exit-code makes it an error

@@ -6,6 +6,7 @@ then the test powers the box on. A script stands in for the one that arms cards,
 
 import json
 import os
+import shlex
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
@@ -124,6 +125,31 @@ def armable(box: boxes.Box, inventory: Path) -> None:
     with connection.connect(host_data(boxes.up(box.name))) as client:
         shell(client, f"sudo sh -c 'cat > {SCRIPT} <<\"END\"\n{STAND_IN}END\n'")
         shell(client, "sudo apt-get -q update; sudo apt-get -qy install tmux")
+
+
+@pytest.mark.parametrize("address", ["00:11:22:33:44:55; id >/PWNED; : ", "\x1b]0;PWNED\x07"])
+def test_a_box_that_lies_about_its_card_stays_on_and_is_not_believed(
+    running: boxes.Box, inventory: Path, armable: None, address: str
+) -> None:
+    """What it says of its card would be a command on the jump host that wakes it one day."""
+    file = running.folder / wake_memory.FILE
+    remembered = file.read_text()
+    liar = f"""#!/bin/sh
+case "$1" in */eth0/address) echo {shlex.quote(address)} ;; *) exec /usr/bin/cat "$@" ;; esac
+"""
+    with connection.connect(host_data(running)) as client:
+        shell(client, f"printf %s {shlex.quote(liar)} | sudo tee /usr/local/bin/cat")
+        shell(client, "sudo chmod 755 /usr/local/bin/cat")
+        try:
+            code, out, err = ended(deeprig("off", inventory))
+            report = run_on(running, arm(NAMED))
+        finally:
+            shell(client, "sudo rm /usr/local/bin/cat")
+    assert code == 1, out + err
+    assert "What it says of its network cards cannot be believed" in out
+    assert "\x1b" not in out and out.count("\n") == 1
+    assert report.error and report.steps == []
+    assert file.read_text() == remembered and not is_off(running)
 
 
 def test_it_stays_on_while_a_job_runs_and_goes_off_without(
