@@ -118,7 +118,7 @@ def open_shell(transport: paramiko.Transport, *, password: str | None = None) ->
     """A shell on a channel of its own. Raises NoShell where there is none to be had."""
     try:
         # Each answer has limits of its own, and there is no end to them.
-        channel = sending.bound(transport.open_session(timeout=OPEN_SECONDS), most=None)
+        channel = sending.unbound(transport.open_session(timeout=OPEN_SECONDS))
         wire = Wire(channel)
         channel.exec_command(shell.command(wire.word))
     except (paramiko.SSHException, EOFError) as error:

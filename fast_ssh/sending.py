@@ -61,11 +61,13 @@ class Bounded(paramiko.Channel):
             return self._refuse("it answers for too long")
         finally:
             self.timeout = patience
+        if self.most is None:
+            return data
         self._bytes += len(data)
         self._lines += data.count(b"\n")
-        if self.most is not None and (self._bytes > self.most or self._lines > MOST_LINES):
+        if self._bytes > self.most or self._lines > MOST_LINES:
             return self._refuse(f"it answers with more than {self.most // 2**20} MiB")
-        if self.ends is not None and time.monotonic() >= self.ends and data:
+        if data and self.ends is not None and time.monotonic() >= self.ends:
             return self._refuse("it answers for too long")
         return data
 
@@ -94,6 +96,13 @@ def bound(
     assert isinstance(channel, Bounded)
     channel.most, channel.tells = most, False
     channel.ends = None if seconds is None else time.monotonic() + seconds
+    return channel
+
+
+def unbound(channel: paramiko.Channel) -> paramiko.Channel:
+    """The same channel without limits, for whoever keeps nothing of what comes."""
+    if isinstance(channel, Bounded):
+        channel.most = channel.ends = None
     return channel
 
 

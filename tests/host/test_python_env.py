@@ -65,9 +65,10 @@ def test_the_tools_are_roots_and_nobody_elses(host: Host, user: str) -> None:
 
 def test_nobody_else_can_hold_up_the_work_users_uv(host: Host, user: str, python: Python) -> None:
     """By holding a lock of an environment's, which uv makes for everybody to write."""
-    locks = " ".join(f"~/envs/{name}/.lock" for name in ("base", *python.frameworks))
-    with host.sudo(user):
-        assert host.check_output(f"find {locks} -perm /022") == ""
+    for name in ("base", *python.frameworks):
+        with host.sudo(user):
+            lock = f"{host.check_output('echo ~')}/envs/{name}/.lock"
+            assert host.check_output("find %s -perm /022", lock) == ""
 
 
 def test_the_work_user_can_use_the_tools(host: Host, user: str) -> None:

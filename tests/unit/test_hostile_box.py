@@ -1,5 +1,6 @@
 """A box that answers without end, or what nobody asked: it costs little, and one sentence."""
 
+import json
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -9,12 +10,14 @@ import pytest
 
 from deeprig import connection, root_shell
 from deeprig.errors import DeeprigError
+from deeprig.job_box import JobBox
 from fast_ssh import sending, wire
 from fast_ssh.errors import TooMuch
 from fast_ssh.frames import MOST_BYTES, MOST_LINES, USER, Marks, Stream
 from tests.unit import ssh_server
 from tests.unit.local_shell import Make, environment, maker
 from tests.unit.ssh_server import Server
+from tests.unit.test_colour_only import JOB
 
 ENDLESS = {"zeros": "cat /dev/zero", "lines": "yes ''", "errors": "cat /dev/zero >&2"}
 MIB = 2**20
@@ -125,3 +128,21 @@ def _login(box: Server, folder: Path) -> sending.Transport:
     transport = connection.connect(ssh_server.data(box, folder)).get_transport()
     assert isinstance(transport, sending.Transport)
     return transport
+
+
+def test_a_log_may_be_longer_than_an_answer(box: Server, tmp_path: Path) -> None:
+    program = tmp_path / "job"
+    ended = {**JOB, "command": "train"}
+    program.write_text(
+        f"#!/bin/sh\ncase $1 in\nlist) echo '{json.dumps([ended])}';;\n"
+        "follow) echo from 0; yes | head -c 20000000;;\nesac\n"
+    )
+    program.chmod(0o755)
+    _login(box, tmp_path)
+    there = JobBox("rig1", ssh_server.data(box, tmp_path))
+    there.program = str(program)
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        assert there.follow("train", out)["name"] == "train"
+    there.close()
+    assert log.stat().st_size == 20_000_000
