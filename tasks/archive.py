@@ -10,7 +10,7 @@ from deeprig.survey import Survey
 
 UFW = ("ufw",)
 VENV = ("python3-venv",)
-SESSIONS = ("tmux", "libpam-systemd", "iproute2", "procps")
+SESSIONS = ("tmux", "libpam-systemd", "nftables", "procps")
 ETHTOOL = ("ethtool",)
 
 

@@ -2,12 +2,13 @@
 
 import shlex
 
+from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deeprig import data
-from deeprig.settings import Notebook
+from deeprig.settings import DEPLOY_USER, Notebook
 from tasks import archive, config_files, jobs, operations, packages, sessions
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
@@ -19,6 +20,21 @@ SERVER = f"{SCRIPTS}/notebook-server"
 UNIT_FILE = "/etc/systemd/user/deeprig-notebook.service"
 HASH_FILE = "/etc/deeprig/notebook-password-hash"
 UNIT, JOBS_UNIT = "deeprig-notebook.service", "deeprig-jobs.service"
+# Ports and sockets that nobody else can take.
+GUARD, GUARD_UNIT = f"{SCRIPTS}/notebook-guard", "deeprig-notebook-guard.service"
+GUARD_FILES = (
+    f"/etc/systemd/system/{GUARD_UNIT}",
+    "/etc/systemd/system/nftables.service.d/50-deeprig-notebook.conf",
+    "/etc/tmpfiles.d/deeprig-tmux.conf",
+)
+# The work users there were; a token is taken away with its user's own rights.
+FORGET_TOKENS = (
+    f"{{ sed -n 's/^user=//p' /etc/deeprig/notebook.conf; sed -n 's/^linger //p' {BROUGHT}; }} "
+    "2>/dev/null | sort -u | while read -r user; do "
+    f"""{SCRIPTS}/as-user 30 "$user" sh -c 'cd && rm -f .config/deeprig/notebook-token && """
+    """{ [ ! -d .config/deeprig ] || rmdir --ignore-fail-on-non-empty .config/deeprig; }' """
+    "|| true; done"
+)
 TRACE = Trace(
     files=(
         UNIT_FILE,
@@ -33,18 +49,26 @@ TRACE = Trace(
                 "notebook_work.py",
                 "notebook-kernels",
                 "notebook-server",
+                "notebook-guard",
             )
         ),
+        *GUARD_FILES,
+        "/run/deeprig-notebook-guard",
         *jobs.FILES,
-        "/home/*/.config/deeprig/notebook-token",
     ),
+    units=(GUARD_UNIT,),
     # tmux and the others are of every box.
     packages=tuple(sorted({*archive.SESSIONS} - {*data.load("packages")["tools"]})),
     before=(
         sessions.of_each_manager(f"stop {UNIT} {JOBS_UNIT} 2>/dev/null || true"),
         f"systemctl --global disable -q {UNIT} 2>/dev/null || true",
+        FORGET_TOKENS,
         f"for user in $(sed -n 's/^linger //p' {BROUGHT} 2>/dev/null); do "
         f'loginctl disable-linger "$user"; sed -i "/^linger $user\\$/d" {BROUGHT}; done',
+        f"rm -f {GUARD_FILES[1]}; systemctl daemon-reload",  # else a stop loads the table again
+        "nft delete table inet deeprig_notebook 2>/dev/null || true",
+        # Somebody has rules of their own by now: the package is theirs.
+        f"! systemctl is-enabled -q nftables || sed -i '/^package nftables$/d' {BROUGHT}",
     ),
     after=(sessions.of_each_manager("daemon-reload"),),
     work="[*jobs(there), *in_notebooks()]",
@@ -54,12 +78,13 @@ TRACE = Trace(
 
 @deploy("Notebook server")
 def serve(settings: Notebook) -> None:
-    """Both servers answer on loopback ports, also when nobody is logged in."""
-    packages.install(name="Install tmux", packages=list(archive.SESSIONS))
+    """Both servers answer on loopback ports of their own, also when nobody is logged in."""
+    packages.install(name="Install tmux and nftables", packages=list(archive.SESSIONS))
     _linger(settings.user)
 
     config_files.copy("/etc/deeprig/tmux.conf")
-    config_files.write("/etc/deeprig/notebook.conf", notebook=settings)
+    deploy_user = str(host.data.get("ssh_user") or DEPLOY_USER)
+    config_files.write("/etc/deeprig/notebook.conf", notebook=settings, deploy_user=deploy_user)
     config_files.write(
         "/etc/deeprig/jupyter_server_config.py", notebook=settings, hash_file=HASH_FILE
     )
@@ -70,6 +95,7 @@ def serve(settings: Notebook) -> None:
     config_files.copy(SERVER, mode="755")
     config_files.write(UNIT_FILE, notebook=settings)
 
+    _guard(settings.user)
     _answer(name="Have both servers run and answer", restart_busy=settings.restart_busy)
 
 
@@ -87,6 +113,31 @@ def _linger(user: str) -> None:
             f"systemctl status user@'$(id -u {quoted}) >&2; exit 1",
         ],
     )
+
+
+def _guard(user: str) -> None:
+    """Before the servers: who has a port first has what is sent to it."""
+    config_files.copy(GUARD, mode="755")
+    for path in GUARD_FILES:
+        config_files.copy(path)
+    units = f"{GUARD_UNIT} nftables.service"
+    operations.bring_about(
+        name="Have systemd know what guards the ports",
+        holds=f"systemctl show -P NeedDaemonReload {units} | grep -qx yes || echo told",
+        commands=["systemctl daemon-reload"],
+    )
+    operations.enable(name="Guard the ports at every boot", unit=GUARD_UNIT, start=False)
+    _guarded(name=f"Keep the ports and the tmux folder for {user}")
+
+
+@operation()
+def _guarded() -> Commands:
+    """Load what guards them, unless it stands; a service that somebody has there is not cut off."""
+    if host.get_fact(Shell, script=f"{GUARD} check") == "ok":
+        host.noop("they are guarded")
+        return
+    yield StringCommand(SERVER, "free")
+    yield Watched(f"{GUARD} load")  # says what it moves aside
 
 
 def _password(settings: Notebook) -> None:

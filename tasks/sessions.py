@@ -65,6 +65,6 @@ def provide(caches: Caches) -> None:
 def of_each_manager(verb: str) -> str:
     """Have the systemd of each user that is running do this."""
     return (
-        "for d in /run/user/*; do [ ! -S $d/systemd/private ] || runuser -u $(stat -c %U $d) -- "
-        f"env XDG_RUNTIME_DIR=$d systemctl --user {verb}; done"
+        "for d in /run/user/*; do [ ! -S $d/systemd/private ] || "
+        f"/usr/local/lib/deeprig/as-user 150 $(stat -c %U $d) systemctl --user {verb}; done"
     )

@@ -1,8 +1,13 @@
 """The order of the notebook's operations, what is a secret, and what a restart would interrupt."""
 
-import importlib.util
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import MagicMock
 
 import pytest
 from pyinfra.api import Config, Inventory, State
@@ -11,6 +16,7 @@ from pyinfra.api.deploy import add_deploy
 
 from deeprig.settings import Notebook
 from tasks import config_files, notebook
+from tests.unit import box_scripts
 
 FILES = Path(__file__).parents[2] / "files/usr/local/lib/deeprig"
 HASH = "argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdHNhbHQ$aGFzaGhhc2g"
@@ -27,6 +33,7 @@ def plan(settings: Notebook) -> list[str]:
 def test_the_servers_start_after_all_that_they_read() -> None:
     names = plan(Notebook())
     assert names[-1] == "Have both servers run and answer"
+    assert names[-2] == "Keep the ports and the tmux folder for ai"
     assert names.index("Let ai's services run without a login") < len(names) - 1
     assert f"Write {notebook.UNIT_FILE}" in names[:-1]
 
@@ -35,7 +42,9 @@ def test_the_password_hash_is_in_no_name_and_in_no_file_for_everybody() -> None:
     settings = Notebook(password_hash=HASH)
     assert not any("argon2" in name for name in plan(settings))
     for path in ("/etc/deeprig/jupyter_server_config.py", "/etc/deeprig/notebook.conf"):
-        text = config_files.render(path, notebook=settings, hash_file=notebook.HASH_FILE)
+        text = config_files.render(
+            path, notebook=settings, hash_file=notebook.HASH_FILE, deploy_user="deeprig"
+        )
         assert HASH not in text
         assert (notebook.HASH_FILE in text) == path.endswith(".py")
 
@@ -56,13 +65,136 @@ def test_the_configuration_is_python_and_says_the_port() -> None:
     assert "hashed_password" not in text
 
 
-@pytest.fixture(scope="module")
-def work() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("notebook_work", FILES / "notebook_work.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.mark.parametrize("token", [None, "", "ab", "g" * 64, "a" * 63, "a" * 64 + "\nb"])
+def test_no_server_starts_without_a_whole_token(
+    token: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / ".config/deeprig/notebook-token"
+    file.parent.mkdir(parents=True)
+    path = "/etc/deeprig/jupyter_server_config.py"
+    text = config_files.render(path, notebook=Notebook(), hash_file=notebook.HASH_FILE)
+    if token is not None:
+        file.write_text(token)
+    # Jupyter goes on after any other exception, without a token.
+    with pytest.raises(SystemExit, match="is no token"):
+        exec(text, {"get_config": MagicMock()})
+    file.write_text("0" * 64)
+    config = MagicMock()
+    exec(text, {"get_config": lambda: config})  # the control
+    assert config.IdentityProvider.token == "0" * 64
+
+
+WINDOW = FILES / "notebook-window"
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        "true",
+        ": > $t",
+        "echo abc > $t",
+        "printf '%064d' 0 > $t.old; ln -s $t.old $t",
+        "mkfifo $t",
+        "ln -s /dev/zero $t",
+        "printf '%064dg' 0 > $t",
+    ],
+)
+def test_whatever_is_no_token_is_replaced_by_one(there: str, tmp_path: Path) -> None:
+    home, token = tmp_path, tmp_path / ".config/deeprig/notebook-token"
+    token.parent.mkdir(parents=True)
+    subprocess.run(["sh", "-c", f"t={token}; {there}"], check=True)
+
+    def prepare() -> None:
+        done = subprocess.run(
+            ["sh", str(WINDOW), "prepare"], capture_output=True, text=True, timeout=20,
+            env={"HOME": str(home), "XDG_RUNTIME_DIR": str(home), "PATH": os.environ["PATH"]},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    prepare()
+    assert token.is_file() and not token.is_symlink()
+    made = token.read_text()
+    assert re.fullmatch("[0-9a-f]{64}", made) and made != "0" * 64
+    prepare()
+    assert token.read_text() == made  # the control: a token stays
+
+
+def test_a_token_that_cannot_be_written_stops_the_unit(tmp_path: Path) -> None:
+    (tmp_path / ".config/deeprig/notebook-token").mkdir(parents=True)
+    done = subprocess.run(
+        ["sh", str(WINDOW), "prepare"], capture_output=True, text=True, timeout=20,
+        env={"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("cannot be made: is the disk full?")
+
+
+@pytest.fixture
+def work() -> Iterator[ModuleType]:
+    with box_scripts.loaded("notebook_work") as module:
+        yield module
+
+
+def test_a_listener_is_known_by_its_sockets_owner(work: ModuleType) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        [row] = work.listeners(port)
+        assert row.uid == os.getuid()
+        assert work.holders(row, work.pids()) == [os.getpid()]
+        assert work.servers(port, os.getuid()) == set()  # of no unit
+        name = work.account(os.getuid())
+        assert work.stranger(port, os.getuid()).endswith(f"(process {os.getpid()}) of {name}")
+    assert work.listeners(port) == []
+    assert work.stranger(port, os.getuid()) == ""
+
+
+def test_who_listens_on_every_address_has_the_port_where_nobody_has_loopback(
+    work: ModuleType,
+) -> None:
+    with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as wide:
+        assert [row.uid for row in work.listeners(wide.getsockname()[1])] == [os.getuid()]
+    with socket.create_server(("127.0.0.2", 0)) as elsewhere:
+        assert work.listeners(elsewhere.getsockname()[1]) == []
+
+
+def test_the_other_end_of_a_connection_has_an_owner_once_it_is_accepted(
+    work: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "ACCEPT_SECONDS", 0.3)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as channel,
+    ):
+        with pytest.raises(work.NotOurs, match="nobody of ours takes the connection"):
+            work.prove_other_end(channel, os.getuid())
+        with server.accept()[0]:
+            work.prove_other_end(channel, os.getuid())
+            with pytest.raises(work.NotOurs, match="belongs to"):
+                work.prove_other_end(channel, os.getuid() + 1)
+
+
+@pytest.mark.parametrize(
+    ("group", "uid", "ours"),
+    [
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/{unit}", 1000, True),
+        ("1:name=systemd:/user.slice/user-1000.slice/user@1000.service/{unit}", 1000, True),
+        ("0::/user.slice/user-1001.slice/user@1001.service/app.slice/{unit}", 1000, False),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/{unit}", 1001, False),
+        ("0::/system.slice/{unit}", 1000, False),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/my-{unit}", 1000, False),
+        ("4:memory:/user.slice/user-1000.slice/user@1000.service/{unit}", 1000, False),
+    ],
+)
+def test_a_process_is_ours_in_its_users_slice_only(
+    work: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    group: str, uid: int, ours: bool,
+) -> None:  # fmt: skip
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/cgroup").write_text(group.format(unit=work.UNIT) + "\n")
+    (tmp_path / "7/status").write_text(f"Name:\tjupyter\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")
+    monkeypatch.setattr(work, "PROC", tmp_path)
+    assert work.is_ours(7, 1000) is ours
 
 
 # pid, parent, name, command of an idle notebook: tmux, two windows, Jupyter with one kernel

@@ -47,11 +47,16 @@ def processes() -> list[Process]:
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            name = (place / "comm").read_text().strip()
+            name = visible((place / "comm").read_text(errors="replace").strip())
             found.append(Process(int(place.name), name, user(place.stat().st_uid), group(place)))
         except OSError:
             continue
     return found
+
+
+def visible(name: str) -> str:
+    """A name that somebody chose, as it can be printed."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 
 def user(number: int) -> str:
@@ -115,6 +120,7 @@ def in_guests(there: list[Process]) -> list[str]:
     for process in there:
         if machine := MACHINE.search(process.group):
             name = re.sub(r"\\x([0-9a-f]{2})", lambda code: chr(int(code[1], 16)), machine[1])
+            name = visible(name)
             guest = GUEST.match(name)
             found.add(f"guest {guest[1]}" if guest else f"machine {name}")
         elif QEMU.fullmatch(process.name) and not process.group.startswith("/user.slice/"):
