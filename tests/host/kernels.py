@@ -6,9 +6,13 @@ from deeprig.settings import Notebook
 
 # Run by the tools' Python as the work user with PORT KERNEL CODE; prints what the code prints.
 COMPUTE = """
-import json, pathlib, sys, uuid
+import json, os, pathlib, sys, uuid
 import requests, websocket
 port, name, code = sys.argv[1:]
+rows = [line.split() for line in open("/proc/net/tcp")]
+owners = {row[7] for row in rows if row[1] == f"0100007F:{int(port):04X}" and row[3] == "0A"}
+if owners != {str(os.getuid())}:
+    sys.exit(f"port {port} belongs to {owners or 'nobody'}, who gets no token")
 token = (pathlib.Path.home() / ".config/deeprig/notebook-token").read_text().strip()
 kernels, login = f"127.0.0.1:{port}/api/kernels", {"Authorization": f"token {token}"}
 web = requests.Session()

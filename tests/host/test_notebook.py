@@ -1,9 +1,12 @@
 """JupyterLab and TensorBoard answer, to the right person only, also when nobody is logged in."""
 
+from urllib.parse import urlsplit
+
 import pytest
 from testinfra.host import Host
 
 from deeprig.settings import Notebook, Rig
+from tasks.notebook import GUARD_UNIT
 from tests.host.kernels import compute
 
 UNIT = "deeprig-notebook.service"
@@ -11,10 +14,8 @@ TOKEN = "~/.config/deeprig/notebook-token"
 HASH_FILE = "/etc/deeprig/notebook-password-hash"
 PORTS = ("port", "tensorboard_port")
 # The token goes by stdin, never by an argument; 000 is curl's word for no answer.
-STATUS = (
-    "sed 's/^/Authorization: token /' | curl --silent --max-time 20 --noproxy '*' --header @- "
-    "--output /dev/null --write-out '%%{http_code}' "
-)
+ASK = "curl --silent --max-time 20 --noproxy '*' --output /dev/null --write-out '%%{http_code}' "
+STATUS = f"sed 's/^/Authorization: token /' | {ASK} --header @- "
 NO_ANSWER = "000"
 
 
@@ -25,10 +26,19 @@ def notebook(rig: Rig) -> Notebook:
     return rig.notebook
 
 
+def listener(port: int) -> str:
+    """A command that prints whose the socket is that gets what is sent to 127.0.0.1 there."""
+    return f"""awk '$2 == "0100007F:{port:04X}" && $4 == "0A" {{ print $8 }}' /proc/net/tcp"""
+
+
 def status(host: Host, notebook: Notebook, url: str, *, token: str = f"cat {TOKEN}") -> str:
-    """The HTTP status that the work user gets; `token` is a command that prints one."""
+    """The HTTP status that the work user gets; `token` is a command that prints one.
+
+    It leaves its file only where nobody but the work user listens.
+    """
+    ours = f'[ "$({listener(urlsplit(url).port or 80)})" = "$(id -u)" ]'
     with host.sudo(notebook.user):
-        return str(host.run(f"{token} | {STATUS} %s", url).stdout)
+        return str(host.run(f"{{ {ours} && {token}; }} | {STATUS} %s", url).stdout)
 
 
 def as_user(host: Host, notebook: Notebook, command: str) -> str:
@@ -59,6 +69,29 @@ def test_it_listens_on_loopback_only(host: Host, notebook: Notebook, setting: st
 
 
 @pytest.mark.parametrize("setting", PORTS)
+def test_the_work_user_has_the_port(host: Host, notebook: Notebook, setting: str) -> None:
+    owner = host.check_output(listener(getattr(notebook, setting)))
+    assert owner == str(host.user(notebook.user).uid)
+
+
+def test_another_account_reaches_neither_server(host: Host, notebook: Notebook) -> None:
+    urls = [f"http://127.0.0.1:{getattr(notebook, setting)}/" for setting in PORTS]
+    with host.sudo(notebook.user):  # the control: they answer whom they should
+        assert all(host.run(f"{ASK} %s", url).stdout != NO_ANSWER for url in urls)
+    with host.sudo("nobody"):
+        assert [host.run(f"{ASK} %s", url).stdout for url in urls] == [NO_ANSWER] * 2
+
+
+def test_the_ports_are_guarded_at_every_boot(host: Host, notebook: Notebook) -> None:
+    assert host.service(GUARD_UNIT).is_enabled
+
+
+def test_nobody_else_has_the_folder_of_the_tmux_sockets(host: Host, notebook: Notebook) -> None:
+    folder = host.file(f"/tmp/tmux-{host.user(notebook.user).uid}")
+    assert (folder.is_directory, folder.user, folder.mode) == (True, notebook.user, 0o700)
+
+
+@pytest.mark.parametrize("setting", PORTS)
 def test_the_boxs_own_address_does_not_answer(host: Host, notebook: Notebook, setting: str) -> None:
     addresses = host.check_output("hostname -I").split()
     if not addresses:
@@ -86,7 +119,7 @@ def test_one_kernel_out_of_memory_stops_no_other(host: Host, notebook: Notebook)
     listed = host.check_output(f"ss -Hltn 'sport = :{notebook.port:d}'")
     assert listed  # the control: Jupyter is there to be looked at
     with host.sudo():
-        pid = host.check_output("pgrep -f bin/jupyter-lab | head -n 1")
+        pid = host.check_output(f"pgrep -u {notebook.user} -f bin/jupyter-lab | head -n 1")
         assert f"/{UNIT}" in host.check_output("cat /proc/%s/cgroup", pid)
 
 
