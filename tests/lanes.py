@@ -47,6 +47,10 @@ LANES: dict[str, list[list[str]]] = {
     ],
     "lockout": [[*PYTEST, "tests/lab/test_lockout.py"]],
     "notebook": [[*PYTEST, "tests/lab/test_notebook.py"]],
+    "notebook-ports": [[*PYTEST, "tests/lab/test_notebook_ports.py"]],
+    "notebook-ports-ubuntu-like": [
+        [*PYTEST, "tests/lab/test_notebook_ports.py", "--os", "ubuntu-like"]
+    ],
     "tunnel": [[*PYTEST, "tests/lab/test_tunnel.py"]],
     "browser": [[*PYTEST, "tests/lab/test_browser.py"]],
     "vscode": [[*PYTEST, "tests/lab/test_vscode.py"]],

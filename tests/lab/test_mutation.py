@@ -94,6 +94,11 @@ BREAKAGES = [
         "chmod 600 ~ai/.config/deeprig/notebook-token",
     ),
     Breakage(
+        "another account reaches neither server",
+        "nft delete table inet deeprig_notebook",
+        "/usr/local/lib/deeprig/notebook-guard load",
+    ),
+    Breakage(
         "numpy multiplies matrices",
         "mv ~ai/envs/base/lib/python3*/site-packages/numpy /root/",
         "mv /root/numpy ~ai/envs/base/lib/python3*/site-packages/",
