@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deeprig import data, disks, docker, gpus, network_cards, pci_devices
+from deeprig import data, disks, docker, gpus, network_cards, pci_devices, people
 from deeprig.disks import Disks
 from deeprig.docker import Docker
 from deeprig.gpus import Graphics
@@ -14,16 +14,17 @@ from deeprig.settings import Rig
 # Each line that it prints is `key=value`; a key may come more than once.
 OWN = (Path(__file__).parent / "data/survey.sh").read_text()
 PARTS = (network_cards, disks, gpus, docker, pci_devices)
-SCRIPT = "\n".join([OWN, *(part.SCRIPT for part in PARTS), "true\n"])
+SCRIPT = "\n".join([people.functions(), OWN, *(part.SCRIPT for part in PARTS), "true\n"])
 
 
 def script(rig: Rig) -> str:
     """SCRIPT with what it is told of the settings: the one question that a box is asked."""
     asked = [part.user for part in (rig.notebook, rig.containers) if part and part.user]
+    made = [user.name for user in rig.users if user.present]
     clocks = " ".join(data.load("packages")["clocks"])
     return "\n".join(
         [
-            f"USERS='{' '.join(asked)}' CLOCKS='{clocks}'",
+            f"USERS='{' '.join(asked)}' PEOPLE='{' '.join(made)}' CLOCKS='{clocks}'",
             disks.variables(rig.storage),
             pci_devices.variables(rig.passthrough),
             gpus.variables(
@@ -55,6 +56,7 @@ class Survey:
     macs: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     users_with_key: tuple[str, ...] = ()
+    odd_keys: tuple[tuple[str, str], ...] = ()
     users_with_free_sudo: tuple[str, ...] = ()
     users_in_docker: tuple[str, ...] = ()
     dirty: tuple[tuple[str, str], ...] = field(default=())
@@ -88,6 +90,7 @@ def read(output: list[str]) -> Survey:
     def several(key: str) -> tuple[str, ...]:
         return tuple(found.get(key, []))
 
+    odd = [line.split("|", 2) for line in several("odd_keys")]
     return Survey(
         system=one("system"),
         version=one("version"),
@@ -104,6 +107,7 @@ def read(output: list[str]) -> Survey:
         macs=tuple(one("mac").split()),
         users=several("user"),
         users_with_key=several("has_key"),
+        odd_keys=tuple((who, people.sentence(who, home, word)) for who, word, home in odd),
         users_with_free_sudo=several("free_sudo"),
         users_in_docker=several("docker"),
         dirty=tuple((what, way) for what, _, way in (d.partition("|") for d in several("dirty"))),
@@ -156,6 +160,12 @@ def _leftovers(survey: Survey, rig: Rig) -> list[str]:
 
 
 def _people(survey: Survey, rig: Rig) -> list[str]:
+    made = {user.name for user in rig.users if user.present}
+    odd = [said for user, said in survey.odd_keys if user in made]
+    return [*odd, *_work_user(survey, rig)]
+
+
+def _work_user(survey: Survey, rig: Rig) -> list[str]:
     if rig.notebook is None:
         return []
     name = rig.notebook.user
@@ -168,7 +178,8 @@ def _people(survey: Survey, rig: Rig) -> list[str]:
     found = []
     if name not in survey.users_with_key and not made_here:
         found.append(
-            f"{name} has no SSH key there and passwords are about to be turned off; run "
+            dict(survey.odd_keys).get(name)
+            or f"{name} has no SSH key there and passwords are about to be turned off; run "
             f"`ssh-copy-id {name}@...` first, or add User(name={name!r}, keys=...) to Rig.users."
         )
     if name in survey.users_with_free_sudo:
