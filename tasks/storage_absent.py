@@ -9,6 +9,7 @@ SWAP_FILE = "/swap.deeprig"
 PARTS = (
     "data-folder",
     "home_links.py",
+    "root_only.py",
     "home-links",  # of older versions
     "data-disk",
     "disk_making.py",

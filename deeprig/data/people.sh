@@ -1,5 +1,18 @@
-# How the homes of people stand, and the keys in them: the survey asks it, and tasks/users.py.
+# How the homes of people stand, and the keys in them; what others than root can change.
+# The survey asks it, and tasks/users.py.
 home_of() { getent passwd "$1" | cut -d: -f6; }
+
+# The folder at or above $1 that others than root can change; nothing where there is none.
+loose() {
+  at=$1
+  while [ ! -d "$at" ]; do at=$(dirname "$at"); done
+  at=$(realpath "$at")
+  while :; do
+    case $(stat -c %u:%A "$at") in 0:?????-??-*) ;; *) echo "$at"; return ;; esac
+    [ "$at" != / ] || return 0
+    at=$(dirname "$at")
+  done
+}
 
 # ok, or what stands at the home of user $1 instead: absent, link, file or others.
 home_is() {
@@ -30,14 +43,9 @@ make_account() {
 make_home() {
   is=$(home_is "$1") home=$(home_of "$1")
   [ "$is" = absent ] || { echo "In the way of a home at $home: $is; deploy again." >&2; return 1; }
-  over=$(realpath "$(dirname "$home")") && at=$over
-  while :; do
-    case $(stat -c %u:%A "$at") in 0:?????-??-*) ;; *)
-      echo "$at can be changed by others than root, so no home is made in it." >&2; return 1 ;;
-    esac
-    [ "$at" != / ] || break
-    at=$(dirname "$at")
-  done
+  over=$(realpath "$(dirname "$home")") && at=$(loose "$over")
+  [ -z "$at" ] || {
+    echo "$at can be changed by others than root, so no home is made in it." >&2; return 1; }
   draft="$over/.deeprig-home"
   rm -rf "$draft" && mkdir -m 700 "$draft" && cp -r /etc/skel/. "$draft" &&
     chown -hR "$1:" "$draft" && mv -T "$draft" "$over/${home##*/}"
