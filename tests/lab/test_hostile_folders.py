@@ -71,7 +71,7 @@ def go_on(login: Login, user: str, script: str) -> None:
     """Have this user, or number, at work in the background."""
     login(
         "sudo systemd-run --quiet --collect --unit=hostile setpriv --clear-groups "
-        f"--reuid={user} --regid={user} python3 -c {shlex.quote(script)}"
+        f"--reuid={user} --regid={user} python3 -c {shlex.quote(script)}; sleep 0.3"
     )
 
 
@@ -123,18 +123,17 @@ def test_what_is_handed_over_is_the_thing_itself_whatever_its_name_becomes(
     login: Login, victim: Callable[[], str]
 ) -> None:
     """A process may still run under the old number."""
-    many = "; ".join(
-        f"mkdir -p /srv/given/ai/runs/{f}; touch /srv/given/ai/runs/{f}/f" for f in "ab"
+    odd = shlex.quote("/srv/given/ai/runs/a/\n'\"$(id)\x1b]0;x\a")
+    make = (
+        "rm -rf /srv/given; mkdir -p /srv/given/ai/runs; cd /srv/given/ai/runs; mkdir a b; "
+        f"touch a/f b/f {odd}; mkfifo a/p; chown -hR 4321:4321 /srv/given/ai"
     )
-    odd = shlex.quote("/srv/given/ai/runs/a\n'\"$(id)\x1b]0;x\a")
-    login(f"sudo sh -c {shlex.quote(f'{many}; touch {odd}; mkfifo /srv/given/ai/p')}")
-    for _ in range(20):
-        login("sudo chown -hR 4321:4321 /srv/given/ai")
+    for _ in range(6):
+        login(f"sudo sh -ec {shlex.quote(make)}")
         go_on(login, "4321", RENAME)
-        login(f"for n in 1 2 3; do {SCRIPT} /srv/given ai; done; sudo systemctl stop hostile")
+        login(f"{SCRIPT} /srv/given ai; sudo systemctl kill -s KILL hostile")
         assert victim().split() == ["root", "root"]
-    login("sudo rm -rf /srv/given/ai/runs/kept; sudo chown -hR 4321:4321 /srv/given/ai")
-    login(f"{SCRIPT} /srv/given ai")
+    login(f"sudo sh -ec {shlex.quote(make)}; {SCRIPT} /srv/given ai")
     assert login("sudo find /srv/given/ai ! -user ai") == ""
     login("sudo rm -r /srv/given")
 
