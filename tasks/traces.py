@@ -59,7 +59,7 @@ class Trace:
     def would_end(self) -> str:
         """A script that prints what runs and would end with it."""
         ask = f"\nthere = processes()\nprint(', '.join({self.work}))\n"
-        return f"python3 -EsB - <<'END'\n{WORK.read_text()}{ask}END"
+        return f"python3 -IB - <<'END'\n{WORK.read_text()}{ask}END"
 
     def removal(self) -> str:
         """A script that takes all of it out; stops where something fails, and can go on."""
