@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deeprig import data, disks, docker, gpus, network_cards, pci_devices, people
+from deeprig import data, disks, docker, encryption, gpus, network_cards, pci_devices, people
 from deeprig.disks import Disks
 from deeprig.docker import Docker
+from deeprig.encryption import Lock
 from deeprig.gpus import Graphics
 from deeprig.network_cards import Network
 from deeprig.pci_devices import Bus
@@ -13,7 +14,7 @@ from deeprig.settings import Rig
 
 # Each line that it prints is `key=value`; a key may come more than once.
 OWN = (Path(__file__).parent / "data/survey.sh").read_text()
-PARTS = (network_cards, disks, gpus, docker, pci_devices)
+PARTS = (network_cards, disks, encryption, gpus, docker, pci_devices)
 SCRIPT = "\n".join([people.functions(), OWN, *(part.SCRIPT for part in PARTS), "true\n"])
 
 
@@ -67,6 +68,7 @@ class Survey:
     network: Network = field(default_factory=Network)
     graphics: Graphics = field(default_factory=lambda: Graphics(kernels=()))
     disks: Disks = field(default_factory=Disks)
+    locks: tuple[Lock, ...] = ()
     docker: Docker = field(default_factory=Docker)
     bus: Bus = field(default_factory=Bus)
 
@@ -118,6 +120,7 @@ def read(output: list[str]) -> Survey:
         network=network_cards.read(found),
         graphics=gpus.read(found),
         disks=disks.read(found),
+        locks=encryption.read(found),
         docker=docker.read(found),
         bus=pci_devices.read(found),
     )

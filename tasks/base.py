@@ -45,11 +45,9 @@ def survey(rig: Rig) -> Survey | None:
     dead_link.watch(host.state)
     if asked := host.data.get("timeline"):
         timeline.watch(host.state, str(asked))
-    if not may_become_root():
-        _refuse([NO_SUDO.format(user=host.data.get("ssh_user"))])
+    found = look(rig)
+    if found is None:
         return None
-    found: Survey = host.get_fact(HostSurvey, script=script(rig))
-    runs.keep_survey(host.state, found)
     reasons = [
         *objections(found, rig),
         *disk_objections.objections(found.disks, rig.storage),
@@ -62,6 +60,16 @@ def survey(rig: Rig) -> Survey | None:
     if reasons:
         _refuse(reasons)
         return None
+    return found
+
+
+def look(rig: Rig) -> Survey | None:
+    """What the box is, whether the settings fit it or not; None where nobody gets to root."""
+    if not may_become_root():
+        _refuse([NO_SUDO.format(user=host.data.get("ssh_user"))])
+        return None
+    found: Survey = host.get_fact(HostSurvey, script=script(rig))
+    runs.keep_survey(host.state, found)
     return found
 
 
@@ -101,8 +109,8 @@ def have_apt_ready(survey: Survey) -> None:
     packages.wait_for_apt(name="Wait until apt is free")
     packages.repair_packages(name="Finish what an interrupted dpkg left half done")
 
-    for script, mode in (("as_user.py", "644"), ("as-user", "755")):  # root's way to be a user
-        config_files.copy(f"/usr/local/lib/deeprig/{script}", mode=mode)
+    for program, mode in (("as_user.py", "644"), ("as-user", "755")):  # root's way to be a user
+        config_files.copy(f"/usr/local/lib/deeprig/{program}", mode=mode)
     config_files.copy("/etc/apt/apt.conf.d/deeprig-apt.conf")
     config_files.copy("/etc/needrestart/conf.d/50-deeprig.conf")
 
