@@ -7,7 +7,7 @@ from pathlib import Path
 from deeprig import as_user
 
 SCRIPT = (Path(__file__).parent / "data/people.sh").read_text()
-SECONDS = 10
+SECONDS = 30
 MOVE = "look at it, and have its owner move it away"
 # Word of SCRIPT -> what is there and what to do, with {user} and {home} in it.
 HOMES = {

@@ -109,10 +109,15 @@ def have_apt_ready(survey: Survey) -> None:
     packages.wait_for_apt(name="Wait until apt is free")
     packages.repair_packages(name="Finish what an interrupted dpkg left half done")
 
-    for program, mode in (("as_user.py", "644"), ("as-user", "755")):  # root's way to be a user
-        config_files.copy(f"/usr/local/lib/deeprig/{program}", mode=mode)
+    have_as_user()
     config_files.copy("/etc/apt/apt.conf.d/deeprig-apt.conf")
     config_files.copy("/etc/needrestart/conf.d/50-deeprig.conf")
+
+
+def have_as_user() -> None:
+    """Root's way to be a user, which other scripts on the box stand on."""
+    for program, mode in (("as_user.py", "644"), ("as-user", "755")):
+        config_files.copy(f"/usr/local/lib/deeprig/{program}", mode=mode)
 
 
 @deploy("Base")

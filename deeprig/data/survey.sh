@@ -19,7 +19,7 @@ for u in $(printf '%s\n' $USERS $PEOPLE | sort -u); do
   is=$(home_is "$u")
   case " $PEOPLE " in *" $u "*) ;; *) [ $is = absent ] || is=ok ;; esac  # a home that we leave be
   # One word of KEYS, whatever a process of that user may have made of it.
-  [ $is != ok ] || is=$(as_user 10 "$u" sh -c "$KEYS" sh look "$(home_of "$u")" 2>/dev/null |
+  [ $is != ok ] || is=$(as_user 30 "$u" sh -c "$KEYS" sh look "$(home_of "$u")" 2>/dev/null |
     head -n 1 | head -c 40 | tr -dc a-z-)
   case $is in key) echo "has_key=$u" ;; none | absent) ;; *)
     echo "odd_keys=$u|${is:-unanswered}|$(home_of "$u")" ;; esac

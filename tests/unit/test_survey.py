@@ -84,8 +84,8 @@ def test_passwords_stay_on_while_the_work_user_has_no_key() -> None:
         ("file-fifo", "/home/ai/.ssh/authorized_keys is a FIFO; look at it, and have its owner"),
         ("folder-file", "/home/ai/.ssh is a file; look at it, and have its owner move it away."),
         ("file-large", "/home/ai/.ssh/authorized_keys has more than 1 MiB, which no list of keys"),
-        ("unanswered", "/home/ai/.ssh does not answer within 10 s; look at it"),
-        ("forged-by-ai", "/home/ai/.ssh does not answer within 10 s; look at it"),
+        ("unanswered", "/home/ai/.ssh does not answer within 30 s; look at it"),
+        ("forged-by-ai", "/home/ai/.ssh does not answer within 30 s; look at it"),
     ],
 )
 def test_what_lies_where_keys_should_be_is_named(word: str, sentence: str) -> None:
