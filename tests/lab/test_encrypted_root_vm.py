@@ -29,6 +29,8 @@ SECRET = "secret"
 # Few rounds: an emulated processor counts them slowly.
 FORMAT = "--type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 -q"
 COPY = f"""
+apt-get -q update
+apt-get -q -y install e2fsprogs
 printf {SECRET} | cryptsetup luksFormat {FORMAT} /dev/vdc -
 printf {SECRET} | cryptsetup open --key-file=- /dev/vdc cryptroot
 mkfs.ext4 -q /dev/mapper/cryptroot
