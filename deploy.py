@@ -2,6 +2,7 @@
 
 from pyinfra.context import config, host
 
+from deeprig import encryption
 from deeprig.settings import Rig
 from tasks import (
     absent,
@@ -109,7 +110,7 @@ def build(rig: Rig) -> None:
     if survey.grub:
         boot_trial.arm()
     if survey.grub or plan.driver_packages:
-        reboot.when_due(rig=rig)
+        reboot.when_due(rig=rig, asks=encryption.sentence(survey.locks))
 
 
 if __name__ != "deploy":  # pyinfra's CLI executes this file; the verbs import it

@@ -20,6 +20,8 @@ TAKE = (
     f"(umask 022; cd /; ulimit -f {BLOCKS}; exec setsid --wait timeout --kill-after=5 "
     '"$s" "$@") </dev/null >"$d/o" 2>"$d/e"; r=$?; cat "$d/o"; cat "$d/e" >&2; rm -r "$d"; exit $r'
 )
+# For a script of root's that asks of several users: as_user SECONDS USER ARGV...
+FUNCTION = f'as_user() {{ sh -c {shlex.quote(TAKE)} sh "$@"; }}'
 
 
 def command(user: str, argv: Sequence[str], *, seconds: int = SECONDS) -> str:

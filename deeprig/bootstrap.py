@@ -10,7 +10,7 @@ from typing import Any
 
 import paramiko
 
-from deeprig import connection, host_key, key_pair, login, root_shell
+from deeprig import connection, host_key, key_pair, login, people, root_shell
 from deeprig import known_hosts as pinned
 from deeprig.errors import DeeprigError
 from deeprig.host_key import HostKeyChanged
@@ -107,7 +107,7 @@ def _deployer(target: Target, trusted: paramiko.PKey, pair: KeyPair) -> Login | 
 
 def _script(target: Target, pair: KeyPair) -> str:
     values = f"FIRST_USER={shlex.quote(target.user)}\nKEY={shlex.quote(pair.public)}\n"
-    return values + SCRIPT.read_text()
+    return f"{values}{people.functions()}\n{SCRIPT.read_text()}"
 
 
 def _prove(target: Target, pair: KeyPair, known_hosts: Path) -> None:

@@ -1,6 +1,6 @@
 """Why the disks of a box do not fit its storage settings: one sentence each, with the way out."""
 
-from deeprig import disks
+from deeprig import disks, untrusted
 from deeprig.disks import Device, Disks
 from deeprig.settings import Disk, Storage
 
@@ -10,9 +10,14 @@ SPARE_GIB = 10
 
 
 def objections(there: Disks, settings: Storage | None) -> list[str]:
-    """What would go wrong, before anything is touched; nothing for a container."""
-    if settings is None or not there.root:
+    """What would go wrong, before anything is touched; for a container of the folder alone."""
+    if settings is None:
         return []
+    loose = dict(there.loose)
+    places = [*(disk.at for disk in settings.disks if there.root), settings.folder]
+    exchangeable = [_loose(place, loose[place]) for place in places if place in loose]
+    if exchangeable or not there.root:
+        return list(dict.fromkeys(exchangeable))
     found = [said for disk in settings.disks for said in _disk(disk, there)]
     if settings.grow_root and not there.root_volume:
         found.append(
@@ -26,6 +31,15 @@ def objections(there: Disks, settings: Storage | None) -> list[str]:
             f"of which {SPARE_GIB} are to stay free; take less."
         )
     return found
+
+
+def _loose(place: str, above: str) -> str:
+    above = untrusted.visible(above)
+    return (
+        f"{place} is to be below {above}, which others than root can change, and so exchange what "
+        f"root makes there; `sudo chown root: {above} && sudo chmod go-w {above}`, or name another "
+        "place in Storage."
+    )
 
 
 def _disk(disk: Disk, there: Disks) -> list[str]:

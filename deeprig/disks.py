@@ -53,7 +53,8 @@ class Device:
 class Disks:
     """The box's disks, and what else decides about them; all empty in a container.
 
-    `apart` says that the data folder is on another file system than the homes.
+    `apart` says that the data folder is on another file system than the homes. `loose` has places
+    of the settings, and for each the folder above it that others than root can change.
     """
 
     devices: tuple[Device, ...] = ()
@@ -66,6 +67,7 @@ class Disks:
     swap_file: int = 0
     virtual: bool = False
     apart: bool = False
+    loose: tuple[tuple[str, str], ...] = ()
 
     def with_serial(self, serial: str) -> list[Device]:
         return [d for d in self.devices if d.serial == serial]
@@ -114,6 +116,7 @@ def read(found: dict[str, list[str]]) -> Disks:
         swap_file=untrusted.number(one("swap_file") or "0"),
         virtual=bool(one("virtual")),
         apart=bool(one("apart")),
+        loose=tuple((a, b) for a, _, b in (s.partition("|") for s in found.get("loose", []))),
     )
 
 

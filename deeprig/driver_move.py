@@ -67,6 +67,7 @@ class Move:
             raise DeeprigError(f"--branch {branch} is none that deeprig knows; it knows {known}.")
         self.branch, self.force = branch, force
         self.reboot = reboot and self.data["rig"].reboot != "never"
+        self.asks = ""
         self.box = DriverBox(self.name, self.data)
         self.progress = Progress()
 
@@ -114,6 +115,10 @@ class Move:
         """Begin it there and see it through; it ends by itself, though this here may not."""
         with self.progress.step(what):
             reboot = self.reboot and not self.box.is_this_machine()
+            if reboot:
+                data = {**self.data, "rig": self.rig}
+                self.asks = driver_runs.asks_at_boot(self.name, data, self.progress.doing)
+                reboot = not self.asks
             self.box.begin(kind, force=self.force, reboot=reboot)
             try:
                 return self.box.watch(self.progress.doing)
@@ -188,7 +193,8 @@ class Move:
             case "back":
                 return f"{why}; driver {after} is back and held"
             case "reboot owed":
-                return f"driver {after} is installed, and a reboot is owed: {why}"
+                left = f"; {self.asks}, so that one is yours to make" if self.asks else ""
+                return f"driver {after} is installed, and a reboot is owed: {why}{left}"
             case "refused":
                 return f"{why}; nothing was touched"
             case "stuck":

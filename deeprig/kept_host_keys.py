@@ -18,6 +18,7 @@ from deeprig import private_keys
 from deeprig.errors import DeeprigError
 
 FOLDER = "kept_host_keys"
+MOST_BYTES = 64 * 1024  # of one key
 NAME = r"ssh_host_[a-z0-9]+_key(\.pub)?"
 
 
@@ -55,21 +56,44 @@ def file_of(known_hosts: Path, hostname: str) -> Path:
 
 
 def read_archive(archive: bytes) -> HostKeys:
-    """The keys in a tar archive. Raises DeeprigError where there is anything else in it."""
-    public = []
+    """The keys in a tar archive, in one of our own. Raises DeeprigError where more is in it.
+
+    Programs do not agree on what is in a crafted archive, so none but this reads the one that came.
+    """
+    found: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            for member in tar.getmembers():
+            for member in tar:
                 content = tar.extractfile(member) if member.isfile() else None
-                if content is None or not re.fullmatch(NAME, member.name):
-                    raise DeeprigError(f"{member.name!r} is no host key.")
-                if not member.name.endswith(".pub"):
-                    public.append(private_keys.public_half(content.read()))
+                if content is None or not re.fullmatch(NAME, member.name) or member.name in found:
+                    raise DeeprigError(f"{member.name!r} is no host key, or comes twice.")
+                found[member.name] = content.read(MOST_BYTES)
+        halves = {
+            name: private_keys.public_half(content)
+            for name, content in found.items()
+            if not name.endswith(".pub")
+        }
     except (tarfile.TarError, EOFError, private_keys.Locked, private_keys.NotThis):
         raise DeeprigError("that is no archive of host keys.") from None
-    if not public:
+    if not halves:
         raise DeeprigError("there are no host keys in it.")
-    return HostKeys(archive, tuple(public))
+    kept = {
+        name: content
+        for name, content in found.items()
+        # A .pub file of another key is left out; one is made when the keys are put back.
+        if name in halves or content.split()[:2] == halves.get(name[:-4], "").encode().split()
+    }
+    return HostKeys(_packed(kept), tuple(halves.values()))
+
+
+def _packed(files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o644 if name.endswith(".pub") else 0o600
+            tar.addfile(member, io.BytesIO(content))
+    return made.getvalue()
 
 
 def are_kept(file: Path, *, recipient: str, fingerprints: list[str]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from deeprig import docker, in_the_way, passthrough, since, stack, stack_page
+from deeprig import docker, encryption, in_the_way, passthrough, since, stack, stack_page
 from deeprig.erased import Reinstall
 from deeprig.in_the_way import Met
 from deeprig.refusal import Refusal
@@ -53,7 +53,9 @@ class Outlook:
         """What whoever has these settings should know."""
         survey = self.report.survey
         about_cards = passthrough.remarks(survey, self.rig) if survey else []
-        return [*docker.remarks(self.rig), *about_cards]
+        asks = encryption.sentence(survey.locks) if survey else ""
+        about_boots = [f"{asks}: no run reboots it, a person does"] if asks else []
+        return [*docker.remarks(self.rig), *about_cards, *about_boots]
 
     @property
     def exit_status(self) -> int:

@@ -6,9 +6,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from deeprig import data, disks, docker, gpus, network_cards, pci_devices, untrusted
+from deeprig import (
+    data,
+    disks,
+    docker,
+    encryption,
+    gpus,
+    network_cards,
+    pci_devices,
+    people,
+    untrusted,
+)
 from deeprig.disks import Disks
 from deeprig.docker import Docker
+from deeprig.encryption import Lock
 from deeprig.gpus import Graphics
 from deeprig.network_cards import Network
 from deeprig.pci_devices import Bus
@@ -17,8 +28,8 @@ from deeprig.untrusted import NotSo
 
 # Each line that it prints is `key=value`; a key may come more than once.
 OWN = (Path(__file__).parent / "data/survey.sh").read_text()
-PARTS = (network_cards, disks, gpus, docker, pci_devices)
-SCRIPT = "\n".join([OWN, *(part.SCRIPT for part in PARTS), "true\n"])
+PARTS = (network_cards, disks, encryption, gpus, docker, pci_devices)
+SCRIPT = "\n".join([people.functions(), OWN, *(part.SCRIPT for part in PARTS), "true\n"])
 
 T = TypeVar("T")
 STRANGE = "What it says of its {what} cannot be believed: {why}; find out who answers there."
@@ -44,10 +55,12 @@ _algorithm = untrusted.parser("algorithm of SSH", r"[\w@.+-]+", 100)
 def script(rig: Rig) -> str:
     """SCRIPT with what it is told of the settings: the one question that a box is asked."""
     asked = [part.user for part in (rig.notebook, rig.containers) if part and part.user]
+    made = [user.name for user in rig.users if user.present]
     clocks = " ".join(data.load("packages")["clocks"])
     return "\n".join(
         [
-            f"USERS={shlex.quote(' '.join(asked))} CLOCKS={shlex.quote(clocks)}",
+            f"USERS={shlex.quote(' '.join(asked))} PEOPLE={shlex.quote(' '.join(made))} "
+            f"CLOCKS={shlex.quote(clocks)}",
             disks.variables(rig.storage),
             pci_devices.variables(rig.passthrough),
             gpus.variables(
@@ -82,6 +95,7 @@ class Survey:
     macs: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     users_with_key: tuple[str, ...] = ()
+    odd_keys: tuple[tuple[str, str], ...] = ()
     users_with_free_sudo: tuple[str, ...] = ()
     users_in_docker: tuple[str, ...] = ()
     dirty: tuple[tuple[str, str], ...] = ()
@@ -92,6 +106,7 @@ class Survey:
     network: Network = field(default_factory=Network)
     graphics: Graphics = field(default_factory=lambda: Graphics(kernels=()))
     disks: Disks = field(default_factory=Disks)
+    locks: tuple[Lock, ...] = ()
     docker: Docker = field(default_factory=Docker)
     bus: Bus = field(default_factory=Bus)
     strange: tuple[str, ...] = ()
@@ -124,6 +139,7 @@ def read(output: list[str]) -> Survey:
         network=part("network cards", network_cards.read, Network()),
         graphics=part("graphics cards", gpus.read, own.graphics),
         disks=part("disks", disks.read, Disks()),
+        locks=part("encryption", encryption.read, ()),
         docker=part("Docker", docker.read, Docker()),
         bus=part("PCI devices", pci_devices.read, Bus()),
         strange=tuple(strange),
@@ -158,6 +174,7 @@ def _own(found: dict[str, list[str]]) -> Survey:
         macs=algorithms("mac"),
         users=several("user"),
         users_with_key=several("has_key"),
+        odd_keys=tuple(map(_odd_keys, found.get("odd_keys", []))),
         users_with_free_sudo=several("free_sudo"),
         users_in_docker=several("docker"),
         dirty=tuple(map(_leftover, found.get("dirty", []))),
@@ -166,6 +183,13 @@ def _own(found: dict[str, list[str]]) -> Survey:
         clocks=several("clock", untrusted.package),
         sendmail=bool(one("sendmail")),
     )
+
+
+def _odd_keys(line: str) -> tuple[str, str]:
+    """Whose keys cannot be worked on, and why, in a sentence."""
+    who, _, rest = line.partition("|")
+    word, _, home = rest.partition("|")
+    return untrusted.user_name(who), people.sentence(who, untrusted.path(home), word)
 
 
 def _leftover(line: str) -> tuple[str, str]:
@@ -219,6 +243,12 @@ def _leftovers(survey: Survey, rig: Rig) -> list[str]:
 
 
 def _people(survey: Survey, rig: Rig) -> list[str]:
+    made = {user.name for user in rig.users if user.present}
+    odd = [said for user, said in survey.odd_keys if user in made]
+    return [*odd, *_work_user(survey, rig)]
+
+
+def _work_user(survey: Survey, rig: Rig) -> list[str]:
     if rig.notebook is None:
         return []
     name = rig.notebook.user
@@ -231,7 +261,8 @@ def _people(survey: Survey, rig: Rig) -> list[str]:
     found = []
     if name not in survey.users_with_key and not made_here:
         found.append(
-            f"{name} has no SSH key there and passwords are about to be turned off; run "
+            dict(survey.odd_keys).get(name)
+            or f"{name} has no SSH key there and passwords are about to be turned off; run "
             f"`ssh-copy-id {name}@...` first, or add User(name={name!r}, keys=...) to Rig.users."
         )
     if name in survey.users_with_free_sudo:

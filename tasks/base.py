@@ -46,11 +46,9 @@ def survey(rig: Rig) -> Survey | None:
     dead_link.watch(host.state)
     if asked := host.data.get("timeline"):
         timeline.watch(host.state, str(asked))
-    if not may_become_root():
-        _refuse([NO_SUDO.format(user=host.data.get("ssh_user"))])
+    found = look(rig)
+    if found is None:
         return None
-    found: Survey = host.get_fact(HostSurvey, script=script(rig))
-    runs.keep_survey(host.state, found)
     reasons = list(found.strange) or [
         *objections(found, rig),
         *disk_objections.objections(found.disks, rig.storage),
@@ -63,6 +61,16 @@ def survey(rig: Rig) -> Survey | None:
     if reasons:
         _refuse(reasons)
         return None
+    return found
+
+
+def look(rig: Rig) -> Survey | None:
+    """What the box is, whether the settings fit it or not; None where nobody gets to root."""
+    if not may_become_root():
+        _refuse([NO_SUDO.format(user=host.data.get("ssh_user"))])
+        return None
+    found: Survey = host.get_fact(HostSurvey, script=script(rig))
+    runs.keep_survey(host.state, found)
     return found
 
 
@@ -102,10 +110,15 @@ def have_apt_ready(survey: Survey) -> None:
     packages.wait_for_apt(name="Wait until apt is free")
     packages.repair_packages(name="Finish what an interrupted dpkg left half done")
 
-    config_files.copy(f"{SCRIPTS}/as_user.py")  # root's way to be a user
-    config_files.copy(f"{SCRIPTS}/as-user", mode="755")
+    have_as_user()
     config_files.copy("/etc/apt/apt.conf.d/deeprig-apt.conf")
     config_files.copy("/etc/needrestart/conf.d/50-deeprig.conf")
+
+
+def have_as_user() -> None:
+    """Root's way to be a user, which other scripts on the box stand on."""
+    for program, mode in (("as_user.py", "644"), ("as-user", "755")):
+        config_files.copy(f"/usr/local/lib/deeprig/{program}", mode=mode)
 
 
 @deploy("Base")

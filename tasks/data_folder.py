@@ -6,6 +6,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from deeprig import untrusted
 from deeprig.settings import Storage
 from deeprig.survey import Survey
 from tasks import config_files, operations
@@ -18,7 +19,8 @@ SCRIPTS = "/usr/local/lib/deeprig"
 @deploy("Data folder")
 def provide(settings: Storage, survey: Survey, user: str | None) -> None:
     """Notebooks, runs and caches of `user` below the folder, reached from the home by links."""
-    config_files.copy(f"{SCRIPTS}/home_links.py")
+    for module in ("home_links.py", "root_only.py"):
+        config_files.copy(f"{SCRIPTS}/{module}")
     config_files.copy(f"{SCRIPTS}/data-folder", mode="755")
     below = [] if survey.container else mountpoints(settings)
     words = [word for at in below for word in ("--disk", at)]
@@ -40,7 +42,7 @@ def _stand(arguments: list[str]) -> Commands:
     found = host.get_fact(Shell, script=f"{script} --check {asked}")
     if found == "ok" or found.startswith("note "):
         if found != "ok" and host.state.is_executing:
-            operations.say(host, f"{found.removeprefix('note ')}.")
+            operations.say(host, f"{untrusted.visible(found.removeprefix('note '))}.")
         host.noop("it stands")
         return
     yield Watched(f"{script} {asked}")

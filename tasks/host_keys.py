@@ -1,5 +1,6 @@
 """The box's SSH host keys, kept on the machine that deploys, for the day it is reinstalled."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
-from deeprig import connection, kept_host_keys
+from deeprig import connection, kept_host_keys, root_shell
 from deeprig.errors import DeeprigError
 from tasks import operations
 from tasks.box_fact import BoxFact
@@ -22,7 +23,7 @@ EACH = "cd /etc/ssh && for key in ssh_host_*_key; do case $key in *_dsa_*) conti
 # The .pub files go along where they are there; sshd does without them.
 READ = (
     f'set --; {EACH} set -- "$@" "$key"; [ ! -f "$key.pub" ] || set -- "$@" "$key.pub"; done '
-    '&& tar -cf - "$@"'
+    '&& tar -cf - "$@" | base64'
 )
 
 
@@ -80,8 +81,12 @@ def _read(data: dict[str, Any], host: Host) -> bytes:
     door = int(host.connector.data.get("ssh_port") or 22)  # it may have moved in this very run
     sudo = "" if data.get("ssh_user") == "root" else "sudo -n "
     with connection.connect(data, port=door) as client:
-        _, output, errors = client.exec_command(f"{sudo}sh -c '{READ}'", timeout=SECONDS)
-        archive = bytes(output.read())
-        if output.channel.recv_exit_status():
-            raise DeeprigError(errors.read().decode(errors="replace").strip() or "sudo refused")
-    return archive
+        transport = client.get_transport()
+        assert transport is not None  # there is one as long as the login stands
+        done = root_shell.run(transport, f"{sudo}sh -c '{READ}'", seconds=SECONDS)
+    if done.code:
+        raise DeeprigError(done.err.strip() or "sudo refused")
+    try:
+        return base64.b64decode(done.out)
+    except ValueError:
+        raise DeeprigError("that is no archive of host keys.") from None

@@ -58,12 +58,13 @@ class AptLockHolder(BoxFact[str]):
     default = str
 
     def command(self) -> str:
-        # A lock is an fcntl lock on one of these inodes; /proc/locks says whose, without fuser.
+        # A lock is an fcntl lock on one of these inodes; /proc/locks says whose, without fuser. On
+        # another file system anybody may lock a file of that number, but only root opens these.
         return (
             "for f in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock "
             "/var/cache/apt/archives/lock; do [ -e $f ] || continue; i=$(stat -c %i $f); "
             "while read -r _ _ _ _ pid where _; do "
-            '[ "${where##*:}" = "$i" ] && [ "$pid" -gt 0 ] && '
+            '[ "${where##*:}" = "$i" ] && [ "$pid" -gt 0 ] && [ -O /proc/$pid ] && '
             'echo "$(cat /proc/$pid/comm) (process $pid)"; '
             "done < /proc/locks; done | sort -u | head -n 1"
         )

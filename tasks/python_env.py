@@ -10,7 +10,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import frameworks, stack
+from deeprig import as_user, frameworks, stack, untrusted
 from deeprig.settings import Python
 from tasks import archive, config_files, operations, packages
 from tasks.facts import Shell
@@ -20,9 +20,18 @@ from tasks.traces import Trace
 DATA = Path(__file__).parent.parent / "deeprig/data/notebook"
 SCRIPTS = "/usr/local/lib/deeprig"
 TOOL_ENV = f"{SCRIPTS}/tool-env"
+HOURS = 12
 NO_GPU = stack.Plan()
 HEAD_START = "deeprig-head-start"
 UNMADE = ("", "absent", "unfinished")  # what the scripts' --check says of these
+# Each home is looked at as its owner. Who does not answer in time keeps the Pythons too.
+IN_USE = f"""{as_user.FUNCTION}; used=
+for home in /home/*; do
+    owner=$(stat -c %U "$home") || continue
+    [ -d "$home" ] && [ ! -L "$home" ] && [ "$owner" != root ] && id "$owner" >/dev/null || continue
+    as_user 10 "$owner" sh -c 'grep -qsD skip /opt/deeprig/python "$1"/envs/*/pyvenv.cfg' \\
+        sh "$home" && used=yes || case $? in 124 | 137) used=yes ;; esac
+done 2>/dev/null"""
 TRACE = Trace(
     files=(
         *(f"/opt/deeprig/{part}" for part in ("uv", "notebook", "notebook-*", "cache", "*.lock")),
@@ -33,11 +42,8 @@ TRACE = Trace(
     ),
     packages=archive.VENV,
     # The Pythons that uv fetched stay as long as somebody's environment is made of one.
-    sign="[ ! -d /opt/deeprig/python ] || "
-    "grep -qs /opt/deeprig/python /home/*/envs/*/pyvenv.cfg || echo Pythons",
-    before=(
-        "grep -qs /opt/deeprig/python /home/*/envs/*/pyvenv.cfg || rm -rf /opt/deeprig/python",
-    ),
+    sign=f'[ ! -d /opt/deeprig/python ] || {{ {IN_USE}; [ -n "$used" ] || echo Pythons; }}',
+    before=(f'{IN_USE}; [ -n "$used" ] || rm -rf /opt/deeprig/python',),
     after=("[ ! -d /opt/deeprig ] || rmdir --ignore-fail-on-non-empty /opt/deeprig",),
     work="started_from(there, '/opt/deeprig/')",
     stays="~/envs, their kernels and uv's cache stay: they are their user's",
@@ -126,14 +132,15 @@ def finish(asked: Asked) -> None:
     for environment, arguments in asked.environments().items():
         _own_environment(
             name=f"Make {asked.user}'s environment {environment}",
-            script=_as(asked.user),
+            user=asked.user,
             arguments=arguments,
             update=asked.settings.update,
         )
 
 
 def _as(user: str) -> str:
-    return f"runuser -u {shlex.quote(user)} -- {SCRIPTS}/python-env"
+    """As that user, for as long as fetching and building may take; what it says is passed on."""
+    return f"{SCRIPTS}/as-user {HOURS * 3600} {shlex.quote(user)} {SCRIPTS}/python-env"
 
 
 def _sources(wanted: frameworks.Environment) -> list[str]:
@@ -179,7 +186,7 @@ def _begin_environments(asked: Asked) -> Commands:
     todo = [
         f"{script} {shlex.join(arguments)}"
         for arguments in asked.environments().values()
-        if host.get_fact(Shell, script=_check(script, arguments)) in UNMADE
+        if _how_it_stands(asked.user or "", arguments) in UNMADE
     ]
     if not todo:
         host.noop("all of it was made")
@@ -210,13 +217,20 @@ def _check(script: str, arguments: list[str]) -> str:
     return f"{script} --check {shlex.join(arguments)}"
 
 
+def _how_it_stands(user: str, arguments: list[str]) -> str:
+    """What python-env says of the user's environment; by looking at their files, so as them."""
+    script = as_user.command(user, [f"{SCRIPTS}/python-env", "--check", *arguments])
+    found: str = host.get_fact(Shell, script=script)
+    return found
+
+
 @operation()
-def _own_environment(script: str, arguments: list[str], update: bool) -> Commands:
+def _own_environment(user: str, arguments: list[str], update: bool) -> Commands:
     """Make the user's environment once; later only look at it, unless the settings ask for more."""
-    found = host.get_fact(Shell, script=_check(script, arguments))
+    found = _how_it_stands(user, arguments)
     if not update and (found == "ok" or found.startswith("note ")):
         if found != "ok" and host.state.is_executing:
-            operations.say(host, f"{found.removeprefix('note ')}.")
+            operations.say(host, f"{untrusted.visible(found.removeprefix('note '))}.")
         host.noop("the environment is left as it is")
         return
-    yield Watched(f"{script} {'--update ' if update else ''}{shlex.join(arguments)}")
+    yield Watched(f"{_as(user)} {'--update ' if update else ''}{shlex.join(arguments)}")

@@ -52,10 +52,15 @@ def if_there(script: str, verb: str) -> str:
 
 
 @deploy("Reboot")
-def when_due(rig: Rig) -> None:
-    """Reboot if driver or kernel parameters need it and `Rig.reboot` allows it, and prove it."""
+def when_due(rig: Rig, asks: str = "") -> None:
+    """Reboot if driver or kernel parameters need it and `Rig.reboot` allows it, and prove it.
+
+    `asks` says what a boot waits for, where it needs a person.
+    """
     first = not host.get_fact(Manifest, path=manifest.PATH)  # asked before anything is changed
-    done = _if_owed(name="Reboot if that is owed", policy=rig.reboot, first=first, asked=_asked())
+    done = _if_owed(
+        name="Reboot if that is owed", policy=rig.reboot, first=first, asked=_asked(), asks=asks
+    )
     _arrive(name="See what it was for in use", _if=done.did_change)
 
 
@@ -64,13 +69,13 @@ def _asked() -> bool:
 
 
 @operation(is_idempotent=False, idempotent_notice="It reboots where that is owed and allowed.")
-def _if_owed(policy: str, first: bool, asked: bool) -> Commands:
+def _if_owed(policy: str, first: bool, asked: bool, asks: str) -> Commands:
     """Nothing is owed, or it is left and said, or the gate is passed and the box rebooted."""
     due: Due = host.get_fact(RebootDue)
     if not due.owed:
         host.noop("no reboot is owed")
         return
-    left = why_left(due, policy=policy, first=first, asked=asked)
+    left = why_left(due, policy=policy, first=first, asked=asked, asks=asks)
     if is_this_machine(host.get_fact(BootId)):
         left = f"it is the machine that you deploy from; {BY_HAND}"
     if left:
@@ -79,17 +84,20 @@ def _if_owed(policy: str, first: bool, asked: bool) -> Commands:
         host.noop("left pending")
         return
     yield Watched(if_there(GATE, "check"))
-    yield StringCommand(if_there(boot_trial.SCRIPT, "wait"))
+    if not asks:  # its minutes begin with the boot, not with the passphrase
+        yield StringCommand(if_there(boot_trial.SCRIPT, "wait"))
     yield from operations.reboot._inner()
 
 
-def why_left(due: Due, *, policy: str, first: bool, asked: bool) -> str:
+def why_left(due: Due, *, policy: str, first: bool, asked: bool, asks: str = "") -> str:
     """Why the reboot is not made now; empty if it is. On a first deploy people do not count."""
     now = f"`--data reboot={NOW}` on this command makes it"
     if policy == "never":
         return f'Rig.reboot is "never"; {BY_HAND}'
     if asked:
         return ""
+    if asks:
+        return f"{asks}; be there, and {now}, or {BY_HAND}"
     if policy == "ask":
         return f'Rig.reboot is "ask"; {now}'
     busy = due.work if first else (*due.work, *due.people)

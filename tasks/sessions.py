@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from pyinfra.api.deploy import deploy
 
+from deeprig import as_user
 from deeprig.settings import Rig
 from deeprig.survey import Survey
 from tasks import config_files, operations
@@ -17,6 +18,9 @@ from tasks.data_folder import mountpoints
 SSHD = "/etc/ssh/sshd_config.d/11-deeprig-caches.conf"
 PROFILE = "/etc/profile.d/deeprig-caches.sh"
 GENERATOR = "/etc/systemd/user-environment-generators/50-deeprig-caches"
+
+# The user's own systemd, which may answer anything or nothing: it is asked as the user.
+SYSTEMCTL = "XDG_RUNTIME_DIR=/run/user/$(id -u) systemctl --user"
 
 
 class Caches(NamedTuple):
@@ -47,24 +51,23 @@ def provide(caches: Caches) -> None:
     """Login shells and the user's services know the variables; sshd is told with the way in."""
     config_files.write(PROFILE, **caches._asdict())
     config_files.write(GENERATOR, mode="755", **caches._asdict())
-    user = shlex.quote(caches.user)
-    systemctl = f"runuser -u {user} -- env XDG_RUNTIME_DIR=/run/user/$(id -u {user}) systemctl"
-    known = [
-        shlex.join(["grep", "-qxF", f"{name}={value}"]) for name, value in caches.variables.items()
-    ]
+    known = [f"grep -qx {shlex.quote(f'{n}={value}')}" for n, value in caches.variables.items()]
+    user = caches.user
+    asked = as_user.script(user, f"{SYSTEMCTL} show-environment")
     operations.bring_about(
         name=f"Tell {caches.user}'s services",
         # Nobody to tell where no service of theirs has been started yet.
-        holds=f"said=$({systemctl} --user show-environment 2>/dev/null) || {{ echo none; exit; }}; "
+        holds=f"said=$({asked} 2>/dev/null) || {{ echo none; exit; }}; "
         + "".join(f'echo "$said" | {line} && ' for line in known)
         + "echo told",
-        commands=[f"{systemctl} --user daemon-reload"],
+        commands=[as_user.script(user, f"{SYSTEMCTL} daemon-reload")],
     )
 
 
 def of_each_manager(verb: str) -> str:
     """Have the systemd of each user that is running do this."""
     return (
-        "for d in /run/user/*; do [ ! -S $d/systemd/private ] || "
-        f"/usr/local/lib/deeprig/as-user 150 $(stat -c %U $d) systemctl --user {verb}; done"
+        f'{as_user.FUNCTION}; for d in /run/user/*; do u=$(id -nu "${{d##*/}}") || continue; '
+        f'as_user 60 "$u" sh -c \'[ ! -S /run/user/$(id -u)/systemd/private ] || '
+        f"{SYSTEMCTL} {verb}' || true; done"
     )

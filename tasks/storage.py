@@ -39,7 +39,8 @@ def provide(settings: Storage, survey: Survey) -> None:
         config_files.copy(f"/etc/systemd/system/{ARRAY_TIMER}")
         operations.enable(name="Start an array also without one of its disks", unit=ARRAY_TIMER)
     if settings.disks:
-        config_files.copy(f"{SCRIPTS}/disk_making.py")
+        for module in ("disk_making.py", "root_only.py"):
+            config_files.copy(f"{SCRIPTS}/{module}")
         config_files.copy(f"{SCRIPTS}/data-disk", mode="755")
     for disk in settings.disks:
         _mount(disk, survey.disks)

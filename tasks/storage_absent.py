@@ -1,6 +1,6 @@
 """What storage leaves on a box; the disks and all that is on them stay as they are."""
 
-from deeprig import data
+from deeprig import as_user, data
 from tasks import sessions, storage
 from tasks.traces import Trace
 
@@ -9,6 +9,7 @@ SWAP_FILE = "/swap.deeprig"
 PARTS = (
     "data-folder",
     "home_links.py",
+    "root_only.py",
     "home-links",  # of older versions
     "data-disk",
     "disk_making.py",
@@ -16,14 +17,22 @@ PARTS = (
     "grow-root",
     "array-start",
 )
-# A link into the data folder becomes the folder itself where both are on one disk.
-LINKS = """\
-for link in /home/*/notebooks /home/*/runs; do
-    to=$(readlink "$link") || continue
-    case $to in */notebooks | */runs) ;; *) continue ;; esac
-    [ "$(stat -c %U "$to" 2>/dev/null)" = "$(stat -c %U "$(dirname "$link")")" ] || continue
-    rm "$link"
-    [ "$(stat -c %d "$to")" != "$(stat -c %d "$(dirname "$link")")" ] || mv -T "$to" "$link"
+# A link into the data folder becomes the folder itself where both are on one disk. Both are the
+# user's, and it is done as the user.
+LINKS = f"""\
+{as_user.FUNCTION}
+for home in /home/*; do
+    owner=$(stat -c %U "$home") || continue
+    [ -d "$home" ] && [ ! -L "$home" ] && [ "$owner" != root ] && id "$owner" >/dev/null || continue
+    as_user 60 "$owner" sh -c '
+        cd "$1" || exit
+        for link in notebooks runs; do
+            to=$(readlink "$link") || continue
+            case $to in */notebooks | */runs) ;; *) continue ;; esac
+            [ -d "$to" ] && [ -O "$to" ] || continue
+            rm "$link"
+            [ "$(stat -c %d "$to")" != "$(stat -c %d .)" ] || mv -T "$to" "$link"
+        done' sh "$home" || true
 done"""
 # Each mountpoint of ours has its line in fstab behind one that says so.
 OURS = "/^# The next line is deeprig's/"

@@ -2,12 +2,12 @@
 
 import shlex
 
-from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
-from pyinfra.operations import server
 
+from deeprig import people, untrusted
 from deeprig.settings import User
 from tasks import operations
 from tasks.facts import Shell
@@ -47,7 +47,8 @@ def _take_away(user: str, now: bool) -> Commands:
     if not found:
         host.noop("there is no such account")
         return
-    expires, _, work = found.partition(" ")
+    expires, _, work = untrusted.visible(found).partition(" ")
+    name = shlex.quote(user)
     if work and not now:
         if host.state.is_executing:
             operations.say(
@@ -58,18 +59,19 @@ def _take_away(user: str, now: bool) -> Commands:
         if expires == SHUT:
             host.noop("left for later")
             return
-        yield StringCommand(f"usermod --expiredate {SHUT}", QuoteString(user))
+        yield StringCommand(f"usermod --expiredate {SHUT} {name}")
         return
     # terminate-user returns before the last process of a session is gone.
     yield StringCommand(
-        f"u={shlex.quote(user)}; usermod --expiredate {SHUT} $u; loginctl disable-linger $u; "
-        "loginctl terminate-user $u; for i in 1 2 3 4 5 6 7 8; do pkill -KILL -u $u; "
-        "userdel $u && exit 0; sleep 1; done; exit 1"
+        f"usermod --expiredate {SHUT} {name}; loginctl disable-linger {name}; "
+        f"loginctl terminate-user {name}; for i in 1 2 3 4 5 6 7 8; do pkill -KILL -u {name}; "
+        f"userdel {name} && exit 0; sleep 1; done; exit 1"
     )
 
 
 def _standing(user: str) -> str:
     """Asks for the day on which the account ends, or -, and what runs there; nothing if none."""
+    user = shlex.quote(user)
     return (
         f"u={shlex.quote(user)}; getent passwd $u >/dev/null || exit 0; "
         "day=$(getent shadow $u | cut -d: -f8); "
@@ -79,39 +81,45 @@ def _standing(user: str) -> str:
 
 
 def _add(user: User, data_folder: str | None) -> None:
-    quoted = shlex.quote(user.name)
-    if data_folder:
-        operations.bring_about(
-            name=f"Have an account {user.name}",
-            holds=f"getent passwd {quoted}",
-            commands=[
-                f"folder={shlex.quote(data_folder)}/{quoted}; "
-                'uid=$(stat -c %u "$folder" 2>/dev/null); case "$uid" in '
-                "[1-9][0-9][0-9][0-9]|[1-5][0-9][0-9][0-9][0-9]) "
-                '! getent passwd "$uid" >/dev/null || uid= ;; *) uid= ;; esac; '
-                f"useradd --create-home --shell /bin/bash ${{uid:+--uid $uid}} {quoted}"
-            ],
-        )
+    name = shlex.quote(user.name)
+    ask = people.functions()
+    places = [f"{folder}/{user.name}" for folder in (data_folder, "/home") if folder]
+    operations.bring_about(
+        name=f"Have an account {user.name}",
+        holds=f"getent passwd {name}",
+        commands=[_script(f"{ask}\nmake_account {name} {shlex.join(places)}")],
+    )
     operations.bring_about(
         name=f"Have {user.name}'s account open",
-        holds=f'[ "$(getent shadow {quoted} | cut -d: -f8)" = {SHUT} ] || echo so',
-        commands=[f"usermod --expiredate '' {quoted}"],
+        holds=f'[ "$(getent shadow {name} | cut -d: -f8)" = {SHUT} ] || echo so',
+        commands=[f"usermod --expiredate '' {name}"],
     )
-    server.user(
+    operations.bring_about(
+        name=f"Have {user.name} use bash",
+        holds=f"getent passwd {name} | grep :/bin/bash$",
+        commands=[f"usermod --shell /bin/bash {name}"],
+    )
+    operations.bring_about(
+        name=f"Have a home for {user.name}",
+        holds=f'{ask}\n[ "$(home_is {name})" = ok ] && echo ok',
+        commands=[_script(f"{ask}\nmake_home {name}")],
+    )
+    operations.bring_about(
         name=f"Have {user.name} log in with a key",
-        user=user.name,
-        shell="/bin/bash",
-        public_keys=list(user.keys),
-        ensure_home=True,
-        create_home=True,
+        holds=f"{ask}\n{people.keys('has', user.name, user.keys)}",
+        commands=[_script(f"{ask}\n{people.keys('add', user.name, user.keys)}")],
     )
     if user.sudo is not None:
         group, verb = ("sudo", "-aG") if user.sudo else ("sudo", "-rG")
         test = "" if user.sudo else "! "
         operations.bring_about(
             name=f"{user.name} {'may' if user.sudo else 'may not'} use sudo, with a password",
-            holds=f"{test}id -nG {quoted} | tr ' ' '\\n' | grep -qx {group} && echo so",
+            holds=f"{test}id -nG {name} | tr ' ' '\\n' | grep -qx {group} && echo so",
             commands=[
-                f"usermod {verb} {group} {quoted}" if user.sudo else f"gpasswd -d {quoted} {group}"
+                f"usermod {verb} {group} {name}" if user.sudo else f"gpasswd -d {name} {group}"
             ],
         )
+
+
+def _script(text: str) -> str:
+    return shlex.join(["sh", "-c", text])

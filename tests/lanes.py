@@ -62,12 +62,26 @@ LANES: dict[str, list[list[str]]] = {
     "fast": [[*PYTEST, "tests/lab/test_fast.py"]],
     "fast-debian-12": [[*PYTEST, "tests/lab/test_fast.py", "--os", "debian-12"]],
     "fast-ubuntu-like": [[*PYTEST, "tests/lab/test_fast.py", "--os", "ubuntu-like"]],
-    "base": [[*PYTEST, "tests/lab/test_base.py", "tests/lab/test_operations.py"]],
+    "base": [
+        [
+            *PYTEST,
+            *(f"tests/lab/test_{part}.py" for part in ("base", "operations", "hostile_people")),
+        ]
+    ],
+    "hostile-logs": [
+        [*PYTEST, "tests/lab/test_hostile_logs.py", "--os", system]
+        for system in ("debian-13", "debian-12", "ubuntu-like")
+    ],
     "apt-cache": [[*PYTEST, "tests/lab/test_apt_cache.py"]],
     "python-env": [[*PYTEST, "tests/lab/test_python_env.py"]],
     "frameworks": [[*PYTEST, "tests/lab/test_frameworks.py"]],
     "conda": [[*PYTEST, "tests/lab/test_conda.py"]],
-    "storage": [[*PYTEST, "tests/lab/test_data_disk.py", "tests/lab/test_storage.py"]],
+    "storage": [
+        [
+            *PYTEST,
+            *(f"tests/lab/test_{part}.py" for part in ("data_disk", "storage", "hostile_folders")),
+        ]
+    ],
     "nvidia-repository": [
         [*PYTEST, "tests/lab/test_nvidia_repository.py", "--os", system]
         for system in ("debian-13", "debian-12", "ubuntu-like")
@@ -108,6 +122,7 @@ LANES: dict[str, list[list[str]]] = {
     "vm-hardware": [[*PYTEST, "tests/lab/test_vm_hardware.py"]],
     "vm-headless": [[*PYTEST, "tests/lab/test_headless_vm.py"]],
     "vm-storage": [[*PYTEST, "tests/lab/test_storage_vm.py"]],
+    "vm-encrypted": [[*PYTEST, "tests/lab/test_encrypted_root_vm.py"]],
     "vm-main-job": [[*PYTEST, "tests/lab/test_main_job_vm.py"]],
     "vm-main-job-debian-12": [[*PYTEST, "tests/lab/test_main_job_vm.py", "--os", "debian-12"]],
     "boot-trial": [[*PYTEST, "tests/lab/test_boot_trial.py"]],

@@ -3,6 +3,10 @@
 f=$FOLDER
 while [ -n "$f" ] && [ ! -e "$f" ]; do f=${f%/*}; done
 [ "$(stat -c %d "${f:-/}")" = "$(stat -c %d /home)" ] || echo apart=yes
+for p in $FOLDER $PLACES; do
+    at=$(loose "${p%/*}/")
+    [ -z "$at" ] || echo "loose=$p|$at"
+done
 { [ -n "$contained" ] || systemd-detect-virt -q; } && echo virtual=yes
 # A container sees its host's disks, which are not its own.
 [ -n "$contained" ] || {

@@ -12,7 +12,8 @@ for place in "$FOLDER" /home; do
         continue
     fi
     echo "erased=$place"
-    timeout "$SECONDS_EACH" du -0xB1 --max-depth=2 "$place" 2> /dev/null | tr '\n\0' '?\n' |
+    # Names are their owners': a line's end in one makes no line here.
+    timeout "$SECONDS_EACH" du -x0B1 --max-depth=2 "$place" 2> /dev/null | tr '\n\0' '?\n' |
         sed -n 's/^\([0-9]*\)\t/size=\1 /p'
 done
 true

@@ -6,7 +6,11 @@ for place in / /boot; do
 done
 echo "now=$(date +%s)"
 for lock in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock; do
-    lslocks -nro PID,COMMAND,PATH 2> /dev/null | sed -n "s|^\([0-9]* [^ ]*\) $lock\$|holder=\1|p"
+    # Of root's: others cannot open these, but may name a file of theirs so.
+    lslocks -nro PID,COMMAND,PATH 2> /dev/null | while read -r pid command path; do
+        # shellcheck disable=SC3067 # dash and bash have it
+        [ "$path" = "$lock" ] && [ -O "/proc/$pid" ] && echo "holder=$pid $command"
+    done
 done | sort -u
 proxy=${PROXY:-$(apt-config shell P Acquire::http::Proxy 2> /dev/null | cut -d"'" -f2)}
 sites=$(apt-get -q update --print-uris 2> /dev/null | sed -nE "s|^'(https?://[^/']*).*|\1|p" | sort -u)

@@ -6,6 +6,7 @@ import pytest
 from testinfra.host import Host
 
 from deeprig.settings import Notebook, Rig
+from deeprig.untrusted import number
 from tasks.notebook import GUARD_UNIT
 from tests.host.kernels import compute
 
@@ -118,9 +119,9 @@ def test_one_kernel_out_of_memory_stops_no_other(host: Host, notebook: Notebook)
     assert policy == "OOMPolicy=continue"
     listed = host.check_output(f"ss -Hltn 'sport = :{notebook.port:d}'")
     assert listed  # the control: Jupyter is there to be looked at
-    with host.sudo():
-        pid = host.check_output(f"pgrep -u {notebook.user} -f bin/jupyter-lab | head -n 1")
-        assert f"/{UNIT}" in host.check_output("cat /proc/%s/cgroup", pid)
+    with host.sudo(notebook.user):
+        pid = number(host.check_output("pgrep -o -u %s -f bin/jupyter-lab", notebook.user))
+        assert f"/{UNIT}" in host.check_output("cat %s", f"/proc/{pid}/cgroup")
 
 
 def test_the_token_is_its_users_alone(host: Host, notebook: Notebook) -> None:
@@ -137,11 +138,15 @@ def test_the_logs_are_their_users_alone(host: Host, notebook: Notebook) -> None:
 
 
 def test_no_log_and_no_process_shows_the_token(host: Host, notebook: Notebook) -> None:
+    """Of what may be long, only the words are fetched that could be one, and that it was read."""
+    words = "grep -oE '[0-9a-f]{64}|Jupyter Server|jupyter-lab' | sort -u | head -n 1000"
     with host.sudo(notebook.user):
-        token = host.check_output(f"cat {TOKEN}")
-        log = host.check_output("cat ~/.local/state/deeprig/*.log")
+        token = host.check_output(f"head -c 100 {TOKEN}")
+        log = host.check_output(f"cat ~/.local/state/deeprig/*.log | {words}").splitlines()
     with host.sudo():
-        running = host.check_output("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; true")
+        running = host.check_output(
+            f"cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | {words}"
+        ).splitlines()
     assert "Jupyter Server" in log and token not in log
     assert "jupyter-lab" in running and token not in running
 

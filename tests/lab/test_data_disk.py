@@ -8,7 +8,9 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,14 +79,16 @@ def disk(disks: list[Disk]) -> Disk:
 
 
 @pytest.fixture
-def at(tmp_path: Path, disks: list[Disk]) -> Iterator[Path]:
-    """Where to mount it; unmounted in the end, and writable again."""
-    place = tmp_path / "data"
-    (tmp_path / "fstab").write_text(f"UUID={uuid4()} / ext4 errors=remount-ro 0 1")
+def at(disks: list[Disk]) -> Iterator[Path]:
+    """Where to mount it; unmounted in the end, and writable again. All above it is root's alone."""
+    folder = Path(tempfile.mkdtemp(dir="/srv", prefix="deeprig-test."))
+    place = folder / "data"
+    (folder / "fstab").write_text(f"UUID={uuid4()} / ext4 errors=remount-ro 0 1")
     yield place
     subprocess.run(["umount", str(place)], check=False, capture_output=True)
     if place.exists():
         run("chattr", "-i", str(place))
+    shutil.rmtree(folder)
 
 
 Ask = Callable[..., subprocess.CompletedProcess[str]]
@@ -305,3 +309,15 @@ def test_an_array_is_asked_of_mdadm_with_a_partition_of_each_disk(
         [part] = json.loads(run("sfdisk", "--json", disk.device))["partitiontable"]["partitions"]
         assert part["name"] == "deeprig-unfinished"
         assert part["type"] == "A19D880F-05FC-4D3B-A006-743F0F84911E"  # Linux RAID
+
+
+def test_a_mountpoint_that_others_could_exchange_is_refused(
+    disk: Disk, data_disk: Ask, at: Path
+) -> None:
+    at.parent.chmod(0o777)
+    done = data_disk()
+    at.parent.chmod(0o755)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{at.parent} lets others than root write, who could exchange ")
+    assert not at.exists()
+    assert data_disk().returncode == 0  # the control

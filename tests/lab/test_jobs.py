@@ -13,7 +13,7 @@ import pytest
 
 from deeprig.settings import Rig
 from lab import boxes, fake_gpu
-from tasks import jobs, network_access, notebook, python_env
+from tasks import base, jobs, network_access, notebook, python_env
 from tests.lab.conftest import DEEPRIG, ROOT, run_on, wait_for
 
 pytestmark = pytest.mark.lab
@@ -25,6 +25,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def build(rig: Rig) -> None:
     assert rig.python and rig.notebook
     network_access.provide(settings=rig)
+    base.have_as_user()
     asked = python_env.Asked(rig.python, rig.notebook.user)
     python_env.begin_tools(asked=asked)
     python_env.begin(asked=asked)

@@ -13,7 +13,7 @@ from deeprig import connection
 from deeprig.runs import Report
 from deeprig.settings import Rig
 from lab import boxes, container
-from tasks import config_files, network_access, notebook, python_env
+from tasks import base, network_access, notebook, python_env
 from tests.lab.conftest import host_data, run_on, shell, wait_for
 
 pytestmark = pytest.mark.lab
@@ -71,9 +71,8 @@ else:
 
 def build(rig: Rig) -> None:
     assert rig.python and rig.notebook
-    for script, mode in (("as_user.py", "644"), ("as-user", "755")):  # what every box has
-        config_files.copy(f"/usr/local/lib/deeprig/{script}", mode=mode)
     network_access.provide(settings=rig)
+    base.have_as_user()
     asked = python_env.Asked(rig.python, rig.notebook.user)
     python_env.begin_tools(asked=asked)
     python_env.begin(asked=asked)

@@ -11,7 +11,7 @@ import pytest
 from deeprig.runs import Report
 from deeprig.settings import Rig
 from lab import boxes
-from tasks import network_access, python_env
+from tasks import base, network_access, python_env
 from tests.lab.conftest import run_on
 
 pytestmark = pytest.mark.lab
@@ -51,6 +51,7 @@ def build_all(rig: Rig) -> None:
     """The head start too, as a deploy has it."""
     assert rig.python and rig.notebook
     network_access.provide(settings=rig)
+    base.have_as_user()
     asked = python_env.Asked(rig.python, rig.notebook.user)
     python_env.begin_tools(asked=asked)
     python_env.begin(asked=asked)

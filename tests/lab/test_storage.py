@@ -145,7 +145,7 @@ def test_nothing_is_written_where_a_disk_is_not_mounted(login: Login) -> None:
         "The disk for /srv/disk is not mounted, so nothing is written to /srv/disk/data; "
     )
     assert login("ls /srv/disk") == ""
-    login("sudo mount -t tmpfs tmpfs /srv/disk")
+    login("sudo mount -t tmpfs -o mode=755 tmpfs /srv/disk")
     login(f"{ask}; sudo test -d /srv/disk/data/ai/notebooks")  # the control
     login("sudo umount /srv/disk; sudo rmdir /srv/disk")
 

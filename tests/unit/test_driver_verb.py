@@ -632,3 +632,20 @@ def test_a_kernel_that_came_with_a_driver_stays_when_it_goes(
 def test_the_record_is_whole_json(record: ModuleType) -> None:
     record.begin("upgrade", OLD, force=True, reboot=False, came=[])
     assert json.loads(record.RECORD.read_text())["force"] is True
+
+
+@pytest.mark.parametrize("asks", ["", "/ is encrypted (sda3_crypt)"])
+def test_a_box_whose_boot_waits_for_a_person_is_not_rebooted(
+    monkeypatch: pytest.MonkeyPatch, asks: str
+) -> None:
+    began: list[bool] = []
+    ended = {"step": "reboot owed", "before": OLD, "after": NEW, "why": "it is new"}
+    monkeypatch.setattr(DriverBox, "is_this_machine", lambda box: False)
+    monkeypatch.setattr(DriverBox, "begin", lambda box, kind, force, reboot: began.append(reboot))
+    monkeypatch.setattr(DriverBox, "watch", lambda box, say: dict(ended, kind="rollback"))
+    monkeypatch.setattr("deeprig.driver_runs.asks_at_boot", lambda *_: asks)
+    move = Move(Path("inventory.py"), _box(_rig()), force=False, reboot=True)
+    done = move._do("rollback", "Take it back")
+    assert began == [not asks]
+    said = move._sentence(done, ())
+    assert said.endswith("it is new" + (f"; {asks}, so that one is yours to make" if asks else ""))

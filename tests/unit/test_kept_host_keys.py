@@ -218,6 +218,53 @@ def test_a_link_in_an_archive_is_refused() -> None:
         kept_host_keys.read_archive(packed.getvalue())
 
 
+def packed(*files: tuple[str, bytes], link: str = "") -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        if link:
+            member = tarfile.TarInfo(link)
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/shadow"
+            tar.addfile(member)
+    return made.getvalue()
+
+
+def test_what_other_programs_find_behind_a_bad_block_is_not_kept(
+    box_keys: dict[str, Path], tmp_path: Path
+) -> None:
+    key = box_keys["ed25519"].read_bytes()
+    first = packed(("ssh_host_ed25519_key", key)).rstrip(b"\0")
+    crafted = first.ljust(-(-len(first) // 512) * 512, b"\0") + b"x" * 512 + packed(link="evil")
+    for archive, found in (
+        (crafted, ["evil", "ssh_host_ed25519_key"]),  # the control: what tar makes of it
+        (kept_host_keys.read_archive(crafted).archive, ["ssh_host_ed25519_key"]),
+    ):
+        folder = tmp_path / str(len(found))
+        folder.mkdir()
+        subprocess.run(
+            ["tar", "-C", folder, "-xf", "-"], input=archive, capture_output=True, check=False
+        )
+        assert sorted(file.name for file in folder.iterdir()) == found
+
+
+def test_a_name_that_comes_twice_is_refused(box_keys: dict[str, Path]) -> None:
+    key = ("ssh_host_rsa_key", box_keys["rsa"].read_bytes())
+    with pytest.raises(DeeprigError, match="comes twice"):
+        kept_host_keys.read_archive(packed(key, key))
+
+
+def test_a_public_file_of_another_key_is_left_out(box_keys: dict[str, Path]) -> None:
+    key = ("ssh_host_rsa_key", box_keys["rsa"].read_bytes())
+    found = kept_host_keys.read_archive(
+        packed(key, ("ssh_host_rsa_key.pub", public(box_keys["ecdsa"]).encode()))
+    )
+    with tarfile.open(fileobj=io.BytesIO(found.archive)) as tar:
+        assert tar.getnames() == ["ssh_host_rsa_key"]
+
+
 @pytest.mark.parametrize("options", [["-t", "ecdsa"], ["-t", "rsa", "-b", "1024"]])
 def test_a_key_that_age_cannot_encrypt_to_is_refused_while_settings_load(
     tmp_path: Path, options: list[str]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +35,9 @@ LATER = {"policy": "when-idle", "first": False, "asked": False}
         (TRAINS, {"asked": True}, ""),
         (IDLE, {"policy": "ask"}, "`--data reboot=now` on this command makes it"),
         (TRAINS, {"policy": "ask", "asked": True}, ""),
+        (IDLE, {"asks": "/ is encrypted"}, "/ is encrypted; be there, and `--data reboot=now` on"),
+        (IDLE, {"asks": "/ is encrypted", "first": True}, "/ is encrypted; be there"),
+        (IDLE, {"asks": "/ is encrypted", "asked": True}, ""),
         (IDLE, {"policy": "never"}, "`sudo systemctl reboot` there when it suits you"),
         (IDLE, {"policy": "never", "asked": True}, 'Rig.reboot is "never"'),
     ],
@@ -48,7 +52,11 @@ ANOTHER_BOOT = "0a1b2c3d-0000-4000-8000-00000000beef"
 
 
 def commands(
-    due: Due, *, boot_id: str = "0a1b2c3d-0000-4000-8000-00000000beef", **answers: str
+    due: Due,
+    *,
+    boot_id: str = "0a1b2c3d-0000-4000-8000-00000000beef",
+    build: Callable[[Rig], None] | None = None,
+    **answers: str,
 ) -> list[str]:
     """What `when_due` would run, on a box that says this of a reboot."""
     said = json.dumps({"owed": due.owed, "work": due.work, "people": due.people})
@@ -58,7 +66,7 @@ def commands(
         "fake_delay_jitter": 0,
         "fake_responses": {"reboot-gate due": said, "boot_id": boot_id, **answers},
     }
-    report: Report = runs.run("@fake/rig1", data, _build, dry=True)
+    report: Report = runs.run("@fake/rig1", data, build or _build, dry=True)
     assert report.error is None
     return report.changes
 
@@ -70,6 +78,13 @@ def _build(rig: Rig) -> None:
 def test_a_reboot_is_made_only_where_one_is_owed() -> None:
     assert commands(Due()) == []
     assert commands(IDLE) == ["Reboot | Reboot if that is owed"]
+
+
+def test_a_reboot_that_would_wait_for_a_passphrase_is_left() -> None:
+    def build(rig: Rig) -> None:
+        reboot.when_due(rig=rig, asks="/ is encrypted")
+
+    assert commands(IDLE, build=build) == []
 
 
 def test_people_count_from_the_second_deploy_on() -> None:

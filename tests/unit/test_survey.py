@@ -78,6 +78,30 @@ def test_passwords_stay_on_while_the_work_user_has_no_key() -> None:
     assert objections(survey(without="has_key"), with_key) == []
 
 
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("file-fifo", "/home/ai/.ssh/authorized_keys is a FIFO; look at it, and have its owner"),
+        ("folder-file", "/home/ai/.ssh is a file; look at it, and have its owner move it away."),
+        ("file-large", "/home/ai/.ssh/authorized_keys has more than 1 MiB, which no list of keys"),
+        ("unanswered", "/home/ai/.ssh does not answer within 30 s; look at it"),
+        ("forged-by-ai", "/home/ai/.ssh does not answer within 30 s; look at it"),
+    ],
+)
+def test_what_lies_where_keys_should_be_is_named(word: str, sentence: str) -> None:
+    found = survey(f"odd_keys=ai|{word}|/home/ai", without="has_key")
+    for rig in (RIG, Rig(users=(User(name="ai", keys=(KEY,)),))):
+        [said] = objections(found, rig)
+        assert said.startswith(sentence)
+
+
+def test_a_home_that_is_anothers_is_refused_where_the_account_is_ours() -> None:
+    found = survey("odd_keys=ai|others|/home/ai")
+    with_key = Rig(users=(User(name="ai", keys=(KEY,)),))
+    [said] = objections(found, with_key)
+    assert said.startswith("/home/ai belongs to somebody else; `sudo chown -R ai: /home/ai`")
+
+
 def test_a_work_user_must_be_there_or_in_the_settings() -> None:
     rig = Rig(notebook=Notebook(user="bob"))
     [said] = objections(survey(), rig)
@@ -109,4 +133,4 @@ def test_strict_is_refused_where_it_would_lock_us_out() -> None:
 @pytest.mark.parametrize("part", [disks, docker, gpus, network_cards])
 def test_a_box_is_asked_about_each_part_in_the_one_question(part: ModuleType) -> None:
     assert part.SCRIPT in script(RIG)
-    assert script(RIG).startswith("USERS=ai CLOCKS='")
+    assert script(RIG).startswith("USERS=ai PEOPLE='' CLOCKS='")

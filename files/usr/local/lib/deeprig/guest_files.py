@@ -5,10 +5,21 @@ Written by deeprig (files/usr/local/lib/deeprig/guest_files.py): change it there
 
 import hashlib
 import json
+import os
+import pwd
 import shutil
+import stat
+import struct
 import subprocess
 from pathlib import Path
 
+import as_user
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+RUNS_GUESTS = "libvirt-qemu"
+CONVERT_SECONDS = 3600
+EXTERNAL_DATA = 1 << 2  # of qcow2's incompatible features
 IMAGES = Path("/var/lib/libvirt/images")
 SEED = {"user-data": Path("/etc/deeprig/guest-user-data"),
         "meta-data": Path("/etc/deeprig/guest-meta-data")}  # fmt: skip
@@ -41,25 +52,98 @@ def disk(name: str) -> Path:
 
 
 def make_disk(asked: dict) -> None:
-    """The guest's disk, a copy of the image; one that is there is never made anew."""
+    """The guest's disk, a copy of the image; one that is there is never made anew.
+
+    An image may be anybody's: it is copied first, so that it can no longer change, and read by
+    QEMU with the rights of what runs guests.
+    """
     wanted = disk(asked["name"])
     if wanted.exists():
         return
-    image, fetched = asked["image"], IMAGES / f"{asked['name']}.fetched"
-    if "://" in image:
-        run("sh", "-c", FETCH, "sh", str(fetched), image)
-    source = fetched if "://" in image else Path(image)
-    if not source.is_file():
-        raise Wrong(f"Guest.image is {image!r}, and the box has no such file; copy it there.")
-    if asked["sha256"] and (found := _sha256(source)) != asked["sha256"]:
-        raise Wrong(f"Guest.image has the SHA-256 {found}, and not Guest.sha256; which is right?")
-    new = wanted.with_suffix(".new")
-    run("qemu-img", "convert", "-O", "qcow2", str(source), str(new))
-    size = json.loads(run("qemu-img", "info", "--output=json", str(new)))["virtual-size"]
-    if asked["disk_gib"] << 30 > size:
-        run("qemu-img", "resize", str(new), f"{asked['disk_gib']}G")
-    new.rename(wanted)
-    fetched.unlink(missing_ok=True)
+    room = IMAGES / f".{asked['name']}.deeprig"
+    shutil.rmtree(room, ignore_errors=True)
+    room.mkdir(0o700)
+    try:
+        image, new = room / "image", room / "disk"
+        if "://" in asked["image"]:
+            run("sh", "-c", FETCH, "sh", str(image), asked["image"])
+        else:
+            _copy(asked["image"], image)
+        if asked["sha256"] and (found := _sha256(image)) != asked["sha256"]:
+            raise Wrong(f"Guest.image has the SHA-256 {found}, and not Guest.sha256; which is it?")
+        user, (kind, _) = pwd.getpwnam(RUNS_GUESTS), _header(image)
+        for path in (image, room):
+            os.chown(path, user.pw_uid, user.pw_gid)
+        _as(user, "convert", "-f", kind, "-O", "qcow2", str(image), str(new))
+        if asked["disk_gib"] << 30 > _header(new)[1]:
+            _as(user, "resize", "-f", "qcow2", str(new), f"{asked['disk_gib']}G")
+        os.chown(room, 0, 0)
+        if not stat.S_ISREG(new.lstat().st_mode) or _header(new)[0] != "qcow2":
+            raise Wrong("qemu-img made no disk")
+        os.chown(new, 0, 0)
+        new.chmod(0o600)
+        new.rename(wanted)
+    finally:
+        shutil.rmtree(room)
+
+
+def _as(user: pwd.struct_passwd, *words: str) -> None:
+    done = as_user.run(user, ["qemu-img", *words], seconds=CONVERT_SECONDS)
+    if done.code:
+        last = (done.err.decode(errors="replace").strip() or "nothing").splitlines()[-1]
+        raise Wrong(f"`qemu-img {words[0]}` failed: {last}")
+
+
+def _copy(image: str, to: Path) -> None:
+    source = _opened(image)
+    with os.fdopen(source, "rb") as file, to.open("xb") as copy:
+        size, room = os.fstat(source).st_size, os.statvfs(IMAGES)
+        if size > room.f_bavail * room.f_frsize:
+            raise Wrong(f"Guest.image has {size / 1e9:.1f} GB, and {IMAGES} has no room for it")
+        shutil.copyfileobj(file, copy, 1 << 20)
+
+
+def _opened(image: str) -> int:
+    """The file at this path, by no link but root's, and nothing else than a file."""
+    missing = Wrong(f"Guest.image is {image!r}, and the box has no such file; copy it there.")
+    at, ahead, links = os.open("/", FOLDER), list(reversed(Path(image).parts[1:])), 0
+    while ahead:
+        name = ahead.pop()
+        try:
+            found = os.stat(name, dir_fd=at, follow_symlinks=False)
+            if stat.S_ISLNK(found.st_mode):
+                links += 1
+                if found.st_uid or links > 20:
+                    raise Wrong(f"Guest.image is {image!r}, and a link in it is not root's")
+                to = Path(os.readlink(name, dir_fd=at))
+                ahead += [part for part in reversed(to.parts) if part != "/"]
+                inner = os.open("/", FOLDER) if to.is_absolute() else os.dup(at)
+            else:
+                inner = os.open(name, FOLDER if ahead else FILE, dir_fd=at)
+        except OSError:
+            raise missing from None
+        os.close(at)
+        at = inner
+    if not stat.S_ISREG(os.fstat(at).st_mode):
+        raise missing
+    return at
+
+
+def _header(image: Path) -> tuple[str, int]:
+    """qcow2 or raw, and the size of the disk in it. Raises Wrong for what names other files."""
+    with os.fdopen(os.open(image, FILE), "rb") as file:
+        head = file.read(512).ljust(512, b"\0")
+        size = os.fstat(file.fileno()).st_size
+    if head[:4] != b"QFI\xfb":
+        if head[510:] != b"\x55\xaa":
+            raise Wrong("Guest.image is neither qcow2 nor a raw disk with a partition table")
+        return "raw", size
+    version, backing = struct.unpack(">IQ", head[4:16])
+    (features,) = struct.unpack(">Q", head[72:80])
+    if backing or version not in (2, 3) or (version == 3 and features & EXTERNAL_DATA):
+        raise Wrong("Guest.image is a part of an image, whose rest is in another file; give a "
+                    "whole one, as `qemu-img convert` makes it")  # fmt: skip
+    return "qcow2", struct.unpack(">Q", head[24:32])[0]
 
 
 def _sha256(file: Path) -> str:

@@ -1,10 +1,11 @@
 """Have the folders in the user's part of the data folder, and links to them in the home.
 
-Written by deeprig (files/usr/local/lib/deeprig/home_links.py): change it there. Nothing that holds
-a file is touched.
+Written by deeprig (files/usr/local/lib/deeprig/home_links.py): change it there. data-folder has it
+run as the user: home_links.py FOLDER [--check]. Nothing that holds a file is touched.
 """
 
 import os
+import sys
 from pathlib import Path
 
 FOLDERS = ("notebooks", "runs", "cache", "cache/huggingface", "cache/uv")
@@ -53,3 +54,15 @@ def users_part(own: Path, check: bool) -> str:
     notes = [state.removeprefix("note ") for state in states.values() if state.startswith("note")]
     notes += models_left_behind(own)
     return f"note {'; '.join(notes)}" if notes else "ok"
+
+
+def main() -> None:
+    own, *more = sys.argv[1:]
+    print(users_part(Path(own), check=more == ["--check"]))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OSError as error:
+        sys.exit(f"{error.filename or 'The home'}: {error.strerror}.")

@@ -190,8 +190,9 @@ def mark(folder: Path, text: str) -> None:
 
 
 def marked(folder: Path) -> str:
+    marker = folder / MARKER
     try:
-        return (folder / MARKER).read_text().strip()
+        return marker.read_text(errors="replace").strip() if marker.is_file() else ""
     except OSError:
         return ""
 

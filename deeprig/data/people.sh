@@ -1,0 +1,101 @@
+# How the homes of people stand, and the keys in them; what others than root can change.
+# The survey asks it, and tasks/users.py.
+home_of() { getent passwd "$1" | cut -d: -f6; }
+
+# The folder at or above $1 that others than root can change; nothing where there is none.
+loose() {
+  at=$1
+  while [ ! -d "$at" ]; do at=$(dirname "$at"); done
+  at=$(realpath "$at")
+  while :; do
+    case $(stat -c %u:%A "$at") in 0:?????-??-*) ;; *) echo "$at"; return ;; esac
+    [ "$at" != / ] || return 0
+    at=$(dirname "$at")
+  done
+}
+
+# ok, or what stands at the home of user $1 instead: absent, link, file or others.
+home_is() {
+  home=$(home_of "$1")
+  if [ -L "$home" ]; then echo link
+  elif [ ! -e "$home" ]; then echo absent
+  elif [ ! -d "$home" ]; then echo file
+  elif [ "$(stat -c %u "$home")" != "$(id -u "$1")" ]; then echo others
+  else echo ok; fi
+}
+
+# An account named $1. A folder of theirs from before, one of the others, bears the number that it
+# is to have, if nobody has that.
+make_account() {
+  user=$1; shift
+  for place; do
+    number=$(stat -c %u "$place" 2>/dev/null) || continue
+    case $number in [1-9][0-9][0-9][0-9] | [1-5][0-9][0-9][0-9][0-9]) ;; *) continue ;; esac
+    getent passwd "$number" >/dev/null && continue
+    useradd --create-home --shell /bin/bash --uid "$number" "$user"
+    return
+  done
+  useradd --create-home --shell /bin/bash "$user"
+}
+
+# A home for $1 where there is none. It is root's and closed until all is in it, and has its name
+# last: nobody can be in there while root copies, as long as what is above it is root's too.
+make_home() {
+  is=$(home_is "$1") home=$(home_of "$1")
+  [ "$is" = absent ] || { echo "In the way of a home at $home: $is; deploy again." >&2; return 1; }
+  over=$(realpath "$(dirname "$home")") && at=$(loose "$over")
+  [ -z "$at" ] || {
+    echo "$at can be changed by others than root, so no home is made in it." >&2; return 1; }
+  draft="$over/.deeprig-home"
+  rm -rf "$draft" && mkdir -m 700 "$draft" && cp -r /etc/skel/. "$draft" &&
+    chown -hR "$1:" "$draft" && mv -T "$draft" "$over/${home##*/}"
+}
+
+# Run as the user whose they are, with a time limit: what they lead to may never answer.
+# `look HOME` prints key, none, or what stands in the way: a word of deeprig/people.py.
+# `has HOME KEY...` prints so where all of them are there. `add HOME KEY...` adds what is missing.
+# shellcheck disable=SC2016,SC2034 # for the shell of that user; used by what this is put before
+KEYS='
+most=1048576 verb=$1
+kind() {
+  if [ ! -e "$1" ]; then echo nowhere
+  elif [ -p "$1" ]; then echo fifo
+  elif [ -S "$1" ]; then echo socket
+  elif [ -d "$1" ]; then echo folder
+  elif [ -b "$1" ] || [ -c "$1" ]; then echo device
+  elif [ -f "$1" ]; then echo file
+  else echo something; fi
+}
+wrong() { # nothing where a file of keys is there, or there could be one
+  cd "$1" 2>/dev/null || { echo home-closed; return; }
+  [ -e .ssh ] || [ -L .ssh ] || return 0
+  is=$(kind .ssh); [ $is = folder ] || { echo "folder-$is"; return; }
+  [ -O .ssh ] && [ -x .ssh ] || { echo folder-others; return; }
+  f=.ssh/authorized_keys
+  [ -e $f ] || [ -L $f ] || return 0
+  is=$(kind $f); [ $is = file ] || { echo "file-$is"; return; }
+  [ -O $f ] && [ -r $f ] && [ -w $f ] || { echo file-others; return; }
+  [ "$(stat -Lc %s $f)" -le $most ] || echo file-large
+}
+text() { head -c $most .ssh/authorized_keys 2>/dev/null; }
+is_in() { # the key of line $1, whatever options and comment it has there
+  set -f; set -- $1; set +f
+  text | grep -v "^[[:space:]]*#" | grep -qF -- "$1 $2"
+}
+there=$(wrong "$2")
+[ -z "$there" ] || {
+  [ $verb = look ] && echo "$there" || echo "In the way of keys: $there; deploy again." >&2
+  [ $verb = look ]; exit; }
+cd "$2" || exit
+case $verb in
+look) text | grep -qE "^[^#]*(ssh|ecdsa)-" && echo key || echo none ;;
+has) shift 2; for key; do is_in "$key" || exit; done; echo so ;;
+add)
+  shift 2; umask 077; mkdir -p .ssh
+  for key; do
+    ! is_in "$key" || continue
+    [ -z "$(text | tail -c 1)" ] || echo >>.ssh/authorized_keys || exit
+    printf "%s\n" "$key" >>.ssh/authorized_keys || exit
+  done
+  sync .ssh/authorized_keys .ssh ;; # or a power cut soon after leaves it empty
+esac'
