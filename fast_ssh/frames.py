@@ -124,6 +124,9 @@ def question(number: int, command: str) -> str:
 # pyinfra hands each command to a shell of its own: `sh -c '...'` and nothing else.
 WRAPPED = re.compile(r"""sh -c ('[^']*'("'"'[^']*')*)""")
 
+# A question that is led to read without end must not fill the host's memory: 512 MiB, in blocks of
+# 512 bytes. apt's own cache, which it may renew when it is asked, is far below.
+LARGEST_FILE = 2**20
 # Of a fork these are the kept shell's.
 PROCESS = re.compile(r"\$\$|PPID")
 
@@ -135,7 +138,7 @@ def _forked(command: str) -> str:
     that asks for its process has one.
     """
     if (found := WRAPPED.fullmatch(command)) and not PROCESS.search(command):
-        return f"(set --; unset -v l fast_d; unset -f fast_end; eval {found[1]})"
+        return f"(ulimit -f {LARGEST_FILE}; set --; unset -v l fast_d; unset -f fast_end; eval {found[1]})"
     return command
 
 

@@ -182,7 +182,9 @@ def survey(host: Host, rig: Rig) -> Survey:
     """What the live box says of itself."""
     with host.sudo():
         said = host.check_output("sh -c %s", script(rig))
-    return read(said.splitlines())
+    found = read(said.splitlines())
+    assert not found.strange, found.strange[0]
+    return found
 
 
 @pytest.fixture(scope="session")
