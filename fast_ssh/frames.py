@@ -138,7 +138,8 @@ def _forked(command: str) -> str:
     that asks for its process has one.
     """
     if (found := WRAPPED.fullmatch(command)) and not PROCESS.search(command):
-        return f"(ulimit -f {LARGEST_FILE}; set --; unset -v l fast_d; unset -f fast_end; eval {found[1]})"
+        apart = "set --; unset -v l fast_d; unset -f fast_end"
+        return f"(ulimit -f {LARGEST_FILE}; {apart}; eval {found[1]})"
     return command
 
 
