@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from lab import boxes
-from tests.lab.conftest import variant
+from tests.lab.conftest import ROOT, variant
 from tests.lab.guarded import shell
 
 PROGRAMS = Path(__file__).with_name("attacks")
-# On the box: the programs are root's, and each account has a folder of its own below it.
+OURS = ROOT / "files/usr/local/lib/deeprig"
+# On the box: the programs are root's, as ours in lib/, and each account has a folder of its own.
 PLACE = "/var/tmp/trust"
 PYTHON = "python3 -I"
 # What an attack has root write where it succeeds.
@@ -136,10 +137,11 @@ def prepare(box: boxes.Box, *names: str) -> Accounts:
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for file in sorted(PROGRAMS.glob("*.py")):
             tar.add(file, file.name)
+        tar.add(OURS, "lib")
     root = Account(box, "root")
     root.run(f"mkdir -p {PLACE}; chmod 755 {PLACE}; cat >/dev/null")
     root.run(
-        f"base64 -d | tar -x --no-same-owner -C {PLACE} && chmod 644 {PLACE}/*.py",
+        f"base64 -d | tar -x --no-same-owner -C {PLACE} && chmod -R a+rX {PLACE}/*.py {PLACE}/lib",
         stdin=base64.b64encode(packed.getvalue()).decode(),
     )
     for name in (*names, "root"):

@@ -1,4 +1,4 @@
-"""A command of this machine's to its end: what it said, how long it took, how much memory it had."""
+"""A command of this machine's to its end: what it said, how long it took, how large it was."""
 
 import os
 import subprocess

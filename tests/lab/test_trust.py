@@ -18,6 +18,7 @@ from lab import boxes
 from tests.lab import tunnels
 from tests.lab.attackers import (
     MARKER,
+    PLACE,
     Account,
     Accounts,
     endless,
@@ -25,8 +26,8 @@ from tests.lab.attackers import (
     instead,
     prepare,
 )
-from tests.lab.conftest import ROOT, variant
-from tests.lab.measured import Said, deeprig, deploy, run
+from tests.lab.conftest import variant
+from tests.lab.measured import Said, deeprig, deploy
 
 pytestmark = pytest.mark.lab
 
@@ -209,9 +210,10 @@ def test_a_folder_of_somebodys_is_no_place_for_the_data_folder(accounts: Account
     """Where its owner exchanges it meanwhile, root would own whatever it leads to to them."""
     root, ai = accounts["root"], accounts["ai"]
     root.run(
-        "rm -rf /srv/old /etc/trust-folder; install -d -o ai -g ai /srv/old; mkdir /etc/trust-folder"
+        "rm -rf /srv/old /etc/trust-folder; mkdir /etc/trust-folder; "
+        "install -d -o ai -g ai /srv/old; mkdir /srv/old/data"
     )
-    ai.run("mkdir /srv/old/data /srv/old/other; ln -s /etc/trust-folder /srv/old/other/.ai.deeprig")
+    ai.run("mkdir /srv/old/other; ln -s /etc/trust-folder /srv/old/other/.ai.deeprig")
     race = ai.start("exchanges", "/srv/old/data", "/srv/old/other", "60")
     script = "/usr/local/lib/deeprig/data-folder /srv/old/data ai"
     again = "rm -rf /srv/old/data/ai /srv/old/other/ai"
@@ -299,10 +301,13 @@ def test_a_password_in_an_address_is_nobodys_to_read(
 ) -> None:
     secret = "CANARYpw77"
     address = f"http://canuser:{secret}@198.18.86.1:9"
-    more = f'proxy="{address}", python=Python(pypi_index="{address}/simple",'
-    file = variant(box, tmp_path / "secret.py", ("python=Python(", more))
+    index = address.replace("http:", "https:")
+    more = f'proxy="{address}", pypi_index="{index}/simple", apt_proxy="{address}", '
+    file = variant(box, tmp_path / "secret.py", ("storage=", f"{more}storage="))
     done = deploy(file, "deploy.py", "-vvv")
     assert "Traceback" not in done.all
+    # Refused by its name, or written where others do not read it.
+    assert "Network access" in done.all or re.search(r"pyinfra error.* Rig\.\w+ ", done.all)
     try:
         look = f"grep -rlsI {secret} /etc /opt /usr/local /var /run /tmp /home /mnt 2>/dev/null"
         assert secret not in done.all
@@ -339,9 +344,7 @@ def test_a_boot_is_not_confirmed_by_a_line_that_anybody_can_log(
 ) -> None:
     """The journal is emptied of the real logins, in the login that then asks."""
     root = accounts["root"]
-    for name in ("boot_reached", "boot_work", "boot_once"):
-        root.write(f"{root.folder}/{name}.py", program(name))
-    ask = f"cd {root.folder} && python3 -c 'import boot_reached; print(boot_reached.logins())'"
+    ask = f"cd {PLACE}/lib && python3 -c 'import boot_reached; print(boot_reached.logins())'"
     forged = root.run(
         "journalctl -q --rotate; journalctl -q --vacuum-time=1s 2>/dev/null; sleep 2; "
         "journalctl -q --rotate; journalctl -q --vacuum-time=1s 2>/dev/null; "
@@ -351,11 +354,6 @@ def test_a_boot_is_not_confirmed_by_a_line_that_anybody_can_log(
     )
     assert forged.split() == ["1", "False"]
     assert root.run(ask).split() == ["True"]  # the control: this login
-
-
-def program(name: str) -> str:
-    """A program of ours that a box gets."""
-    return (ROOT / "files/usr/local/lib/deeprig" / f"{name}.py").read_text()
 
 
 # From the box to this computer.
@@ -388,9 +386,8 @@ def test_a_job_with_escape_sequences_reaches_no_terminal(
     job = json.loads(ai.run(f"cat {record}"))
     evil = "\x1b]52;c;UFdO\x07\x1b]0;PWN\x07\x1b[2J\u202e\x9b2J"
     ai.write(record, json.dumps(job | {"command": evil}))
-    ai.run(
-        f"printf 'a\\033[31mred\\033[0m \\033]0;PWN\\007\\033[2J\\033P1q\\033\\\\\\n' >>{record[:-8]}log"
-    )
+    log = "a\x1b[31mred\x1b[0m \x1b]0;PWN\x07\x1b[2J\x1bP1q\x1b\\\n"
+    ai.write(f"{record[:-8]}log", log)
     listed = deeprig("run", box.inventory, box.name, "--list")
     plain(listed.all)
     assert "trust" in listed.out
@@ -492,5 +489,5 @@ def test_a_box_that_answers_without_end_costs_little(
     assert usual.code == 0
     with endless(box, accounts["root"], tmp_path, "head -c 1500M /dev/zero") as file:
         said = deeprig("run", file, box.name, "--list", seconds=120)
-    one_sentence(said, 2)
     assert said.peak - usual.peak < 100, (said.peak, usual.peak)
+    one_sentence(said, 2)

@@ -29,9 +29,9 @@ LINES = (
 def held() -> dict[int, str]:
     """What each descriptor of this process leads to, but for the listing's own."""
     found = {}
-    for name in os.listdir("/proc/self/fd"):
+    for each in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
-            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+            found[int(each.name)] = str(each.readlink())
     return {number: leads for number, leads in found.items() if not leads.endswith("/fd")}
 
 
@@ -55,14 +55,14 @@ def read(number: int) -> bytes:
 
 
 def others() -> list[int]:
-    """Descriptors of the account's other processes, opened anew: pipes, and files without a name."""
+    """Descriptors of the account's other processes, opened anew: pipes, and answers in files."""
     opened = []
     for folder in Path("/proc").glob("[0-9]*/fd"):
         with contextlib.suppress(OSError):
             if int(folder.parent.name) == os.getpid():
                 continue
             for each in folder.iterdir():
-                leads = os.readlink(each)
+                leads = str(each.readlink())
                 if leads.startswith("pipe:") or "deeprig-as" in leads or "/tmp." in leads:
                     with contextlib.suppress(OSError):
                         opened.append(os.open(each, os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND))

@@ -22,7 +22,7 @@ def numbers(process: Path) -> set[str]:
     with contextlib.suppress(OSError):
         for each in (process / "fd").iterdir():
             with contextlib.suppress(OSError):
-                found.add(os.readlink(each))
+                found.add(str(each.readlink()))
     return {leads for leads in found if leads.startswith(("pipe:", "socket:"))}
 
 
