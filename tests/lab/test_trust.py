@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.lab
 
 VICTIM, SECRET = "/etc/trust-victim", "canary-of-root"
 TOKEN = "~/.config/deeprig/notebook-token"
+OWN_ANSWER = re.compile(r"/run/deeprig-as\.\w+/[oe]$")
 # Checks whose answer is what a session of the user's prints, which is the user's to say.
 THE_USERS_OWN = re.compile(r"session|login|kernel|uv keeps|in a login|caches|without its path")
 
@@ -43,16 +45,24 @@ def accounts(box: boxes.Box) -> Accounts:
     return prepare(box, "ai", "anna")
 
 
+class First(NamedTuple):
+    """The first deploy, and what the witness saw of it."""
+
+    done: Said
+    seen: dict[str, Any]
+    marked: str
+
+
 @pytest.fixture(scope="module", autouse=True)
-def deployed(box: boxes.Box, accounts: Accounts) -> Iterator[None]:
+def first(box: boxes.Box, accounts: Accounts) -> First:
     """The work user waits from the first deploy on: what is in the home runs from the beginning."""
-    with haunted(accounts["ai"]):
-        done = deploy(box.inventory, seconds=600)
+    with haunted(accounts["ai"]), witness(accounts["root"], 500) as seen:
+        done = deploy(box.inventory, seconds=500)
     assert done.code == 0, done.all
-    assert not marked(accounts)
+    found = First(done, seen, marked(accounts))
     again = deploy(box.inventory)  # the control
     assert again.code == 0, again.all
-    yield
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +81,7 @@ def nothing_of_roots(accounts: Accounts) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def sound(box: boxes.Box, deployed: None) -> dict[str, str]:
+def sound(box: boxes.Box, first: First) -> dict[str, str]:
     """The control: what verify finds while nobody attacks."""
     found = verified(deeprig("verify", box.inventory, "--json"))
     assert {of for of in found.values() if of not in ("passed", "skipped")} == set()
@@ -110,21 +120,31 @@ def test_startup_files_of_the_work_user_change_no_answer_of_verify(
     box: boxes.Box, accounts: Accounts, sound: dict[str, str]
 ) -> None:
     ai = accounts["ai"]
-    with haunted(ai), witness(accounts["root"]):
+    with haunted(ai), witness(accounts["root"]) as seen:
         found = verified(deeprig("verify", box.inventory, "--json"))
     ran = {line["where"] for line in ai.log("inherits") if "held" in line}
     assert {"profile", "bashrc", "environment"} <= ran
     assert different(found, sound) == set()
+    nothing_heard(seen, "inherits.py")
 
 
 @contextmanager
-def witness(root: Account) -> Iterator[None]:
-    """No descriptor of a login of the deploy user's is in the attacker's hands meanwhile."""
-    watch = root.start("watches", "120", "inherits")
-    yield
-    seen = watch.end()
-    assert seen["looks"] > 20 and seen["login"] and seen["attackers"]
-    assert set(seen["login"]) & set(seen["attacker"]) == set()
+def witness(root: Account, seconds: int = 120) -> Iterator[dict[str, Any]]:
+    """What the work user's processes hold meanwhile; it is there at the end."""
+    watch = root.start("watches", str(seconds), "ai")
+    seen: dict[str, Any] = {}
+    yield seen
+    seen |= watch.end()
+
+
+def nothing_heard(seen: dict[str, Any], program: str) -> None:
+    """Nothing that the work user ran, `program` among it, held what root's answers travel on: no
+    channel of a login, and no file of root's but the one for its own answer.
+    """
+    assert seen["looks"] > 20 and seen["login"]
+    assert [words for words in seen["programs"] if program in words], seen["programs"]
+    assert set(seen["login"]) & set(seen["account"]) == set()
+    assert [file for file in seen["files"] if not OWN_ANSWER.match(file)] == []
 
 
 def different(found: dict[str, str], sound: dict[str, str]) -> set[str]:
@@ -135,12 +155,16 @@ def different(found: dict[str, str], sound: dict[str, str]) -> set[str]:
 def test_a_deploy_hears_nothing_of_the_work_users_startup_files(
     box: boxes.Box, accounts: Accounts
 ) -> None:
-    with haunted(accounts["ai"]), witness(accounts["root"]):
+    with haunted(accounts["ai"]), witness(accounts["root"]) as seen:
         done = deploy(box.inventory)
     assert done.code == 0, done.all
     assert changes(done) == 0
-    assert {line["where"] for line in accounts["ai"].log("inherits")} >= {"environment"}
-    assert "trust-forged" not in done.all
+    nothing_heard(seen, "python-env")
+
+
+def test_nor_does_the_first_one(first: First) -> None:
+    assert not first.marked
+    nothing_heard(first.seen, "python-env")
 
 
 def changes(done: Said) -> int:

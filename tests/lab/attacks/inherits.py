@@ -77,8 +77,8 @@ def main(folder: str, where: str, seconds: float) -> None:
     if os.fork():
         os._exit(0)
     os.setsid()
-    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_IGN)
+    for each in (signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(each, signal.SIG_IGN)
     end, count, stolen, wrote = time.monotonic() + seconds, 0, b"", 0
     while time.monotonic() < end and count < MOST_LINES:
         line = (LINES[count % len(LINES)] + "\n").encode()

@@ -1,63 +1,86 @@
-"""Run by root on the box, as a witness: which pipes and sockets carry a login's answers.
+"""Run by root on the box, as a witness: does an account hold what root's answers travel on?
 
-watches.py FOLDER SECONDS PROGRAM. It looks again and again at what the deploy user's sshd holds,
-ends after SECONDS or at SIGTERM, and then writes their numbers into FOLDER/watches.log. PROGRAM is
-the name of the attacker's script, whose descriptors it looks at as well.
+watches.py FOLDER SECONDS USER. It looks again and again at the pipes and sockets of the deploy
+user's logins, at those of all processes of USER, and at which files of root's these write to. It
+ends after SECONDS or at SIGTERM, and says in FOLDER/watches.log what it saw.
 """
 
 import contextlib
 import json
 import os
+import pwd
 import signal
+import stat
 import sys
 import time
 from pathlib import Path
 
 DEPLOY_USER = "deeprig"
+LOGINS = tuple(f"{name}: {DEPLOY_USER}@" for name in ("sshd-session", "sshd"))
+CHANNELS = ("pipe:", "socket:")
+KINDS = ("login", "account", "programs", "files")
 
 
-def numbers(process: Path) -> set[str]:
+class Seen:
+    """All that was seen so far, each kind a set of words."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, set[str]] = {kind: set() for kind in KINDS}
+
+    def look(self, uid: int) -> None:
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (process / "cmdline").read_bytes().decode(errors="replace")
+                if words.startswith(LOGINS):
+                    self.kinds["login"] |= channels(process)
+                elif real_uid(process) == uid:
+                    self.kinds["account"] |= channels(process)
+                    self.kinds["programs"].add(words.replace("\0", " ")[:200])
+                    self.kinds["files"] |= written(process)
+
+
+def real_uid(process: Path) -> int:
+    lines = (process / "status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Uid:")).split()[1])
+
+
+def channels(process: Path) -> set[str]:
     """The pipes and sockets of a process."""
     found = set()
     with contextlib.suppress(OSError):
         for each in (process / "fd").iterdir():
             with contextlib.suppress(OSError):
                 found.add(str(each.readlink()))
-    return {leads for leads in found if leads.startswith(("pipe:", "socket:"))}
+    return {leads for leads in found if leads.startswith(CHANNELS)}
 
 
-def look(program: str) -> tuple[set[str], set[str], set[str]]:
-    """What the logins of the deploy user hold, what the attacker's program does, who runs it."""
-    login, attacker, attackers = set(), set(), set()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (process / "cmdline").read_bytes().decode(errors="replace")
-            if words.startswith(f"sshd-session: {DEPLOY_USER}@") or words.startswith(
-                f"sshd: {DEPLOY_USER}@"
-            ):
-                login |= numbers(process)
-            elif f"/{program}.py" in words and "watches.py" not in words:
-                attacker |= numbers(process)
-                attackers.add(process.name)
-    return login, attacker, attackers
+def written(process: Path) -> set[str]:
+    """The files of root's that a process may write to."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for each in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                about = each.stat()
+                writes = each.lstat().st_mode & stat.S_IWUSR
+                if writes and stat.S_ISREG(about.st_mode) and about.st_uid == 0:
+                    found.add(str(each.readlink()).removesuffix(" (deleted)"))
+    return found
 
 
-def main(folder: str, seconds: float, program: str) -> None:
+def main(folder: str, seconds: float, user: str) -> None:
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
     log = Path(folder, "watches.log")
     log.write_text(json.dumps({"pid": os.getpid()}) + "\n")
-    kinds: tuple[set[str], ...] = (set(), set(), set())
+    seen, uid = Seen(), pwd.getpwnam(user).pw_uid
     end, looks = time.monotonic() + seconds, 0
     while time.monotonic() < end and not stop:
-        for all_of_them, seen in zip(kinds, look(program), strict=True):
-            all_of_them |= seen
+        seen.look(uid)
         looks += 1
         time.sleep(0.01)
-    found = dict(zip(("login", "attacker", "attackers"), map(sorted, kinds), strict=True))
-    said = {"looks": looks, **found, "ended": True}
+    found = {kind: sorted(words) for kind, words in seen.kinds.items()}
     with log.open("a") as file:
-        file.write(json.dumps(said) + "\n")
+        file.write(json.dumps({"looks": looks, **found, "ended": True}) + "\n")
 
 
 if __name__ == "__main__":
