@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,100 +16,28 @@ from deeprig import wake_memory
 from deeprig.wake_memory import Remembered
 from lab import boxes
 from tests.lab import tunnels
-from tests.lab.attackers import (
-    MARKER,
-    PLACE,
-    Account,
-    Accounts,
-    endless,
-    haunted,
-    instead,
-    prepare,
+from tests.lab.attacked import (
+    SECRET,
+    VICTIM,
+    First,
+    changes,
+    nothing_heard,
+    one_sentence,
+    plain,
+    verified,
+    with_wake,
+    witness,
 )
+from tests.lab.attackers import PLACE, Account, Accounts, endless, haunted, instead
 from tests.lab.conftest import variant
 from tests.lab.measured import Said, deeprig, deploy
 
-pytestmark = pytest.mark.lab
+pytest_plugins = ["tests.lab.trust_fixtures"]
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("first", "nothing_of_roots")]
 
-VICTIM, SECRET = "/etc/trust-victim", "canary-of-root"
 TOKEN = "~/.config/deeprig/notebook-token"
-OWN_ANSWER = re.compile(r"/run/deeprig-as\.\w+/[oe]$")
 # Checks whose answer is what a session of the user's prints, which is the user's to say.
 THE_USERS_OWN = re.compile(r"session|login|kernel|uv keeps|in a login|caches|without its path")
-
-
-@pytest.fixture(scope="module")
-def accounts(box: boxes.Box) -> Accounts:
-    """The work user, another account and root, with the programs at hand."""
-    return prepare(box, "ai", "anna")
-
-
-class First(NamedTuple):
-    """The first deploy, and what the witness saw of it."""
-
-    done: Said
-    seen: dict[str, Any]
-    marked: str
-
-
-@pytest.fixture(scope="module", autouse=True)
-def first(box: boxes.Box, accounts: Accounts) -> First:
-    """The work user waits from the first deploy on: what is in the home runs from the beginning."""
-    with haunted(accounts["ai"]), witness(accounts["root"], 500) as seen:
-        done = deploy(box.inventory, seconds=500)
-    assert done.code == 0, done.all
-    found = First(done, seen, marked(accounts))
-    again = deploy(box.inventory)  # the control
-    assert again.code == 0, again.all
-    return found
-
-
-@pytest.fixture(autouse=True)
-def nothing_of_roots(accounts: Accounts) -> Iterator[None]:
-    """After each attack: root ran nothing, the victim is as it was, and the home is its owner's."""
-    root = accounts["root"]
-    root.run(
-        f"rm -f {MARKER}; printf '{SECRET}\\n' >{VICTIM}; chmod 600 {VICTIM}; chown 0 {VICTIM}"
-    )
-    for account in accounts.values():
-        account.forget()
-    yield
-    assert not marked(accounts)
-    assert root.run(f"stat -c %a:%U {VICTIM}; cat {VICTIM}").split() == ["600:root", SECRET]
-    assert root.run("find ~ai -user root -not -name '*.pub'") == ""
-
-
-@pytest.fixture(scope="module")
-def sound(box: boxes.Box, first: First) -> dict[str, str]:
-    """The control: what verify finds while nobody attacks."""
-    found = verified(deeprig("verify", box.inventory, "--json"))
-    assert {of for of in found.values() if of not in ("passed", "skipped")} == set()
-    return found
-
-
-def verified(done: Said) -> dict[str, str]:
-    """Each check with its outcome."""
-    assert "Traceback" not in done.all
-    return {f"{c['component']}: {c['check']}": c["outcome"] for c in json.loads(done.out)}
-
-
-def marked(accounts: Accounts) -> str:
-    """What root wrote for an attacker; empty where nothing was."""
-    return accounts["root"].run(f"cat {MARKER} 2>/dev/null", check=False)
-
-
-def one_sentence(done: Said, *codes: int) -> str:
-    """What a verb said that could not do its work: one line, and no traceback."""
-    assert "Traceback" not in done.all
-    assert done.code in codes, done.all
-    said = [line for line in done.err.splitlines() if not line.startswith(("==> ", "    "))]
-    assert len(said) == 1, done.all
-    return said[0]
-
-
-def plain(said: str) -> None:
-    """No control character of a box is in it."""
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", said), repr(said)
 
 
 # Who holds what root's answers travel on.
@@ -126,25 +53,6 @@ def test_startup_files_of_the_work_user_change_no_answer_of_verify(
     assert {"profile", "bashrc", "environment"} <= ran
     assert different(found, sound) == set()
     nothing_heard(seen, "inherits.py")
-
-
-@contextmanager
-def witness(root: Account, seconds: int = 120) -> Iterator[dict[str, Any]]:
-    """What the work user's processes hold meanwhile; it is there at the end."""
-    watch = root.start("watches", str(seconds), "ai")
-    seen: dict[str, Any] = {}
-    yield seen
-    seen |= watch.end()
-
-
-def nothing_heard(seen: dict[str, Any], program: str) -> None:
-    """Nothing that the work user ran, `program` among it, held what root's answers travel on: no
-    channel of a login, and no file of root's but the one for its own answer.
-    """
-    assert seen["looks"] > 20 and seen["login"]
-    assert [words for words in seen["programs"] if program in words], seen["programs"]
-    assert set(seen["login"]) & set(seen["account"]) == set()
-    assert [file for file in seen["files"] if not OWN_ANSWER.match(file)] == []
 
 
 def different(found: dict[str, str], sound: dict[str, str]) -> set[str]:
@@ -167,24 +75,7 @@ def test_nor_does_the_first_one(first: First) -> None:
     nothing_heard(first.seen, "python-env")
 
 
-def changes(done: Said) -> int:
-    """How many operations changed something, by pyinfra's own count."""
-    [words] = re.findall(r"Grand total +(\d+) +\S+ +\S+ +(\S+)", done.all)
-    return int(words[0]) - int(words[1])
-
-
 # Files that root works on by path.
-
-
-@pytest.fixture
-def with_key(box: boxes.Box, tmp_path: Path) -> Path:
-    """The inventory in which the work user is in Rig.users, with a key."""
-    key = box.key.with_suffix(".pub").read_text().strip()
-    return variant(
-        box, tmp_path / "users.py",
-        ("rig=Rig(", f'rig=Rig(users=[User(name="ai", keys=["{key}"])], '),
-        ("import Notebook,", "import Notebook, User,"),
-    )  # fmt: skip
 
 
 def test_a_link_renamed_over_the_keys_file_gives_its_user_no_file_of_roots(
@@ -445,14 +336,6 @@ def test_a_card_whose_address_is_a_command_is_remembered_nowhere(
         assert memory.exists()  # the control
     finally:
         blocker.end()
-
-
-def with_wake(box: boxes.Box, folder: Path) -> Path:
-    return variant(
-        box, folder / "wake.py",
-        ("rig=Rig(", 'rig=Rig(wake_on_lan=WakeOnLan(interface="eth0"),'),
-        ("import Notebook,", "import Notebook, WakeOnLan,"),
-    )  # fmt: skip
 
 
 @contextmanager

@@ -1,0 +1,82 @@
+"""What the tests of the lane `trust` look at after an attack."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lab import boxes
+from tests.lab.attackers import MARKER, Account, Accounts
+from tests.lab.conftest import variant
+from tests.lab.measured import Said
+
+VICTIM, SECRET = "/etc/trust-victim", "canary-of-root"
+OWN_ANSWER = re.compile(r"/run/deeprig-as\.\w+/[oe]$")
+
+
+class First(NamedTuple):
+    """The first deploy, and what the witness saw of it."""
+
+    done: Said
+    seen: dict[str, Any]
+    marked: str
+
+
+def verified(done: Said) -> dict[str, str]:
+    """Each check with its outcome."""
+    assert "Traceback" not in done.all
+    return {f"{c['component']}: {c['check']}": c["outcome"] for c in json.loads(done.out)}
+
+
+def marked(accounts: Accounts) -> str:
+    """What root wrote for an attacker; empty where nothing was."""
+    return accounts["root"].run(f"cat {MARKER} 2>/dev/null", check=False)
+
+
+def one_sentence(done: Said, *codes: int) -> str:
+    """What a verb said that could not do its work: one line, and no traceback."""
+    assert "Traceback" not in done.all
+    assert done.code in codes, done.all
+    said = [line for line in done.err.splitlines() if not line.startswith(("==> ", "    "))]
+    assert len(said) == 1, done.all
+    return said[0]
+
+
+def plain(said: str) -> None:
+    """No control character of a box is in it."""
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", said), repr(said)
+
+
+@contextmanager
+def witness(root: Account, seconds: int = 120) -> Iterator[dict[str, Any]]:
+    """What the work user's processes hold meanwhile; it is there at the end."""
+    watch = root.start("watches", str(seconds), "ai")
+    seen: dict[str, Any] = {}
+    yield seen
+    seen |= watch.end()
+
+
+def nothing_heard(seen: dict[str, Any], program: str) -> None:
+    """Nothing that the work user ran, `program` among it, held what root's answers travel on: no
+    channel of a login, and no file of root's but the one for its own answer.
+    """
+    assert seen["looks"] > 20 and seen["login"]
+    assert [words for words in seen["programs"] if program in words], seen["programs"]
+    assert set(seen["login"]) & set(seen["account"]) == set()
+    assert [file for file in seen["files"] if not OWN_ANSWER.match(file)] == []
+
+
+def changes(done: Said) -> int:
+    """How many operations changed something, by pyinfra's own count."""
+    [words] = re.findall(r"Grand total +(\d+) +\S+ +\S+ +(\S+)", done.all)
+    return int(words[0]) - int(words[1])
+
+
+def with_wake(box: boxes.Box, folder: Path) -> Path:
+    return variant(
+        box, folder / "wake.py",
+        ("rig=Rig(", 'rig=Rig(wake_on_lan=WakeOnLan(interface="eth0"),'),
+        ("import Notebook,", "import Notebook, WakeOnLan,"),
+    )  # fmt: skip
