@@ -14,6 +14,8 @@ from tests.lab.measured import Said
 
 VICTIM, SECRET = "/etc/trust-victim", "canary-of-root"
 OWN_ANSWER = re.compile(r"/run/deeprig-as\.\w+/[oe]$")
+# Checks whose answer is what a session of the user's prints, which is the user's to say.
+THE_USERS_OWN = re.compile(r"session|login|kernel|uv keeps|in a login|caches|without its path")
 
 
 class First(NamedTuple):
@@ -80,3 +82,8 @@ def with_wake(box: boxes.Box, folder: Path) -> Path:
         ("rig=Rig(", 'rig=Rig(wake_on_lan=WakeOnLan(interface="eth0"),'),
         ("import Notebook,", "import Notebook, WakeOnLan,"),
     )  # fmt: skip
+
+
+def different(found: dict[str, str], sound: dict[str, str]) -> set[str]:
+    names = {name for name in sound.keys() | found.keys() if sound.get(name) != found.get(name)}
+    return {name for name in names if not THE_USERS_OWN.search(name)}

@@ -21,6 +21,7 @@ from tests.lab.attacked import (
     VICTIM,
     First,
     changes,
+    different,
     nothing_heard,
     one_sentence,
     plain,
@@ -36,8 +37,6 @@ pytest_plugins = ["tests.lab.trust_fixtures"]
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("first", "nothing_of_roots")]
 
 TOKEN = "~/.config/deeprig/notebook-token"
-# Checks whose answer is what a session of the user's prints, which is the user's to say.
-THE_USERS_OWN = re.compile(r"session|login|kernel|uv keeps|in a login|caches|without its path")
 
 
 # Who holds what root's answers travel on.
@@ -53,11 +52,6 @@ def test_startup_files_of_the_work_user_change_no_answer_of_verify(
     assert {"profile", "bashrc", "environment"} <= ran
     assert different(found, sound) == set()
     nothing_heard(seen, "inherits.py")
-
-
-def different(found: dict[str, str], sound: dict[str, str]) -> set[str]:
-    names = {name for name in sound.keys() | found.keys() if sound.get(name) != found.get(name)}
-    return {name for name in names if not THE_USERS_OWN.search(name)}
 
 
 def test_a_deploy_hears_nothing_of_the_work_users_startup_files(
