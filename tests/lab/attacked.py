@@ -2,16 +2,20 @@
 
 import json
 import re
+import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from lab import boxes
 from tests.lab.attackers import MARKER, Account, Accounts
-from tests.lab.conftest import variant
+from tests.lab.conftest import DEEPRIG, ROOT, variant
 from tests.lab.measured import Said
 
+OPEN_SECONDS = 60
 VICTIM, SECRET = "/etc/trust-victim", "canary-of-root"
 OWN_ANSWER = re.compile(r"/run/deeprig-as\.\w+/[oe]$")
 # Checks whose answer is what a session of the user's prints, which is the user's to say.
@@ -87,3 +91,29 @@ def with_wake(box: boxes.Box, folder: Path) -> Path:
 def different(found: dict[str, str], sound: dict[str, str]) -> set[str]:
     names = {name for name in sound.keys() | found.keys() if sound.get(name) != found.get(name)}
     return {name for name in names if not THE_USERS_OWN.search(name)}
+
+
+def opened_or_refused(inventory: Path) -> Said:
+    """What `deeprig tunnel` says of the token, open or not, within a minute; it is ended then."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(
+            ["env", "--default-signal=INT,HUP", DEEPRIG, "tunnel", "--inventory", str(inventory)],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, text=True,
+        )  # fmt: skip
+        started = time.monotonic()
+        while process.poll() is None and "token" not in _text(out) + _text(err):
+            if time.monotonic() - started > OPEN_SECONDS:
+                process.kill()
+                raise AssertionError(f"nothing of a token after {OPEN_SECONDS} s: {_text(err)}")
+            time.sleep(0.3)
+        opened = process.poll() is None
+        process.terminate()
+        code = process.wait(20)
+        took = time.monotonic() - started
+        # One that was open is ended by our signal.
+        return Said(0 if opened else code, _text(out), _text(err), took, 0)
+
+
+def _text(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()

@@ -6,6 +6,7 @@ What takes long, and the table of places and things, is in test_trust_long.py.
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.lab.attacked import (
     different,
     nothing_heard,
     one_sentence,
+    opened_or_refused,
     plain,
     verified,
     with_wake,
@@ -36,6 +38,11 @@ from tests.lab.measured import Said, deeprig, deploy
 pytest_plugins = ["tests.lab.trust_fixtures"]
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("first", "nothing_of_roots")]
 
+STRANGE_TOKENS = {
+    "link": f"ln -s {VICTIM} TOKEN",
+    "fifo": "mkfifo TOKEN",
+    "escapes": "printf '\\033]0;PWN\\007\\033[2Jabcdef\\n' >TOKEN",
+}
 TOKEN = "~/.config/deeprig/notebook-token"
 
 
@@ -141,30 +148,22 @@ def test_a_folder_of_somebodys_is_no_place_for_the_data_folder(accounts: Account
 # Tokens and secrets.
 
 
-@pytest.mark.parametrize("make", [f"ln -s {VICTIM} TOKEN", "mkfifo TOKEN"], ids=["link", "fifo"])
-def test_a_token_that_is_none_opens_no_tunnel(
-    box: boxes.Box, accounts: Accounts, make: str
+@pytest.mark.parametrize("thing", STRANGE_TOKENS)
+def test_a_token_that_is_none_is_shown_to_nobody(
+    box: boxes.Box, accounts: Accounts, thing: str
 ) -> None:
     ai, root = accounts["ai"], accounts["root"]
     token = f"{ai.home}/.config/deeprig/notebook-token"
-    with instead(ai, token, make.replace("TOKEN", token)):
-        code, sentence = tunnels.refused(box.inventory)
-        assert code == 2 and SECRET not in sentence
-        plain(sentence)
+    with instead(ai, token, STRANGE_TOKENS[thing].replace("TOKEN", token)):
+        said = opened_or_refused(box.inventory)
+        assert SECRET not in said.all and "token=" not in said.all
+        plain(said.all)
+        [sentence] = [line for line in said.err.splitlines() if "token" in line]
+        assert box.name in sentence
+        time.sleep(1)
         assert root.run("pgrep -af '[n]otebook-token'", check=False) == ""
     with tunnels.tunnel(box.inventory, "--json") as opened:  # the control
         assert opened.answers()
-
-
-def test_a_token_with_escape_sequences_reaches_no_terminal(
-    box: boxes.Box, accounts: Accounts
-) -> None:
-    ai = accounts["ai"]
-    token = f"{ai.home}/.config/deeprig/notebook-token"
-    with instead(ai, token, f"printf '\\033]0;PWN\\007\\033[2Jabcdef\\n' >{token}"):
-        code, sentence = tunnels.refused(box.inventory)
-        assert code == 2
-        plain(sentence)
 
 
 @pytest.fixture

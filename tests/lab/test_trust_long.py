@@ -5,12 +5,9 @@ Each test is bounded in time, and ends with the same verb unattacked.
 
 import json
 import re
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -22,12 +19,13 @@ from tests.lab.attacked import (
     different,
     nothing_heard,
     one_sentence,
+    opened_or_refused,
     verified,
     with_wake,
     witness,
 )
 from tests.lab.attackers import PLACE, PYTHON, Accounts, Attack, endless, haunted, instead
-from tests.lab.conftest import DEEPRIG, ROOT, run_on, variant
+from tests.lab.conftest import run_on, variant
 from tests.lab.measured import Said, deeprig, deploy
 
 pytest_plugins = ["tests.lab.trust_fixtures"]
@@ -140,28 +138,6 @@ def do(verb: str, box: boxes.Box, inventory: Path) -> Said:
         "off": ("off", box.name),  # it stays on: somebody works there
     }.get(verb, (verb,))
     return deeprig(words[0], inventory, *words[1:], seconds=120)
-
-
-def opened_or_refused(inventory: Path) -> Said:
-    """What `deeprig tunnel` says first, open or not, within a minute; it is ended then."""
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(
-            [DEEPRIG, "tunnel", "--inventory", str(inventory)],
-            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=said, text=True,
-        )  # fmt: skip
-        until = time.monotonic() + 60
-        while process.poll() is None and "token=" not in text(said):
-            assert time.monotonic() < until, text(said)
-            time.sleep(0.3)
-        process.terminate()
-        code = process.wait(20)
-        # One that was open is ended by our signal.
-        return Said(code if "token=" not in text(said) else 0, "", text(said), 0, 0)
-
-
-def text(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read()
 
 
 def test_all_is_well_after_all_of_it(box: boxes.Box, sound: dict[str, str], with_key: Path) -> None:
