@@ -114,6 +114,11 @@ LANES: dict[str, list[list[str]]] = {
     "several": [[*PYTEST, "tests/lab/test_several.py"]],
     "absent": [[*PYTEST, "tests/lab/test_absent.py"]],
     "plan": [[*PYTEST, "tests/lab/test_plan.py"]],
+    "trust": [[*PYTEST, "tests/lab/test_trust.py"]],
+    "trust-long": [
+        [*PYTEST, "tests/lab/test_trust.py", "tests/lab/test_trust_long.py", "--os", system]
+        for system in ("debian-13", "ubuntu-like")
+    ],
     "walk": [[*PYTEST, "tests/lab/test_walk.py"]],
     "year": [[*PYTEST, "tests/lab/test_year.py"]],
     "notify": [[*PYTEST, "tests/lab/test_notify.py"]],

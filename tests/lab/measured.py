@@ -58,5 +58,5 @@ def deploy(inventory: Path, *more: str, seconds: float = 300) -> Said:
     return run(PYINFRA, "-y", str(inventory), *(more or ["deploy.py"]), seconds=seconds)
 
 
-def deeprig(verb: str, inventory: Path, *words: str, seconds: float = 120, **more: str) -> Said:
+def deeprig(verb: str, inventory: Path, *words: str, seconds: float = 240, **more: str) -> Said:
     return run(DEEPRIG, verb, "--inventory", str(inventory), *words, seconds=seconds, **more)

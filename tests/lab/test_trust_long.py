@@ -33,7 +33,9 @@ pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("first", "nothing_of_root
 
 RACE_SECONDS = 60
 FOLDER = "/etc/trust-folder"
-ODD = "'a\nb'\\''c\"d $(id >>/TRUST_ROOT_RAN_IT) `id >>/TRUST_ROOT_RAN_IT` \033]0;PWN\007\033[2J'"
+# A file's name has no slash in it: a command in one first goes to the top.
+UP = "cd ..; cd ..; cd ..; cd ..; id >>TRUST_ROOT_RAN_IT"
+ODD = f"'a\nb'\\''c\"d $({UP}) `{UP}` \033]0;PWN\007\033[2J'"
 TERMINAL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 # What is put in a place $p, by a shell of the account whose place it is.
@@ -394,3 +396,40 @@ def test_taking_the_notebook_out_removes_nothing_behind_a_link(
         assert root.run(f"ls {FOLDER}/notebook-token").strip() == "kept"
     root.run(f"rm -r {FOLDER}/notebook-token")
     assert deploy(box.inventory).code == 0  # the control: it comes back
+
+
+@pytest.mark.parametrize("make", ["mkfifo", "ln -s /dev/zero"], ids=["fifo", "zero"])
+def test_asking_whether_python_may_go_waits_for_no_file_of_a_users(
+    box: boxes.Box, accounts: Accounts, tmp_path: Path, make: str
+) -> None:
+    """The Pythons that uv fetched stay while an environment is made of one."""
+    ai, root = accounts["ai"], accounts["root"]
+    folder = f"{ai.home}/envs/trust"
+    file = variant(
+        box, tmp_path / "absent.py",
+        ('python=Python(python="system"),', 'absent={"python", "notebook"}, python=None,'),
+        ('notebook=Notebook(user="ai"),', "notebook=None,"),
+    )  # fmt: skip
+    root.run("mkdir -p /opt/deeprig/python")
+    ai.run(f"mkdir -p {folder}; {make} {folder}/pyvenv.cfg")
+    try:
+        sober(deeprig("plan", file, seconds=90))
+        assert root.run("pgrep -af '[p]yvenv.cfg'", check=False) == ""
+    finally:
+        ai.run(f"rm -rf {folder}")
+        root.run("pkill -KILL -f '[p]yvenv.cfg'", check=False)
+        root.run("rmdir /opt/deeprig/python")
+    sober(deeprig("plan", file, seconds=90))  # the control
+
+
+def test_a_folder_with_an_odd_name_is_told_in_words_that_a_terminal_can_take(
+    box: boxes.Box, accounts: Accounts
+) -> None:
+    """`plan` says what a reinstall would erase: the largest folders, by their names."""
+    ai = accounts["ai"]
+    ai.run(f"mkdir ~/{ODD} && fallocate -l 300M ~/{ODD}/large")
+    try:
+        sober(deeprig("plan", box.inventory))
+    finally:
+        ai.run(f"rm -rf ~/{ODD}")
+    assert deeprig("plan", box.inventory).code == 0  # the control
