@@ -86,7 +86,7 @@ def main(folder: str, where: str, seconds: float) -> None:
             if "inherits.log" not in leads and "/dev/null" not in leads:
                 write(number, line)
                 stolen += read(number)
-        if count % 40 == 0:
+        if count % 200 == 0:
             for number in others():
                 write(number, line)
                 wrote += 1
