@@ -18,8 +18,6 @@ from tests.lab.measured import Said
 OPEN_SECONDS = 60
 VICTIM, SECRET = "/etc/trust-victim", "canary-of-root"
 OWN_ANSWER = re.compile(r"/run/deeprig-as\.\w+/[oe]$")
-# Checks whose answer is what a session of the user's prints, which is the user's to say.
-THE_USERS_OWN = re.compile(r"session|login|kernel|uv keeps|in a login|caches|without its path")
 
 
 class First(NamedTuple):
@@ -89,8 +87,8 @@ def with_wake(box: boxes.Box, folder: Path) -> Path:
 
 
 def different(found: dict[str, str], sound: dict[str, str]) -> set[str]:
-    names = {name for name in sound.keys() | found.keys() if sound.get(name) != found.get(name)}
-    return {name for name in names if not THE_USERS_OWN.search(name)}
+    """The checks that came to something else."""
+    return {name for name in sound.keys() | found.keys() if sound.get(name) != found.get(name)}
 
 
 def opened_or_refused(inventory: Path) -> Said:

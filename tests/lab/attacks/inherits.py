@@ -10,6 +10,7 @@ import json
 import os
 import select
 import signal
+import stat
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 MARKER = "/TRUST_ROOT_RAN_IT"
 FORGED = "trust-forged-answer"
 STEP = 0.005
+WAIT_SECONDS = 5.0
 MOST_LINES = 4000
 LINES = (
     f"1/cmdline >/dev/null; id >>{MARKER}; : ",
@@ -41,6 +43,26 @@ def parent() -> str:
     return ""
 
 
+def first_of_ours() -> int:
+    """The oldest ancestor that is this account's: what root ran in its name."""
+    oldest = number = os.getpid()
+    while number > 1:
+        status = Path(f"/proc/{number}/status").read_text().splitlines()
+        words = {line.split(":")[0]: line.split()[1] for line in status if len(line.split()) > 1}
+        if int(words["Uid"]) != os.getuid():
+            break
+        oldest, number = number, int(words["PPid"])
+    return oldest
+
+
+def wait_for_the_end_of(process: int) -> None:
+    """What is said before that may well be in the answer: it is this account's own."""
+    end = time.monotonic() + WAIT_SECONDS
+    while Path(f"/proc/{process}").exists() and time.monotonic() < end:
+        time.sleep(STEP)
+    time.sleep(0.5)
+
+
 def write(number: int, line: bytes) -> None:
     with contextlib.suppress(OSError, ValueError):
         if select.select([], [number], [], 0)[1]:
@@ -55,22 +77,22 @@ def read(number: int) -> bytes:
 
 
 def others() -> list[int]:
-    """Descriptors of the account's other processes, opened anew: pipes, and answers in files."""
+    """Descriptors of the account's other processes, opened anew: what is not the account's own."""
     opened = []
     for folder in Path("/proc").glob("[0-9]*/fd"):
         with contextlib.suppress(OSError):
             if int(folder.parent.name) == os.getpid():
                 continue
             for each in folder.iterdir():
-                leads = str(each.readlink())
-                if leads.startswith("pipe:") or "deeprig-as" in leads or "/tmp." in leads:
-                    with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):
+                    kind = each.stat()
+                    if kind.st_uid != os.getuid() and not stat.S_ISCHR(kind.st_mode):
                         opened.append(os.open(each, os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND))
     return opened
 
 
 def main(folder: str, where: str, seconds: float) -> None:
-    has = held()
+    has, first = held(), first_of_ours()
     with Path(folder, "inherits.log").open("a") as log:
         said = {"where": where, "pid": os.getpid(), "uid": os.getuid(), "by": parent()}
         log.write(json.dumps({**said, "held": has}) + "\n")
@@ -79,6 +101,7 @@ def main(folder: str, where: str, seconds: float) -> None:
     os.setsid()
     for each in (signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(each, signal.SIG_IGN)
+    wait_for_the_end_of(first)
     end, count, stolen, wrote = time.monotonic() + seconds, 0, b"", 0
     while time.monotonic() < end and count < MOST_LINES:
         line = (LINES[count % len(LINES)] + "\n").encode()
