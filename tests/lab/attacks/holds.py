@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-MOST = 64 * 2**20
+MOST = 16 * 2**20  # of each file
 PIECE = b"x" * 65536
 
 
