@@ -116,8 +116,13 @@ def read(found: dict[str, list[str]]) -> Disks:
         swap_file=untrusted.number(one("swap_file") or "0"),
         virtual=bool(one("virtual")),
         apart=bool(one("apart")),
-        loose=tuple((a, b) for a, _, b in (s.partition("|") for s in found.get("loose", []))),
+        loose=tuple(map(_loose, found.get("loose", []))),
     )
+
+
+def _loose(line: str) -> tuple[str, str]:
+    place, _, above = line.partition("|")
+    return untrusted.path(place), untrusted.path(above)
 
 
 def _mount(line: str) -> tuple[str, str, str]:

@@ -51,7 +51,7 @@ def provide(caches: Caches) -> None:
     """Login shells and the user's services know the variables; sshd is told with the way in."""
     config_files.write(PROFILE, **caches._asdict())
     config_files.write(GENERATOR, mode="755", **caches._asdict())
-    known = [f"grep -qx {shlex.quote(f'{n}={value}')}" for n, value in caches.variables.items()]
+    known = [f"grep -qxF {shlex.quote(f'{n}={value}')}" for n, value in caches.variables.items()]
     user = caches.user
     asked = as_user.script(user, f"{SYSTEMCTL} show-environment")
     operations.bring_about(

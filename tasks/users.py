@@ -71,7 +71,6 @@ def _take_away(user: str, now: bool) -> Commands:
 
 def _standing(user: str) -> str:
     """Asks for the day on which the account ends, or -, and what runs there; nothing if none."""
-    user = shlex.quote(user)
     return (
         f"u={shlex.quote(user)}; getent passwd $u >/dev/null || exit 0; "
         "day=$(getent shadow $u | cut -d: -f8); "
