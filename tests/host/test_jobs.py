@@ -5,6 +5,7 @@ import json
 import pytest
 from testinfra.host import Host
 
+from deeprig import as_user
 from deeprig.job_box import PROGRAM
 from deeprig.settings import Notebook, Rig
 
@@ -17,8 +18,8 @@ def notebook(rig: Rig) -> Notebook:
 
 
 def test_the_box_says_which_jobs_it_has(host: Host, notebook: Notebook) -> None:
-    with host.sudo():
-        jobs = json.loads(host.check_output(f"{PROGRAM} list"))
+    with host.sudo():  # the program becomes the work user, so its answer is apart from root's
+        jobs = json.loads(host.check_output(as_user.taken([PROGRAM, "list"])))
     assert isinstance(jobs, list)
     with host.sudo(notebook.user):  # the control: the work user sees the same
         assert [job["name"] for job in json.loads(host.check_output(f"{PROGRAM} list"))] == [

@@ -68,8 +68,10 @@ def nothing_heard(seen: dict[str, Any], program: str) -> None:
     """
     assert seen["looks"] > 20 and seen["login"]
     assert [words for words in seen["programs"] if program in words], seen["programs"]
-    assert set(seen["login"]) & set(seen["account"]) == set()
-    assert [file for file in seen["files"] if not OWN_ANSWER.match(file)] == []
+    heard = set(seen["login"]) & set(seen["account"])
+    assert not heard, heard
+    others = [file for file in seen["files"] if not OWN_ANSWER.match(file)]
+    assert not others, others
 
 
 def changes(done: Said) -> int:
