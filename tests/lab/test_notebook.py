@@ -240,8 +240,9 @@ def test_a_taken_port_is_an_error_that_names_who_has_it(box: boxes.Box, login: L
     report = run_on(box, with_notebook(port=8899))
     squatter = login("systemctl show squatter --property=MainPID --value").strip()
     assert report.error
-    assert f"Port 8899 is taken by python3 (process {squatter})" in report.steps[-1].output
-    assert "Notebook(port=...)" in report.steps[-1].output
+    said = "\n".join(step.output for step in report.steps)
+    assert f"Port 8899 is taken by python3 (process {squatter}) of root" in said
+    assert "Notebook(port=...)" in said
     login("sudo systemctl stop squatter")
     assert run_on(box, with_notebook(port=8899)).error is None  # the control: now it is free
 
