@@ -9,6 +9,13 @@ from deeprig.settings import DEPLOY_USER, Rig, User
 from tests.host.newcomer import Login, Stranger
 
 
+READ_KEYS = """
+keys=~/.ssh/authorized_keys
+[ -f "$keys" ] || { echo "$keys is no file; its owner can move it away" >&2; exit 1; }
+head -c 1000000 "$keys"
+"""
+
+
 @pytest.fixture
 def deploy_user(data: dict[str, Any]) -> str:
     if data.get("ssh_user") != DEPLOY_USER:
@@ -82,7 +89,7 @@ def test_people_of_the_settings_are_there_and_others_gone(host: Host, rig: Rig) 
 def authorized_keys(host: Host, user: str) -> str:
     """What the file says, read with its owner's rights: it may be anything by now."""
     with host.sudo(user):
-        return str(host.check_output("head -c 1000000 ~/.ssh/authorized_keys"))
+        return str(host.check_output("sh -c %s", READ_KEYS))
 
 
 def keys_of(host: Host, user: User) -> set[str]:
