@@ -8,7 +8,6 @@ from testinfra.host import Host
 from deeprig.settings import DEPLOY_USER, Rig, User
 from tests.host.newcomer import Login, Stranger
 
-
 READ_KEYS = """
 keys=~/.ssh/authorized_keys
 [ -f "$keys" ] || { echo "$keys is no file; its owner can move it away" >&2; exit 1; }
