@@ -17,7 +17,7 @@ from tests.lab.measured import Said
 
 OPEN_SECONDS = 60
 VICTIM, SECRET = "/etc/trust-victim", "canary-of-root"
-OWN_ANSWER = re.compile(r"/run/deeprig-as\.\w+/[oe]$")
+OWN_ANSWER = re.compile(r"/run/deeprig-as\.\w+/[oe] of ")
 
 
 class First(NamedTuple):
@@ -68,10 +68,10 @@ def nothing_heard(seen: dict[str, Any], program: str) -> None:
     """
     assert seen["looks"] > 20 and seen["login"]
     assert [words for words in seen["programs"] if program in words], seen["programs"]
-    heard = set(seen["login"]) & set(seen["account"])
-    assert not heard, heard
-    others = [file for file in seen["files"] if not OWN_ANSWER.match(file)]
-    assert not others, others
+    shared = [held for held in seen["account"] if held.partition(" of ")[0] in seen["login"]]
+    assert shared == [], shared
+    files = [file for file in seen["files"] if not OWN_ANSWER.match(file)]
+    assert files == [], files
 
 
 def changes(done: Said) -> int:

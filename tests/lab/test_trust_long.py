@@ -369,7 +369,7 @@ def test_a_unit_of_the_same_name_is_not_ours(box: boxes.Box, accounts: Accounts)
     token = ai.run("cat ~/.config/deeprig/notebook-token").strip()
     root.run("loginctl enable-linger anna; sleep 2")
     user = "XDG_RUNTIME_DIR=/run/user/$(id -u)"
-    squats = f"/usr/bin/{PYTHON} {PLACE}/squats.py {anna.folder} 8888 100"
+    squats = f"/usr/bin/{PYTHON} {PLACE}/squats.py {anna.folder} 8888 400"
     anna.run("mkdir -p ~/.config/systemd/user")
     unit = f"{anna.home}/.config/systemd/user/deeprig-notebook.service"
     anna.write(unit, f"[Service]\nExecStart={squats}\n")
@@ -377,7 +377,8 @@ def test_a_unit_of_the_same_name_is_not_ours(box: boxes.Box, accounts: Accounts)
     anna.run(f"{user} systemctl --user start deeprig-notebook.service")
     ai.run(f"{user} systemctl --user stop deeprig-notebook.service")
     squat = Attack(anna, "squats")
-    squat.wait("had", 20)
+    pid = squat.wait("had", 20)["pid"]
+    assert "/deeprig-notebook.service" in anna.run(f"cat /proc/{pid}/cgroup")
     try:
         for done in (
             deploy(box.inventory),
@@ -385,8 +386,6 @@ def test_a_unit_of_the_same_name_is_not_ours(box: boxes.Box, accounts: Accounts)
             opened_or_refused(box.inventory),
         ):
             sober(done)
-        group = anna.run(f"cat /proc/{squat.said()['pid']}/cgroup")
-        assert "deeprig-notebook.service" in group
         assert token not in json.dumps(squat.said())
     finally:
         squat.end()

@@ -34,9 +34,10 @@ class Seen:
                 if words.startswith(LOGINS):
                     self.kinds["login"] |= channels(process)
                 elif real_uid(process) == uid:
-                    self.kinds["account"] |= channels(process)
-                    self.kinds["programs"].add(words.replace("\0", " ")[:200])
-                    self.kinds["files"] |= written(process)
+                    program = words.replace("\0", " ")[:200]
+                    self.kinds["account"] |= {f"{at} of {program}" for at in channels(process)}
+                    self.kinds["programs"].add(program)
+                    self.kinds["files"] |= {f"{file} of {program}" for file in written(process)}
 
 
 def real_uid(process: Path) -> int:
