@@ -199,6 +199,8 @@ def test_a_minute_of_exchanged_folders_moves_nothing_of_roots(
 
 # More than root may take of any answer, but no more than a box can bear.
 MUCH = "head -c 64M /dev/zero | tr '\\0' y"
+# Checks of what a login shell of the user's says: it says nothing then.
+OF_SESSIONS = re.compile(r"login shell|shell in a login|uv keeps its cache|no library path")
 WITHOUT_END = {
     "sleeps": "sleep 10000",
     "ignores": "trap '' TERM HUP; for i in $(seq 10000); do sleep 1; done",
@@ -243,7 +245,8 @@ def test_a_startup_file_without_an_end_holds_nothing_up_for_long(
         assert deploy(box.inventory).code == 0
     ai.run("pkill -KILL -x sleep", check=False)
     assert ran
-    assert different(verified(done), sound) == set()
+    others = {name for name in different(verified(done), sound) if not OF_SESSIONS.search(name)}
+    assert others == set()
 
 
 def test_room_that_is_held_runs_out_for_nobody_else(
