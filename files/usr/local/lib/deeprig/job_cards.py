@@ -33,7 +33,9 @@ def query(what: str) -> list[list[str]]:
         return []
     asked = ["nvidia-smi", what, "--format=csv,noheader"]
     try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(
+            asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS
+        )
     except subprocess.TimeoutExpired:
         refuse(f"nvidia-smi has not answered for {SECONDS} s; `deeprig verify` says more.")
     if done.returncode:
