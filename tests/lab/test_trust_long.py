@@ -131,7 +131,7 @@ def sober(done: Said) -> None:
 
 
 def do(verb: str, box: boxes.Box, inventory: Path) -> Said:
-    """One verb of ours on the box, given two minutes."""
+    """One verb of ours on the box, given five minutes: some wait for two."""
     if verb == "tunnel":
         return opened_or_refused(inventory)
     words = {
@@ -139,7 +139,7 @@ def do(verb: str, box: boxes.Box, inventory: Path) -> Said:
         "follow": ("run", box.name, "--follow", "trust"),
         "off": ("off", box.name),  # it stays on: somebody works there
     }.get(verb, (verb,))
-    return deeprig(words[0], inventory, *words[1:], seconds=120)
+    return deeprig(words[0], inventory, *words[1:], seconds=300)
 
 
 def test_all_is_well_after_all_of_it(box: boxes.Box, sound: dict[str, str], with_key: Path) -> None:
