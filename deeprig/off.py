@@ -10,7 +10,18 @@ from typing import Any
 import click
 import paramiko
 
-from deeprig import arming, busy, connection, inventories, presence, root_shell, screen, summary
+from deeprig import (
+    arming,
+    busy,
+    connection,
+    encryption,
+    inventories,
+    presence,
+    root_shell,
+    screen,
+    summary,
+    survey,
+)
 from deeprig.errors import DeeprigError
 from deeprig.options import inventory_option, json_option, limit_option
 from deeprig.presence import Seen
@@ -19,6 +30,7 @@ from deeprig.summary import Line
 
 GONE_SECONDS = 300  # systemd itself waits 90 s for a service that will not stop
 LOOK_SECONDS = 1
+ASK_SECONDS = 60
 # As clean, but nobody is asked: since systemd 257 inhibitors bind root too, and -i needs polkit.
 FORCED = "start --no-block --job-mode=replace-irreversibly poweroff.target"
 
@@ -32,6 +44,7 @@ class Off:
     refused: str = ""
     work: tuple[str, ...] = ()
     unarmed: str = ""
+    asks: str = ""  # what its next boot waits for
     off: bool = False
     seconds: float = 0.0
     error: str = ""  # why it could not be asked
@@ -54,7 +67,8 @@ class Off:
             )
         armed = self.wake and not self.unarmed
         how = f"`{self.wake}` wakes it" if armed else "its power button wakes it, no packet of ours"
-        return f"{self.host} is off after {self.seconds:.0f} s; {how}."
+        asks = f" {self.asks}." if self.asks else ""
+        return f"{self.host} is off after {self.seconds:.0f} s; {how}.{asks}"
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "seconds": round(self.seconds, 1)}
@@ -71,7 +85,8 @@ def off(
 ) -> None:
     """Power HOST off, ready to be woken by `deeprig wake`; several boxes by --limit.
 
-    It refuses while work runs there or somebody is logged in, and where no packet would wake it.
+    It refuses while work runs there or somebody is logged in, where no packet would wake it, and
+    where its boot would wait for a passphrase.
     Exits 0 where it is off, 1 where it refuses or does not go down, 2 where it could not ask.
     """
     wanted = (*limit, host) if host else limit
@@ -118,6 +133,8 @@ def why_not(found: Off) -> str:
         reasons.append(f"there run {', '.join(found.work)}")
     if found.unarmed:
         reasons.append(found.unarmed)
+    if found.asks:
+        reasons.append(found.asks)
     if not reasons:
         return ""
     return f"{found.host} stays on: {'; '.join(reasons)}. --force powers it off all the same."
@@ -134,6 +151,11 @@ def _ask(found: Off, transport: paramiko.Transport, data: dict[str, Any]) -> Non
     found.work = tuple(busy.work(transport, found.host))
     if settings := data["rig"].wake_on_lan:
         found.unarmed = arming.arm(transport, data, settings)
+    asked = root_shell.run(transport, "sudo -n sh -s", stdin=survey.LOCKS, seconds=ASK_SECONDS)
+    if asked.code:
+        raise DeeprigError(f"{found.host} does not say what its boot asks for: {asked.last_words}")
+    locks = survey.read(asked.out.splitlines()).locks
+    found.asks = encryption.sentence(locks)
 
 
 def _power_off(transport: paramiko.Transport, name: str, *, force: bool) -> str:

@@ -27,9 +27,11 @@ from deeprig.settings import Rig
 from deeprig.untrusted import NotSo
 
 # Each line that it prints is `key=value`; a key may come more than once.
+INSTALLED = (Path(__file__).parent / "data/installed.sh").read_text()
 OWN = (Path(__file__).parent / "data/survey.sh").read_text()
 PARTS = (network_cards, disks, encryption, gpus, docker, pci_devices)
-SCRIPT = "\n".join([people.functions(), OWN, *(part.SCRIPT for part in PARTS), "true\n"])
+SCRIPT = "\n".join([people.functions(), INSTALLED, OWN, *(part.SCRIPT for part in PARTS), "true\n"])
+LOCKS = f"{INSTALLED}\n{encryption.SCRIPT}\ntrue\n"  # what a boot asks for, alone
 
 T = TypeVar("T")
 STRANGE = "What it says of its {what} cannot be believed: {why}; find out who answers there."

@@ -58,6 +58,8 @@ class Woken:
         hints = [LIGHT, FIRMWARE, way, "docs/wake.md has the rest"]
         if self.waking.seen is Seen.CLOSED:
             hints.insert(0, "its screen: it is on, its kernel answers, its SSH does not")
+        else:
+            hints.insert(2, "its screen, if its fans run: a boot may wait there for a passphrase")
         return hints
 
     def to_json(self) -> dict[str, Any]:

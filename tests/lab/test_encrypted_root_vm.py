@@ -145,3 +145,16 @@ def test_plan_says_so(encrypted: boxes.Box) -> None:
     assert "/ is encrypted (cryptroot), and each boot waits for its passphrase at its own " in (
         done.stdout
     )
+
+
+def test_off_leaves_it_on(encrypted: boxes.Box) -> None:
+    """A packet would power it on, and its boot would wait for somebody at its screen."""
+    done = subprocess.run(
+        [DEEPRIG, "off", NAME, "--inventory", str(encrypted.inventory)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "/ is encrypted (cryptroot), and each boot waits for its passphrase at its own " in (
+        done.stdout
+    )
+    assert run(encrypted, "findmnt -no SOURCE /").strip() == "/dev/mapper/cryptroot"

@@ -14,7 +14,8 @@ from typing import Any, cast
 import paramiko
 import pytest
 
-from deeprig import arming, busy, off, presence, root_shell, wake_memory
+from deeprig import arming, busy, encryption, off, presence, root_shell, survey, wake_memory
+from deeprig.encryption import Lock
 from deeprig.off import Off, why_not
 from deeprig.presence import Seen
 from deeprig.progress import Progress
@@ -40,6 +41,26 @@ def test_what_is_sent_to_the_box_answers_by_itself() -> None:
     assert sorted(json.loads(done.stdout)) == ["people", "work"]
 
 
+def test_what_a_boot_asks_for_is_asked_by_itself(tmp_path: Path) -> None:
+    """The survey's part with what it needs before it, on this very machine; a stand-in says that
+    its / is encrypted.
+    """
+    for name, text in {
+        "systemd-detect-virt": "exit 1",
+        "findmnt": "echo ext4",
+        "lsblk": "echo cr crypt",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-s"], input=survey.LOCKS, capture_output=True, text=True, check=True,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )  # fmt: skip
+    locks = survey.read(done.stdout.splitlines()).locks
+    assert Lock("cr", "/", "console") in locks
+    assert encryption.sentence(locks).startswith("/boot is encrypted (cr)")
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
@@ -53,6 +74,11 @@ def test_what_is_sent_to_the_box_answers_by_itself() -> None:
             {"unarmed": "enp5s0 cannot be armed for Wake-on-LAN: Operation not supported"},
             "rig1 stays on: enp5s0 cannot be armed for Wake-on-LAN: Operation not supported. "
             "--force powers it off all the same.",
+        ),
+        (
+            {"asks": "/ is encrypted (cr), and each boot waits for its passphrase at its screen"},
+            "rig1 stays on: / is encrypted (cr), and each boot waits for its passphrase at its "
+            "screen. --force powers it off all the same.",
         ),
     ],
 )
@@ -73,6 +99,10 @@ def test_it_stays_on_for_work_and_where_no_packet_would_wake_it(
         (
             Off(host="rig1", wake="", off=True),
             "rig1 is off after 0 s; its power button wakes it, no packet of ours.",
+        ),
+        (
+            box(off=True, seconds=7.6, asks="/ is encrypted"),
+            "rig1 is off after 8 s; `deeprig wake rig1` wakes it. / is encrypted.",
         ),
         (box(refused="rig1 stays on: x."), "rig1 stays on: x."),
         (

@@ -354,6 +354,7 @@ def test_in_the_end_it_is_said_what_to_look_at(monkeypatch: pytest.MonkeyPatch) 
         "rig1 did not come up in 600 s; 60 packets for 3c:7c:3f:00:11:22 at 192.168.1.255 port 9 "
         "were sent. Look at:"
     )
-    for word in ("light", "ErP", "EuP", "Wake on LAN", "cable", "switch", "--via HOST"):
+    words = ("light", "ErP", "EuP", "Wake on LAN", "cable", "switch", "passphrase", "--via HOST")
+    for word in words:
         assert any(word in line for line in page[1:]), word
     assert woken.to_json()["look_at"] == [line.removeprefix("  - ") for line in page[1:]]
