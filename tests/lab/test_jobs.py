@@ -214,9 +214,11 @@ def test_who_follows_misses_nothing_where_the_link_is_cut(box: boxes.Box, login:
         _command(box, "--follow", "counts"),
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    time.sleep(5)
+    assert follower.stdout
+    begun = follower.stdout.readline()  # only then there is a link that can be cut
     login("sudo pkill -KILL -f 'sshd-session: deeprig|sshd: deeprig'", check=False)
-    out, err = follower.communicate(timeout=120)
+    rest, err = follower.communicate(timeout=120)
+    out = begun + rest
     assert follower.returncode == 0, err
     assert "The link " in err and "the job" in err  # the control: it was cut
     lines = [line for line in out.splitlines() if line.startswith("line ")]
