@@ -115,6 +115,7 @@ LANES: dict[str, list[list[str]]] = {
     "absent": [[*PYTEST, "tests/lab/test_absent.py"]],
     "plan": [[*PYTEST, "tests/lab/test_plan.py"]],
     "trust": [[*PYTEST, "tests/lab/test_trust.py"]],
+    "trust-quick": [[*PYTEST, "tests/lab/test_trust.py", "-m", "one_of_each"]],
     "trust-long": [
         [*PYTEST, "tests/lab/test_trust.py", "tests/lab/test_trust_long.py", "--os", system]
         for system in ("debian-13", "ubuntu-like")
@@ -153,6 +154,7 @@ QUICK = [
     "gpu-stack",
     "debian-13",
     "ubuntu-like",
+    "trust-quick",
 ]
 
 

@@ -49,6 +49,7 @@ TOKEN = "~/.config/deeprig/notebook-token"
 # Who holds what root's answers travel on.
 
 
+@pytest.mark.one_of_each
 def test_startup_files_of_the_work_user_change_no_answer_of_verify(
     box: boxes.Box, accounts: Accounts, sound: dict[str, str]
 ) -> None:
@@ -79,6 +80,7 @@ def test_nor_does_the_first_one(first: First) -> None:
 # Files that root works on by path.
 
 
+@pytest.mark.one_of_each
 def test_a_link_renamed_over_the_keys_file_gives_its_user_no_file_of_roots(
     with_key: Path, accounts: Accounts
 ) -> None:
@@ -149,7 +151,9 @@ def test_a_folder_of_somebodys_is_no_place_for_the_data_folder(accounts: Account
 # Tokens and secrets.
 
 
-@pytest.mark.parametrize("thing", STRANGE_TOKENS)
+@pytest.mark.parametrize(
+    "thing", [pytest.param("link", marks=pytest.mark.one_of_each), "fifo", "escapes"]
+)
 def test_a_token_that_is_none_is_shown_to_nobody(
     box: boxes.Box, accounts: Accounts, thing: str
 ) -> None:
@@ -194,6 +198,7 @@ def test_who_waits_for_the_port_gets_no_token(
     assert token not in squatted()
 
 
+@pytest.mark.one_of_each
 def test_nobody_else_reads_the_notebooks_ports(accounts: Accounts) -> None:
     ask = (
         "python3 -I -c 'import urllib.request as u; "
@@ -205,6 +210,7 @@ def test_nobody_else_reads_the_notebooks_ports(accounts: Accounts) -> None:
         assert accounts["anna"].run(ask % place).strip() != "200", place
 
 
+@pytest.mark.one_of_each
 def test_a_password_in_an_address_is_nobodys_to_read(
     box: boxes.Box, accounts: Accounts, tmp_path: Path
 ) -> None:
@@ -248,6 +254,7 @@ def test_a_line_that_anybody_can_log_blames_nobody(box: boxes.Box, accounts: Acc
         root.run(f"rm -f {rule}; cat /root/kept >{file}")
 
 
+@pytest.mark.one_of_each
 def test_a_boot_is_not_confirmed_by_a_line_that_anybody_can_log(
     box: boxes.Box, accounts: Accounts
 ) -> None:
@@ -268,6 +275,7 @@ def test_a_boot_is_not_confirmed_by_a_line_that_anybody_can_log(
 # From the box to this computer.
 
 
+@pytest.mark.one_of_each
 def test_names_with_escape_sequences_reach_no_terminal(box: boxes.Box, accounts: Accounts) -> None:
     ai, anna = accounts["ai"], accounts["anna"]
     named = anna.start("named", "60")
@@ -308,6 +316,7 @@ def test_a_job_with_escape_sequences_reaches_no_terminal(
 # A box that was taken over.
 
 
+@pytest.mark.one_of_each
 def test_a_card_whose_address_is_a_command_is_remembered_nowhere(
     box: boxes.Box, accounts: Accounts, tmp_path: Path
 ) -> None:
@@ -383,6 +392,7 @@ def test_nothing_that_a_box_said_runs_on_the_jump_host(box: boxes.Box, tmp_path:
     assert control.code == 1 and "00:11:22:33:44:55" in ran.read_text(), control.all
 
 
+@pytest.mark.one_of_each
 def test_a_box_that_answers_without_end_costs_little(
     box: boxes.Box, accounts: Accounts, tmp_path: Path
 ) -> None:
