@@ -23,8 +23,11 @@ PLACE = "/var/tmp/trust"
 PYTHON = "python3 -I"
 # What an attack has root write where it succeeds.
 MARKER = "/TRUST_ROOT_RAN_IT"
-# Longer than the verb that is attacked.
 ALIVE_SECONDS = 25
+# Longer than the verb that is attacked; it is ended then.
+LONG = "1500"
+# Until a program on the box has written its next line.
+SAID_SECONDS = 60
 
 # Startup files of the work user, and what stands in them; {} runs a program.
 SHELL, MODULE = "{}\n", "import os; os.system({!r})\n"
@@ -107,7 +110,7 @@ class Attack:
 
     def __init__(self, account: Account, program: str) -> None:
         self.account, self.program = account, program
-        self.wait("pid", 20)
+        self.wait("pid")
 
     def said(self) -> dict[str, Any]:
         """All that its log says, later lines before earlier ones."""
@@ -116,7 +119,7 @@ class Attack:
             found |= line
         return found
 
-    def wait(self, word: str, seconds: float) -> dict[str, Any]:
+    def wait(self, word: str, seconds: float = SAID_SECONDS) -> dict[str, Any]:
         """Until its log says this."""
         until = time.monotonic() + seconds
         while word not in (said := self.said()):
@@ -128,7 +131,7 @@ class Attack:
     def end(self) -> dict[str, Any]:
         """End it, and what it said."""
         self.account.run(f"kill {int(self.said()['pid'])} 2>/dev/null", check=False)
-        return self.wait("ended", 20)
+        return self.wait("ended")
 
 
 def prepare(box: boxes.Box, *names: str) -> Accounts:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT
 
 KEPT = 2**20  # of what it says
+# Longer than anything takes that has an end, also on a machine that has much else to do.
+SECONDS = 600
 
 
 class Said(NamedTuple):
@@ -26,7 +28,7 @@ class Said(NamedTuple):
         return self.out + self.err
 
 
-def run(*argv: str, seconds: float, **more: str) -> Said:
+def run(*argv: str, seconds: float = SECONDS, **more: str) -> Said:
     """One command; an AssertionError where it has no end within `seconds`."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.monotonic()
@@ -54,9 +56,9 @@ def run(*argv: str, seconds: float, **more: str) -> Said:
     return Said(process.returncode, words[0], words[1], took, peak)
 
 
-def deploy(inventory: Path, *more: str, seconds: float = 300) -> Said:
+def deploy(inventory: Path, *more: str, seconds: float = SECONDS) -> Said:
     return run(PYINFRA, "-y", str(inventory), *(more or ["deploy.py"]), seconds=seconds)
 
 
-def deeprig(verb: str, inventory: Path, *words: str, seconds: float = 240, **more: str) -> Said:
+def deeprig(verb: str, inventory: Path, *words: str, seconds: float = SECONDS, **more: str) -> Said:
     return run(DEEPRIG, verb, "--inventory", str(inventory), *words, seconds=seconds, **more)

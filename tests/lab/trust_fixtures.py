@@ -21,8 +21,8 @@ def accounts(box: boxes.Box) -> Accounts:
 @pytest.fixture(scope="module")
 def first(box: boxes.Box, accounts: Accounts) -> First:
     """The work user waits from the first deploy on: what is in the home runs from the beginning."""
-    with haunted(accounts["ai"]), witness(accounts["root"], 500) as seen:
-        done = deploy(box.inventory, seconds=500)
+    with haunted(accounts["ai"]), witness(accounts["root"]) as seen:
+        done = deploy(box.inventory)
     assert done.code == 0, done.all
     found = First(done, seen, marked(accounts))
     again = deploy(box.inventory)  # the control

@@ -7,6 +7,7 @@ link there, and whether VICTIM has become this account's.
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -15,12 +16,14 @@ MOST_SWAPS = 50
 
 
 def main(folder: str, path: str, victim: str, seconds: float) -> None:
+    stop: list[int] = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
     log, link = Path(folder, "swaps.log"), Path(f"{path}.link")
     log.write_text(json.dumps({"pid": os.getpid()}) + "\n")
     end, looks, swaps = time.monotonic() + seconds, 0, 0
     link.unlink(missing_ok=True)
     link.symlink_to(victim)
-    while time.monotonic() < end and swaps < MOST_SWAPS:
+    while time.monotonic() < end and swaps < MOST_SWAPS and not stop:
         looks += 1
         if os.path.lexists(path) and not os.path.islink(path):  # noqa: PTH114  # the quickest way
             with contextlib.suppress(OSError):
