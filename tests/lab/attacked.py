@@ -29,9 +29,11 @@ class First(NamedTuple):
 
 
 def verified(done: Said) -> dict[str, str]:
-    """Each check with its outcome."""
+    """Each check with its outcome; pytest shows the reasons where the test fails."""
     assert "Traceback" not in done.all
-    return {f"{c['component']}: {c['check']}": c["outcome"] for c in json.loads(done.out)}
+    checks = json.loads(done.out)
+    print(*(c for c in checks if c["outcome"] not in ("passed", "skipped")), sep="\n")
+    return {f"{c['component']}: {c['check']}": c["outcome"] for c in checks}
 
 
 def marked(accounts: Accounts) -> str:
