@@ -103,7 +103,8 @@ def have_apt_ready(survey: Survey) -> None:
     if survey.cloud_init:
         operations.bring_about(
             name="Wait until cloud-init has finished",
-            holds="timeout 5 cloud-init status | grep -E 'done|disabled|error|degraded'",
+            # A minute: on a box whose cores are all taken it has needed more than five seconds.
+            holds="timeout 60 cloud-init status | grep -E 'done|disabled|error|degraded'",
             # It ends with 2 where it recovered from an error (cloud-init 23.4 and later).
             commands=[f"timeout {CLOUD_INIT_SECONDS} cloud-init status --wait || [ $? = 2 ]"],
         )

@@ -77,7 +77,10 @@ def nothing_heard(seen: dict[str, Any], program: str) -> None:
 
 
 def changes(done: Said) -> int:
-    """How many operations changed something, by pyinfra's own count."""
+    """How many operations changed something, by pyinfra's own count; pytest shows the run where
+    the test fails.
+    """
+    print(done.all)
     [words] = re.findall(r"Grand total +(\d+) +\S+ +\S+ +(\S+)", done.all)
     return int(words[0]) - int(words[1])
 
