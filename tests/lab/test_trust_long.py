@@ -220,9 +220,10 @@ def over_ssh(box: boxes.Box, tmp_path: Path) -> Path:
 
 
 def test_startup_files_change_nothing_over_plain_ssh(
-    over_ssh: Path, accounts: Accounts, sound: dict[str, str]
+    box: boxes.Box, over_ssh: Path, accounts: Accounts, sound: dict[str, str]
 ) -> None:
     ai = accounts["ai"]
+    assert deploy(over_ssh).code == 0  # the box's record says which connection it is
     with haunted(ai), witness(accounts["root"]) as seen:
         found = verified(deeprig("verify", over_ssh, "--json"))
     assert different(found, sound) == set()
@@ -230,6 +231,7 @@ def test_startup_files_change_nothing_over_plain_ssh(
     with haunted(ai), witness(accounts["root"]) as seen:
         assert deploy(over_ssh).code == 0
     nothing_heard(seen, "python-env")
+    assert deploy(box.inventory).code == 0  # the control
 
 
 @pytest.mark.parametrize("line", WITHOUT_END.values(), ids=WITHOUT_END)
