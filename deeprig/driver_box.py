@@ -110,8 +110,7 @@ class DriverBox(BoxLink):
         try:
             transport = self._transport()
             boot = self.boot_id()
-            channel = transport.open_session()
-            channel.exec_command(self._command("follow", str(self._lines)))
+            channel = root_shell.follow(transport, self._command("follow", str(self._lines)))
             for line in channel.makefile("r"):
                 if line.startswith("{"):
                     return self._read(line, MOVE_FORM), boot

@@ -11,7 +11,6 @@ from deeprig.box_link import BoxLink
 from deeprig.colour_only import ColourOnly
 from deeprig.connection import OtherHostKey
 from deeprig.errors import DeeprigError
-from fast_ssh import sending
 
 PROGRAM = "/usr/local/lib/deeprig/job"
 SECONDS = 120
@@ -108,9 +107,8 @@ class JobBox(BoxLink):
 
     def _read(self, name: str, out: BinaryIO) -> None:
         """What comes until the job's end or a lost link, from where it was left."""
-        # A log may be of any size, and come for weeks; it is passed on and not kept.
-        channel = sending.unbound(self._transport().open_session())
-        channel.exec_command(self._command("follow", name, str(self._position)))
+        asked = self._command("follow", name, str(self._position))
+        channel = root_shell.follow(self._transport(), asked)
         begun = b""  # such as b"from 4096"
         while len(begun) < LONGEST_HEAD and (byte := channel.recv(1)) not in (b"", b"\n"):
             begun += byte

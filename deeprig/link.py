@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from deeprig import as_user, connection, openssh, untrusted
 from deeprig.errors import DeeprigError
 from deeprig.openssh import Forward
+from fast_ssh.login_shell import for_any
 
 OPEN_SECONDS = 30  # a login that takes longer is given up
 END_SECONDS = 5
@@ -48,7 +49,7 @@ class Link:
         self._complaints = b""
         try:
             self._process = subprocess.Popen(
-                openssh.command(name, data, forwards, f"{ask}echo {MARK}; exec cat"),
+                openssh.command(name, data, forwards, for_any(f"{ask}echo {MARK}; exec cat")),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

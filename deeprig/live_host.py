@@ -3,6 +3,7 @@
 import functools
 import math
 import re
+import secrets
 import shlex
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from testinfra.backend.paramiko import ParamikoBackend
 from testinfra.host import Host
 
 from deeprig import as_user, connection
+from deeprig.errors import DeeprigError
+from deeprig.root_shell import ENGLISH
+from deeprig.visible import visible
+from fast_ssh import login_shell
 from fast_ssh.commands import Command
 from fast_ssh.errors import NoShell, ShellLost, TooMuch
 from fast_ssh.frames import ROOT, USER
@@ -92,14 +97,42 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
         self.client.close()
 
     def _exec_command(self, command: bytes) -> tuple[int, bytes, bytes]:
+        question = _question(command.decode())
+        while self._kept:
+            try:
+                return self._in_shell(question)
+            except NoShell:
+                self._with_one_shell_less(question.level)
+            except (ShellLost, TooMuch) as lost:
+                raise paramiko.SSHException(str(lost)) from None
+        return self._plainly(_apart(command.decode()))
+
+    def _with_one_shell_less(self, level: str) -> None:
+        """The box may allow one channel at a time (MaxSessions): that one has both shells then."""
+        here = self._kept[level]
+        here.close()
+        others = [kept for kept in self._kept.values() if kept is not here]
+        self._kept = dict.fromkeys(self._kept, others[0]) if others else {}
+
+    def _plainly(self, command: str) -> Done:
+        """A channel for each command, as `ssh` does it. Raises DeeprigError where none begins."""
+        mark = secrets.token_hex(8)
         try:
-            if self._kept:
-                return self._in_shell(_question(command.decode()))
-        except NoShell:
-            self._kept.clear()
-        except (ShellLost, TooMuch) as lost:
-            raise paramiko.SSHException(str(lost)) from None
-        return super()._exec_command(_apart(command.decode()).encode())  # type: ignore[no-any-return]
+            code, out, err = super()._exec_command(
+                login_shell.behind(mark, f"{ENGLISH}{command}").encode()
+            )
+        except paramiko.ChannelException as refused:
+            raise DeeprigError(
+                f"{self.hostname} opens no channel for a command ({refused}); see MaxSessions in "
+                "`sudo sshd -T` there."
+            ) from None
+        if not login_shell.began(mark, out):
+            said = (out + err).decode(errors="replace").strip().splitlines() or ["nothing"]
+            raise DeeprigError(
+                f"no command begins on {self.hostname}: what its login's shell reads when it "
+                f"starts ends it, and says {visible(said[-1])!r}."
+            )
+        return Done(code, login_shell.own(mark, out), login_shell.own(mark, err))
 
     def _in_shell(self, question: Question) -> Done:
         kept = self._kept[question.level]
@@ -135,11 +168,12 @@ def _apart(command: str) -> str:
 
 
 def _question(command: str) -> Question:
-    """Root's shell runs it itself; what is the login's, its own shell reads, as over plain SSH."""
+    """Root's shell runs it itself; what is the login's, that of the login."""
     command = _apart(command)
     if command.startswith(AS_ROOT):
         return Question(ROOT, command.removeprefix("sudo "))
     by_sudo = command.removeprefix(SUDO)
     if by_sudo != command:
         return Question(ROOT, f"sh -c {by_sudo}")
-    return Question(USER, f'"$SHELL" -c {shlex.quote(command)}')
+    # Not by the login's own shell: what that prints when it starts would be in the answer.
+    return Question(USER, f"sh -c {shlex.quote(command)}")

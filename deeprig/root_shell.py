@@ -9,11 +9,13 @@ import paramiko
 
 from deeprig.errors import DeeprigError
 from deeprig.login import Login, Password, PasswordNeeded, Target
-from fast_ssh import sending
+from fast_ssh import login_shell, sending
 
-SUDO = "LC_ALL=C sudo"
+SUDO = "sudo"
+ENGLISH = "export LC_ALL=C; "  # whatever the box speaks with people
 ASK_SECONDS = 30
 MOST_BYTES = 4 * 2**20
+MOST_LINES_BEFORE, LONGEST_LINE_BEFORE = 1000, 200
 SCRIPT_SECONDS = 600  # apt may have to fetch sudo itself
 
 
@@ -31,22 +33,23 @@ class Done(NamedTuple):
 def run(
     transport: paramiko.Transport, command: str, *, stdin: str = "", seconds: float = ASK_SECONDS
 ) -> Done:
-    """One command, to its end.
+    """One command for `sh`, to its end, whatever the login's own shell is and prints.
 
     Raises DeeprigError where it has no end within `seconds`, or answers with more than MOST_BYTES.
     """
     channel = sending.bound(transport.open_session(), most=MOST_BYTES, seconds=seconds)
     channel.settimeout(seconds)
+    mark = secrets.token_hex(8)
     try:
-        channel.exec_command(command)
+        channel.exec_command(login_shell.behind(mark, f"{ENGLISH}{command}"))
         if stdin:
             channel.sendall(stdin.encode())
         channel.shutdown_write()
         # Side by side: who waits for one alone waits for ever where the other is full.
         with ThreadPoolExecutor(max_workers=1) as beside:
             errors = beside.submit(channel.makefile_stderr("rb").read)
-            out = channel.makefile("rb").read().decode(errors="replace")
-            err = errors.result().decode(errors="replace")
+            out = login_shell.own(mark, channel.makefile("rb").read()).decode(errors="replace")
+            err = login_shell.own(mark, errors.result()).decode(errors="replace")
         code = channel.recv_exit_status()
         if channel.refused:
             raise DeeprigError(
@@ -60,6 +63,24 @@ def run(
         ) from None
     finally:
         channel.close()
+
+
+def follow(transport: paramiko.Transport, command: str) -> paramiko.Channel:
+    """A command for `sh` whose output is read as it comes, from the first byte of its own on.
+
+    What the login's own shell prints before it is passed over, at most MOST_LINES_BEFORE lines.
+    """
+    # It may be of any size, and come for weeks; it is passed on and not kept.
+    channel = sending.unbound(transport.open_session())
+    mark = secrets.token_hex(8)
+    channel.exec_command(login_shell.behind(mark, command))
+    for _ in range(MOST_LINES_BEFORE):
+        line = b""
+        while not line.endswith(b"\n") and (byte := channel.recv(1)):
+            line = line[-LONGEST_LINE_BEFORE:] + byte
+        if not line or login_shell.ends_with(mark, line):
+            break
+    return channel
 
 
 def is_free(login: Login) -> bool:

@@ -13,7 +13,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("deeprig", "tasks", "tests/host", "fast_ssh")
 
-QUOTING = {"shlex.quote", "shlex.join", "pyinfra.api.command.QuoteString"}
+QUOTING = {
+    "shlex.quote", "shlex.join", "pyinfra.api.command.QuoteString",
+    "base64.b64encode",  # letters, digits, + / and =
+}  # fmt: skip
 # Digits alone, hexadecimal ones among them.
 NUMBERS = {"int", "len", "float", "round", "sum", "abs", "bool", "number", "token_hex", "hexdigest"}
 SAME = {
@@ -33,6 +36,7 @@ KNOWN = {
     "deeprig.openssh.command": ("remote",),
     "deeprig.magic_packet.users_own_ssh": ("command",),
     "deeprig.root_shell.run_as_root": ("script",),
+    "fast_ssh.login_shell.for_any": ("script",),
 }
 # Its fields are code, which is looked at where one is made.
 CODE = "tasks.traces.Trace"

@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,13 @@ import paramiko
 
 
 class Server(paramiko.ServerInterface):
-    """Lets everybody in. `commands` are those it was asked to run, a channel each."""
+    """Lets everybody in. `commands` are those it was asked to run, a channel each.
+
+    `shell` runs them, `most_channels` is sshd's MaxSessions.
+    """
+
+    shell: Sequence[str] = ("sh", "-c")
+    most_channels = 1000
 
     def __init__(self, env: dict[str, str]) -> None:
         self.env = env
@@ -51,12 +57,15 @@ class Server(paramiko.ServerInterface):
         return paramiko.AUTH_SUCCESSFUL  # type: ignore[attr-defined, no-any-return]
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
+        there = [channel for t in self.transports for channel in t._channels.values()]  # type: ignore[attr-defined]
+        if len([channel for channel in there if not channel.closed]) >= self.most_channels:
+            return paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED  # type: ignore[attr-defined, no-any-return]
         return paramiko.OPEN_SUCCEEDED  # type: ignore[attr-defined, no-any-return]
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self.commands.append(command.decode())
         process = subprocess.Popen(
-            ["sh", "-c", command.decode()], env=self.env, bufsize=0,
+            [*self.shell, command.decode()], env=self.env, bufsize=0,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         threading.Thread(target=_serve, args=(channel, process), daemon=True).start()
