@@ -139,6 +139,7 @@ def test_the_compiler_is_found_and_no_library_path_set(
         found = host.check_output("env PATH=%s sh -c 'command -v nvcc'", unit["PATH"])
         said = [found, f"library path:{unit.get('LD_LIBRARY_PATH', '')}", unit["PATH"]]
     else:
+        sessions.needs_profile(kind, host, user)
         command = 'command -v nvcc; echo "library path:$LD_LIBRARY_PATH"; echo "$PATH"'
         said = sessions.run(kind, command, host=host, user=user, login=login).splitlines()
     assert said[0] == expected

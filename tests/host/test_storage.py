@@ -8,7 +8,7 @@ from testinfra.host import Host
 from deeprig.settings import Disk, Notebook, Rig, Storage
 from deeprig.untrusted import number
 from tests.host.newcomer import Login
-from tests.host.sessions import login_shell
+from tests.host.sessions import login_shell, needs_profile, over_ssh
 
 RUN = "XDG_RUNTIME_DIR=/run/user/$(id -u)"
 VARIABLES = ("HF_HOME", "UV_CACHE_DIR")
@@ -124,6 +124,7 @@ def test_tensorboard_reads_the_runs_of_the_data_folder(
 
 
 def test_a_login_shell_knows_the_caches(host: Host, notebook: Notebook, caches: list[str]) -> None:
+    needs_profile("login shell", host, notebook.user)
     assert caches_in(login_shell(host, notebook.user, "env")) == caches
 
 
@@ -141,8 +142,7 @@ def test_ssh_tells_every_command_where_the_caches_are(
 
 def test_somebody_elses_session_has_other_caches(login: Login, notebook: Notebook) -> None:
     """A real non-interactive login, of the deploy user: the variables are one user's alone."""
-    _, output, _ = login().exec_command("env")
-    environment = output.read().decode()
+    environment = over_ssh("env", login)
     assert "SSH_CONNECTION=" in environment  # the control: it is such a session
     assert caches_in(environment) == []
 
@@ -168,6 +168,7 @@ def test_uv_keeps_its_cache_on_the_data_folder(
 ) -> None:
     if rig.python is None:
         pytest.skip("this box leaves Python alone (python=None), so there may be no uv")
+    needs_profile("login shell", host, notebook.user)
     assert login_shell(host, notebook.user, "/usr/local/bin/uv cache dir") == f"{own}/cache/uv"
 
 
