@@ -44,6 +44,7 @@ from deeprig.setting_types import (
     UserPort,
     Uuid,
 )
+from fast_ssh import frames
 
 __all__ = [
     "Containers", "Cuda", "Disk", "Driver", "Firewall", "Guest", "Notebook", "Passthrough",
@@ -340,4 +341,6 @@ def box(
         key=Path(key).expanduser() if key else None,
         known_hosts=Path(known_hosts).expanduser(),
     )
-    return connection.target(name, rig.connection), {"rig": rig, **data}
+    # pyinfra's own connector asks by a shell for each command; the kept one has it from its start.
+    english = {"_env": dict(frames.LOCALE)} if rig.connection == "ssh" else {}
+    return connection.target(name, rig.connection), {"rig": rig, **data, **english}

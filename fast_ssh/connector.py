@@ -16,7 +16,7 @@ from pyinfra.connectors.base import DataMeta
 from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_meta
 from pyinfra.connectors.util import CommandOutput, OutputLine, execute_command_with_sudo_retry
 
-from fast_ssh import commands, sending
+from fast_ssh import commands, frames, sending
 from fast_ssh.commands import Command
 from fast_ssh.errors import NoShell
 from fast_ssh.kept import Kept
@@ -119,6 +119,7 @@ class FastSSHConnector(Watched, SSHConnector):
             )
         except NoShell as reason:
             self._go_on_without(str(reason))
+            arguments["_env"] = {**frames.LOCALE, **(arguments.get("_env") or {})}
             return super().run_shell_command(command, print_output, print_input, **arguments)
         return code in tuple(arguments.get("_success_exit_codes") or (0,)), output
 

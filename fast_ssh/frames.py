@@ -63,9 +63,12 @@ def unlock(word: str, password: str) -> bytes:
     return f"{password}\n{word}go\n".encode()
 
 
+# What is said there is read by programs, which know it in English. LANGUAGE counts for nothing so.
+LOCALE = {"LC_ALL": "C"}
 # What the kept shell can do; each begins with fast_, so that it is in no command's way. `fast_q` is
 # the command at hand, and $1 the number of its answer.
 FUNCTIONS = "; ".join((
+    *(f"export {name}={value}" for name, value in LOCALE.items()),
     "fast_d=",
     # Have a folder that nobody else can open, with room for the answers, where one is to be had.
     'fast_room() { [ -z "$fast_d" ] || return 0; '

@@ -1,0 +1,56 @@
+"""What is parsed is said in English, whatever language the box speaks with people."""
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from deeprig.settings import Rig, box
+from fast_ssh import frames
+from tests.lanes import ROOT
+from tests.unit.box_scripts import SCRIPTS
+
+# These parse nothing, or only what they start in an environment of their own.
+WITHOUT = {
+    "as-user": "passes on what another program prints, in an environment made for it",
+    "job": "has an environment made for it, LANG=C.UTF-8 in it",
+    "job-window": "its environment is the job's, which speaks as its user wants",
+    "notebook-kernels": "starts nothing",
+    "notebook-run": "starts nothing but kernels, whose language is their user's",
+    "notebook-window": "its environment is the notebook's; as-user starts what is parsed",
+    "passthrough-bind": "reads the kernel's own files, in the initramfs too",
+    "python-env": "what it starts has an environment of its own (install_step.py)",
+    "tool-env": "what it starts has an environment of its own (install_step.py)",
+}
+
+
+def programs() -> set[str]:
+    return {file.name for file in SCRIPTS.iterdir() if file.suffix == "" and file.is_file()}
+
+
+def test_each_program_on_the_box_that_parses_asks_in_english() -> None:
+    said = {name for name in programs() if "LC_ALL" in (SCRIPTS / name).read_text()}
+    assert programs() - said == set(WITHOUT)  # a new one says so itself, or why it need not
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_a_kept_shell_asks_in_english_on_a_box_that_speaks_german(shell: str) -> None:
+    script = f"{frames.FUNCTIONS}; sh -c 'echo $LC_ALL'"
+    german = {"LANG": "de_DE.UTF-8", "LANGUAGE": "de_DE:de", "LC_ALL": "de_DE.UTF-8"}
+    path = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [shell, "-c", script], env=german | path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "C\n"
+
+
+def test_the_parts_of_the_survey_set_no_language_of_their_own() -> None:
+    """They run in a shell that has one: a second word for it would be a second place to forget."""
+    for file in (ROOT / "deeprig/data").glob("*.sh"):
+        assert "LANG=" not in file.read_text(), file
+
+
+@pytest.mark.parametrize(("connection", "said"), [("fast", None), ("ssh", {"LC_ALL": "C"})])
+def test_pyinfras_own_connector_asks_in_english_too(connection: Any, said: Any) -> None:
+    _, data = box("rig1", rig=Rig(connection=connection))
+    assert data.get("_env") == said
