@@ -13,7 +13,7 @@ from deeprig.link import Link
 from deeprig.openssh import Forward
 from deeprig.progress import Progress
 from deeprig.settings import Notebook
-from deeprig.tunnel_page import SERVERS, page, to_json, urls
+from deeprig.tunnel_page import OPEN_PAGES, SERVERS, page, to_json, urls
 
 ANSWER_SECONDS = 20  # after a boot the notebook starts some seconds later than SSH
 PAUSE_SECONDS = 1
@@ -94,8 +94,11 @@ class KeptLink:
         """The servers that do not answer through the link, after some patience."""
         started = time.monotonic()
         while True:
-            pairs = zip(SERVERS, self.forwards, strict=True)
-            silent = [name for name, forward in pairs if not local_ports.answers(forward.local)]
+            silent = [
+                name
+                for name, path, forward in zip(SERVERS, OPEN_PAGES, self.forwards, strict=True)
+                if not local_ports.answers(forward.local, path)
+            ]
             if not silent or not link.holds or time.monotonic() - started > ANSWER_SECONDS:
                 return silent
             self.progress.doing(f"waiting for {' and '.join(silent)}")

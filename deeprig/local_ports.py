@@ -22,17 +22,16 @@ def choose(wanted: Iterable[int]) -> list[int]:
     return chosen
 
 
-def answers(port: int) -> bool:
-    """Whether a web server answers there, whatever it says."""
+def answers(port: int, path: str) -> bool:
+    """Whether a web server answers there with a page, not with where else to look for it."""
     asked = http.client.HTTPConnection(LOOPBACK, port, timeout=ANSWER_SECONDS)
     try:
-        asked.request("GET", "/api")
-        asked.getresponse()
+        asked.request("GET", path)
+        return asked.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException):
         return False
     finally:
         asked.close()
-    return True
 
 
 def _is_free(port: int) -> bool:

@@ -4,6 +4,7 @@ from deeprig.openssh import LOOPBACK, Forward
 from deeprig.settings import Notebook
 
 SERVERS = ("JupyterLab", "TensorBoard")
+OPEN_PAGES = ("/api", "/")  # what each shows to anybody, where it runs as it should
 
 
 def urls(notebook: Notebook, forwards: list[Forward], token: str) -> list[str]:

@@ -1,9 +1,12 @@
 """Local ports, links, and what the system's ssh is told."""
 
+import functools
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +68,19 @@ def test_no_port_is_given_twice(taken: int) -> None:
 
 
 def test_a_port_where_nobody_listens_does_not_answer(taken: int) -> None:
-    assert not local_ports.answers(local_ports.choose([taken])[0])
+    assert not local_ports.answers(local_ports.choose([taken])[0], "/api")
+
+
+def test_a_server_that_has_no_such_page_does_not_answer(tmp_path: Path) -> None:
+    """As a JupyterLab whose base_url somebody moved."""
+    (tmp_path / "api").touch()
+    page = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        said = [local_ports.answers(port, path) for path in ("/api", "/jup/api")]
+        server.shutdown()
+    assert said == [True, False]
 
 
 def test_the_links_are_of_this_machines_ports_and_jupyters_has_the_token() -> None:
