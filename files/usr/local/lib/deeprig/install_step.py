@@ -16,6 +16,7 @@ from pathlib import Path
 OPT = Path("/opt/deeprig")
 UV = OPT / "uv/bin/uv"
 PYTHONS = OPT / "python"
+UV_FILE, PIP_FILE = "/etc/uv/uv.toml", "/etc/pip.conf"
 PROXY_FILE = "/etc/profile.d/deeprig-proxy.sh"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MARKER = ".deeprig"  # holds "building", and in the end "complete ..."
@@ -108,7 +109,17 @@ def environment(cache: Path) -> dict[str, str]:
         found["SSL_CERT_FILE"] = CERTIFICATES
     found |= {"UV_CACHE_DIR": str(cache), "UV_PYTHON_INSTALL_DIR": str(PYTHONS)}
     found |= {"UV_NO_PROGRESS": "1", "UV_HTTP_TIMEOUT": "60"}
-    return found
+    return found | own_configuration()
+
+
+def own_configuration() -> dict[str, str]:
+    """The box's index and no other: a ~/.config/uv/uv.toml or pip.conf is for its user's installs.
+
+    Where uv is given a file it looks for none; pip leaves out the user's where it is given one, and
+    all of them where that is /dev/null.
+    """
+    uv = {"UV_CONFIG_FILE": UV_FILE} if Path(UV_FILE).is_file() else {"UV_NO_CONFIG": "1"}
+    return uv | {"PIP_CONFIG_FILE": PIP_FILE if Path(PIP_FILE).is_file() else os.devnull}
 
 
 def run(what: str, argv: list[str | Path], cache: Path | None = None) -> None:

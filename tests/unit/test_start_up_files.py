@@ -1,0 +1,119 @@
+"""Files of the work user's that other programs read, too: ours is not broken by them."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deeprig import people
+from tests.lanes import ROOT
+from tests.unit.box_scripts import SCRIPTS, loaded
+
+
+def test_uv_and_pip_take_the_boxs_index_whatever_the_user_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with loaded("install_step") as step:
+        step.UV_FILE, step.PIP_FILE = str(tmp_path / "uv.toml"), str(tmp_path / "pip.conf")
+        found = step.environment(tmp_path)
+        assert (found["UV_NO_CONFIG"], found["PIP_CONFIG_FILE"]) == ("1", os.devnull)
+        for file in (step.UV_FILE, step.PIP_FILE):  # the index of the settings
+            Path(file).touch()
+        found = step.environment(tmp_path)
+        assert found["UV_CONFIG_FILE"] == step.UV_FILE
+        assert found["PIP_CONFIG_FILE"] == step.PIP_FILE
+        assert "UV_NO_CONFIG" not in found  # it would leave out that file as well
+
+
+def test_pip_leaves_the_users_file_out_then(tmp_path: Path) -> None:
+    """The control for PIP_CONFIG_FILE: what pip itself says of its files."""
+    home = tmp_path / ".config/pip"
+    home.mkdir(parents=True)
+    (home / "pip.conf").write_text("[global]\nindex-url = https://nowhere.invalid/simple\n")
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    pip = ["python3", "-m", "pip", "config", "list"]
+
+    def listed(**more: str) -> str:
+        done = subprocess.run(pip, env=env | more, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert "nowhere.invalid" in listed()
+    assert "nowhere.invalid" not in listed(PIP_CONFIG_FILE=os.devnull)
+
+
+def test_the_notebooks_own_file_pins_what_decides_whether_the_link_works() -> None:
+    text = (ROOT / "templates/etc/deeprig/jupyter_server_config.py.j2").read_text()
+    for name in (
+        "ip", "port", "root_dir", "base_url", "allow_origin", "allow_origin_pat", "websocket_url",
+        "disable_check_xsrf", "allow_credentials", "certfile", "sock", "tornado_settings",
+        "contents_manager_class", "identity_provider_class", "authorizer_class",
+    ):  # fmt: skip
+        assert re.search(rf"c\.ServerApp\.{name} =", text), name
+
+
+@pytest.mark.parametrize("unit", ["deeprig-notebook.service", "deeprig-jobs.service"])
+def test_a_tmux_of_ours_is_where_a_login_looks_for_it(unit: str) -> None:
+    path = f"etc/systemd/user/{unit}"
+    files = [ROOT / "templates" / f"{path}.j2", ROOT / "files" / path]
+    [text] = [file.read_text() for file in files if file.exists()]
+    assert "\nUnsetEnvironment=TMUX_TMPDIR\n" in text
+
+
+def test_homes_are_where_the_accounts_say(tmp_path: Path) -> None:
+    accounts = "root:x:0:0::/root:\nai:x:1000:1000::/srv/home/ai:\nnobody:x:65534:1::/none:\n"
+    for name, script in {
+        "getent": f'[ "$2" ] && grep "^$2:" {tmp_path}/passwd || cat {tmp_path}/passwd',
+        "id": "exit 0",
+        "stat": "echo anna; echo root; echo UNKNOWN",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "passwd").write_text(accounts)
+    script = f"{people.SCRIPT}\neveryone; home_of ai"
+    done = subprocess.run(
+        ["sh", "-c", script], env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["ai", "anna", "/srv/home/ai"]
+
+
+def test_no_home_is_made_up_from_a_name() -> None:
+    """But for the deploy user's, which is ours to place, and what only counts or hides names."""
+    allowed = {"deeprig/data/deploy_user.sh", "deeprig/scrub.py", "deeprig/data/people.sh"}
+    made_up = re.compile(r"/home/(\*|\$|\{|%s)|f?\"/home\"\)? *(/|if)|/home/?['\"] *\+")
+    folders = ("deeprig", "tasks", "files", "templates", "tests/host")
+    found = {
+        str(file.relative_to(ROOT))
+        for folder in folders
+        for file in (ROOT / folder).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+        and made_up.search(file.read_text(errors="replace"))
+    }  # fmt: skip
+    assert found <= allowed
+
+
+def state(folder: Path, words: str) -> subprocess.CompletedProcess[str]:
+    script = (SCRIPTS / "notebook-window").read_text()
+    functions = script[: script.index('\ncase "$1" in')]
+    return subprocess.run(
+        ["sh", "-c", f"{functions}\n{words}", "sh", "none"], capture_output=True, text=True,
+        env={"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder), "PATH": "/usr/bin:/bin"},
+        check=False,
+    )  # fmt: skip
+
+
+def test_a_home_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    assert state(tmp_path, 'can_write "$HOME"').returncode == 0
+    assert list(tmp_path.iterdir()) == []
+    done = state(tmp_path, "can_write /proc/self")
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith("/proc/self cannot be written to; `df -h /proc/self`")
+
+
+def test_the_jupyter_of_the_tools_is_not_led_by_variables() -> None:
+    text = (SCRIPTS / "notebook-window").read_text()
+    assert text.count('"$bin/python" -E "$bin/') == 2  # PYTHONPATH is for kernels
+    assert "unset JUPYTER_TOKEN" in text
