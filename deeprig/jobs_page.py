@@ -28,7 +28,7 @@ def ended(job: Job) -> str:
     if job["state"] == "lost":
         return f"{where} was cut off: the box or its window went away; its log is {job['log']}."
     words = {"done": "is done", "failed": "failed", "stopped": "was stopped"}[job["state"]]
-    status = f" with status {job['status']}" if job["state"] == "failed" else ""
+    status = f" with status {job['status']}" if job["status"] and job["state"] == "failed" else ""
     said = f': "{job["said"]}"' if job["state"] == "failed" and job["said"] else ""
     kept = f" Its outputs are in {job['notebook']}." if job["notebook"] else ""
     return f"{where} {words}{status} after {span(job['seconds'])}{said}.{kept}"
@@ -56,7 +56,8 @@ def table(jobs: list[Job]) -> str:
 
 
 def state(job: Job) -> str:
-    return f"failed ({job['status']})" if job["state"] == "failed" else str(job["state"])
+    failed = job["state"] == "failed" and job["status"] is not None
+    return f"failed ({job['status']})" if failed else str(job["state"])
 
 
 def span(seconds: float | None) -> str:

@@ -1,6 +1,7 @@
 """Jobs of `deeprig run`: their cards, states and scripts, and what is said of them."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -93,12 +94,39 @@ def test_the_state_is_what_can_be_seen_not_what_was_hoped(
     monkeypatch.setattr(
         records, "is_window", lambda pid, name: (pid, name) == (os.getpid(), "train")
     )
+    assert job.state() == "starting"  # the login shell reads its files first
+    job.begun.touch()
     assert job.state() == "running"
     monkeypatch.setattr(records, "boot", lambda: "another boot")
     assert job.state() == "lost"
     job.write("end.json", {"status": 3, "how": "failed", "at": job.read("job.json")["started"] + 9})
     said = job.to_json()
     assert (said["state"], said["status"], said["seconds"]) == ("failed", 3, 9.0)
+
+
+def test_a_job_of_an_older_deeprig_says_nothing_of_its_beginning(
+    records: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begun(records, "train")
+    record = job.read("job.json")
+    del record["marks"]
+    job.write("job.json", record)
+    job.write("window.json", {"pid": os.getpid()})
+    monkeypatch.setattr(records, "is_window", lambda pid, name: True)
+    assert job.state() == "running"
+
+
+@pytest.mark.parametrize("file", [".bash_profile", ".profile", None])
+def test_a_command_that_never_began_is_told_with_the_files_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str | None
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if file:
+        (tmp_path / file).touch()
+    with loaded("job-window") as window:
+        said = window.never_began()
+    assert said.startswith("the command never began: /etc/profile")
+    assert (f"~/{file}" in said) is (file is not None)
 
 
 def test_what_a_job_said_last_is_without_colours_and_empty_lines(records: ModuleType) -> None:
@@ -133,6 +161,8 @@ def test_the_script_has_the_environment_and_the_cards(
         assert f"export PATH={tmp_path}/envs/base/bin:$PATH\n" in text
         assert "export CUDA_VISIBLE_DEVICES=GPU-1,GPU-2\n" in text
         assert text.endswith("python 'a b.py'\n")
+        subprocess.run(["sh", "-c", text.partition("\n")[0]], check=True)
+        assert job.begun.exists()  # before anything else of the command
         text = command.script(job, ["cd x && make"], None, None)
         assert text.endswith("\ncd x && make\n") and "CUDA_VISIBLE_DEVICES" not in text
 
@@ -186,6 +216,10 @@ JOB = {
         (
             {"state": "stopped", "notebook": "/home/ai/n.ipynb"},
             "train on rig1 was stopped after 3 h 20 min. Its outputs are in /home/ai/n.ipynb.",
+        ),
+        (
+            {"state": "failed", "said": "the command never began: ..."},
+            'train on rig1 failed after 3 h 20 min: "the command never began: ...".',
         ),
         ({"state": "lost"}, "train on rig1 was cut off: the box or its window went away"),
     ],

@@ -56,7 +56,11 @@ def notebook(job: Job, sent: str | None, command: list) -> Notebook | None:
 
 def script(job: Job, command: list, visible: str | None, runs: Notebook | None) -> str:
     """For a login shell. A file, so that what was typed stands in no list of processes."""
-    lines = ["unset TMUX TMUX_PANE TERM_PROGRAM TERM_PROGRAM_VERSION"]
+    # Until then it is the start-up files' turn, and they may never come back (`exec zsh`).
+    lines = [
+        f": > {shlex.quote(str(job.begun))}",
+        "unset TMUX TMUX_PANE TERM_PROGRAM TERM_PROGRAM_VERSION",
+    ]
     name = job.read("job.json")["environment"]
     if name:
         folder = shlex.quote(str(ENVIRONMENTS / name))

@@ -33,6 +33,11 @@ class Job:
         return self.folder / "log"
 
     @property
+    def begun(self) -> Path:
+        """There once the command itself has begun: a login shell reads files of its user first."""
+        return self.folder / "begun"
+
+    @property
     def unit(self) -> str:
         return f"deeprig-job-{self.name}.scope"
 
@@ -44,7 +49,7 @@ class Job:
             self.folder.rename(before)
         self.folder.mkdir(mode=0o700, parents=True)
         self.log.touch(mode=0o600)
-        self.write("job.json", {**record, "started": time.time(), "boot": boot()})
+        self.write("job.json", {**record, "started": time.time(), "boot": boot(), "marks": True})
 
     def write(self, name: str, value: Any) -> None:
         """Whole or not at all, since a list may be asked for at any moment."""
@@ -77,7 +82,10 @@ class Job:
         number = self.read("window.json").get("pid")
         if number is None:
             return "starting" if time.time() - record["started"] < 30 else "lost"
-        return "running" if is_window(number, self.name) else "lost"
+        if not is_window(number, self.name):
+            return "lost"
+        # One that an older deeprig began says nothing of its beginning.
+        return "starting" if record.get("marks") and not self.begun.exists() else "running"
 
     def last_words(self) -> str:
         """The last line of its log that says something."""
