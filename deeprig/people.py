@@ -29,6 +29,8 @@ KINDS = {
 }
 KEYS = {
     "home-closed": "{user} may not enter {home}; look at its owner and mode.",
+    "home-read-only": "{home} is on a file system that is read-only; `findmnt -T {home}` shows "
+    "which, and `sudo mount -o remount,rw` there makes it one that can be written to.",
     "unanswered": f"{{home}}/.ssh does not answer within {SECONDS} s; {MOVE}.",
     **{f"folder-{word}": f"{{home}}/.ssh {kind}; {MOVE}." for word, kind in KINDS.items()},
     **{f"file-{word}": f"{{home}}/.ssh/authorized_keys {kind}; {MOVE}."

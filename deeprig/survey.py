@@ -99,7 +99,7 @@ class Survey:
     users_with_key: tuple[str, ...] = ()
     odd_keys: tuple[tuple[str, str], ...] = ()
     users_with_free_sudo: tuple[str, ...] = ()
-    users_in_docker: tuple[str, ...] = ()
+    root_groups: tuple[tuple[str, str], ...] = ()  # a user, and a group that leads to root
     dirty: tuple[tuple[str, str], ...] = ()
     firewalls: tuple[str, ...] = ()
     wireguard_ports: tuple[str, ...] = ()
@@ -178,13 +178,18 @@ def _own(found: dict[str, list[str]]) -> Survey:
         users_with_key=several("has_key"),
         odd_keys=tuple(map(_odd_keys, found.get("odd_keys", []))),
         users_with_free_sudo=several("free_sudo"),
-        users_in_docker=several("docker"),
+        root_groups=tuple(map(_root_group, found.get("root_group", []))),
         dirty=tuple(map(_leftover, found.get("dirty", []))),
         firewalls=several("firewall", untrusted.words),
         wireguard_ports=several("wireguard", _port),
         clocks=several("clock", untrusted.package),
         sendmail=bool(one("sendmail")),
     )
+
+
+def _root_group(line: str) -> tuple[str, str]:
+    user, _, group = line.partition("|")
+    return untrusted.user_name(user), untrusted.user_name(group)
 
 
 def _odd_keys(line: str) -> tuple[str, str]:
@@ -272,10 +277,11 @@ def _work_user(survey: Survey, rig: Rig) -> list[str]:
             f"Notebook.user is {name!r}, who may use sudo without a password: one bad package in a "
             "notebook would own the box; name another user, or take NOPASSWD out of /etc/sudoers.d."
         )
-    if name in survey.users_in_docker:
+    if groups := [group for user, group in survey.root_groups if user == name]:
+        out = " && ".join(f"sudo gpasswd -d {name} {group}" for group in groups)
         found.append(
-            f"Notebook.user is {name!r}, who is in group docker and so may become root; run "
-            f"`sudo gpasswd -d {name} docker`, or name another user."
+            f"Notebook.user is {name!r}, who is in group {' and '.join(groups)} and so may become "
+            f"root; run `{out}`, or name another user."
         )
     return found
 

@@ -10,7 +10,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import as_user, frameworks, stack, untrusted
+from deeprig import as_user, frameworks, people, stack, untrusted
 from deeprig.settings import Python
 from tasks import archive, config_files, operations, packages
 from tasks.facts import Shell
@@ -25,12 +25,11 @@ NO_GPU = stack.Plan()
 HEAD_START = "deeprig-head-start"
 UNMADE = ("", "absent", "unfinished")  # what the scripts' --check says of these
 # Each home is looked at as its owner. Who does not answer in time keeps the Pythons too.
-IN_USE = f"""{as_user.FUNCTION}; used=
-for home in /home/*; do
-    owner=$(stat -c %U "$home") || continue
-    [ -d "$home" ] && [ ! -L "$home" ] && [ "$owner" != root ] && id "$owner" >/dev/null || continue
+IN_USE = f"""{people.functions()}
+used=
+for owner in $(everyone); do
     as_user 10 "$owner" sh -c 'grep -qsD skip /opt/deeprig/python "$1"/envs/*/pyvenv.cfg' \\
-        sh "$home" && used=yes || case $? in 124 | 137) used=yes ;; esac
+        sh "$(home_of "$owner")" && used=yes || case $? in 124 | 137) used=yes ;; esac
 done 2>/dev/null"""
 TRACE = Trace(
     files=(

@@ -1,6 +1,6 @@
 """What storage leaves on a box; the disks and all that is on them stay as they are."""
 
-from deeprig import as_user, data
+from deeprig import data, people
 from tasks import sessions, storage
 from tasks.traces import Trace
 
@@ -20,10 +20,8 @@ PARTS = (
 # A link into the data folder becomes the folder itself where both are on one disk. Both are the
 # user's, and it is done as the user.
 LINKS = f"""\
-{as_user.FUNCTION}
-for home in /home/*; do
-    owner=$(stat -c %U "$home") || continue
-    [ -d "$home" ] && [ ! -L "$home" ] && [ "$owner" != root ] && id "$owner" >/dev/null || continue
+{people.functions()}
+for owner in $(everyone); do
     as_user 60 "$owner" sh -c '
         cd "$1" || exit
         for link in notebooks runs; do
@@ -32,7 +30,7 @@ for home in /home/*; do
             [ -d "$to" ] && [ -O "$to" ] || continue
             rm "$link"
             [ "$(stat -c %d "$to")" != "$(stat -c %d .)" ] || mv -T "$to" "$link"
-        done' sh "$home" || true
+        done' sh "$(home_of "$owner")" || true
 done"""
 # Each mountpoint of ours has its line in fstab behind one that says so.
 OURS = "/^# The next line is deeprig's/"

@@ -82,11 +82,11 @@ def _standing(user: str) -> str:
 def _add(user: User, data_folder: str | None) -> None:
     name = shlex.quote(user.name)
     ask = people.functions()
-    places = [f"{folder}/{user.name}" for folder in (data_folder, "/home") if folder]
+    kept = [f"{data_folder}/{user.name}"] if data_folder else []
     operations.bring_about(
         name=f"Have an account {user.name}",
         holds=f"getent passwd {name}",
-        commands=[_script(f"{ask}\nmake_account {name} {shlex.join(places)}")],
+        commands=[_script(f"{ask}\nmake_account {name} {shlex.join(kept)}")],
     )
     operations.bring_about(
         name=f"Have {user.name}'s account open",

@@ -1,5 +1,17 @@
 # How the homes of people stand, and the keys in them; what others than root can change.
 # The survey asks it, and tasks/users.py.
+# Who may have a home here, a name in each line: those that the box knows, those who have a folder in
+# /home, and whose notebooks are or were served. Homes are wherever their accounts say.
+everyone() {
+  {
+    getent passwd | awk -F: '$3 >= 1000 && $3 < 65534 { print $1 }'
+    stat -c %U /home/* 2>/dev/null
+    sed -n 's/^user=//p' /etc/deeprig/notebook.conf 2>/dev/null
+  } | sort -u | while read -r user; do
+    case $user in root | UNKNOWN) ;; *) ! id "$user" >/dev/null 2>&1 || echo "$user" ;; esac
+  done
+}
+
 home_of() { getent passwd "$1" | cut -d: -f6; }
 
 # The folder at or above $1 that others than root can change; nothing where there is none.
@@ -24,11 +36,11 @@ home_is() {
   else echo ok; fi
 }
 
-# An account named $1. A folder of theirs from before, one of the others, bears the number that it
-# is to have, if nobody has that.
+# An account named $1. A folder of theirs from before, one of the others or where new homes are made,
+# bears the number that it is to have, if nobody has that.
 make_account() {
   user=$1; shift
-  for place; do
+  for place in "$@" "$(useradd -D | sed -n 's/^HOME=//p')/$user"; do
     number=$(stat -c %u "$place" 2>/dev/null) || continue
     case $number in [1-9][0-9][0-9][0-9] | [1-5][0-9][0-9][0-9][0-9]) ;; *) continue ;; esac
     getent passwd "$number" >/dev/null && continue
@@ -68,6 +80,7 @@ kind() {
 }
 wrong() { # nothing where a file of keys is there, or there could be one
   cd "$1" 2>/dev/null || { echo home-closed; return; }
+  case ,$(findmnt -nro OPTIONS -T . 2>/dev/null), in *,ro,*) echo home-read-only; return ;; esac
   [ -e .ssh ] || [ -L .ssh ] || return 0
   is=$(kind .ssh); [ $is = folder ] || { echo "folder-$is"; return; }
   [ -O .ssh ] && [ -x .ssh ] || { echo folder-others; return; }

@@ -8,7 +8,9 @@ for k in kex cipher mac; do echo "$k=$(ssh -Q $k | tr '\n' ' ')"; done
 [ -d /etc/default/grub.d ] || [ -e /etc/default/grub ] && echo grub=yes
 for u in $USERS; do getent passwd "$u" >/dev/null || continue; echo "user=$u"
   sudo -l -U "$u" 2>/dev/null | grep -q 'NOPASSWD' && echo "free_sudo=$u"
-  id -nG "$u" | tr ' ' '\n' | grep -qx docker && echo "docker=$u"
+  # Whose members mount a disk or start a machine as root. Ubuntu's installer puts its user into lxd.
+  for g in docker lxd incus-admin libvirt disk kmem; do
+    id -nG "$u" | tr ' ' '\n' | grep -qx $g && echo "root_group=$u|$g"; done
 done
 for u in $(echo "$USERS $PEOPLE" | tr ' ' '\n' | sort -u); do
   getent passwd "$u" >/dev/null || continue

@@ -74,7 +74,7 @@ BREAKAGES = [
         "systemctl enable deeprig-access-boot.service",
     ),
     Breakage(
-        "the work user is not in group docker",
+        "the work user is in no group that leads to root",
         "groupadd docker; gpasswd -a ai docker",
         "groupdel docker",
     ),

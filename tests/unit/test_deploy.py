@@ -63,7 +63,7 @@ def test_a_part_that_is_none_is_left_alone() -> None:
 
 
 def test_a_refused_box_gets_no_operations() -> None:
-    report = plan(Rig(), [*DEBIAN_13, "docker=ai"])
+    report = plan(Rig(), [*DEBIAN_13, "root_group=ai|docker"])
     assert report.steps == []
     assert report.error is not None
 

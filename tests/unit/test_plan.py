@@ -182,7 +182,7 @@ def seen(*lines: str, rig: Rig = RIG) -> Outlook:
 
 
 def test_a_box_that_is_refused_says_why_in_its_error() -> None:
-    refused = seen("docker=ai", "dirty=run-file")
+    refused = seen("root_group=ai|docker", "dirty=run-file")
     assert refused.exit_status == 1
     found = outlook.to_json(refused, TODAY)
     assert "No hosts remaining" not in found["error"]

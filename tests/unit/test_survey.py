@@ -44,14 +44,26 @@ def test_a_fresh_box_is_welcome() -> None:
             "/etc/sudoers.d.",
         ),
         (
-            "docker=ai",
+            "root_group=ai|docker",
             "Notebook.user is 'ai', who is in group docker and so may become root; run "
             "`sudo gpasswd -d ai docker`, or name another user.",
+        ),
+        (  # as Ubuntu's installer leaves its user
+            "root_group=ai|lxd",
+            "Notebook.user is 'ai', who is in group lxd and so may become root; run "
+            "`sudo gpasswd -d ai lxd`, or name another user.",
         ),
     ],
 )
 def test_what_does_not_fit_is_named_with_the_way_out(line: str, sentence: str) -> None:
     assert objections(survey(line), RIG) == [sentence]
+
+
+def test_all_groups_that_lead_to_root_are_told_at_once() -> None:
+    [said] = objections(survey("root_group=ai|lxd", "root_group=ai|disk"), RIG)
+    assert "group lxd and disk" in said
+    assert "`sudo gpasswd -d ai lxd && sudo gpasswd -d ai disk`" in said
+    assert objections(survey("root_group=bea|lxd"), RIG) == []  # who is no work user
 
 
 def test_somebody_elses_firewall_is_fine_where_ours_is_off() -> None:
