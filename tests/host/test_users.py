@@ -6,7 +6,9 @@ import pytest
 from testinfra.host import Host
 
 from deeprig.settings import DEPLOY_USER, Rig, User
+from deeprig.survey import Survey
 from tests.host.newcomer import Login, Stranger
+from tests.host.sessions import over_ssh
 
 READ_KEYS = """
 keys=~/.ssh/authorized_keys
@@ -34,9 +36,9 @@ def sudo_rights(host: Host, user: str) -> str:
         return str(host.run("sudo -l -U %s", user).stdout)
 
 
+@pytest.mark.remedy("run `deeprig bootstrap` for this box again")
 def test_the_deploy_user_logs_in_with_the_key(login: Login, deploy_user: str) -> None:
-    _, answer, _ = login().exec_command("id -un", timeout=30)
-    assert answer.read().decode().strip() == deploy_user
+    assert over_ssh("id -un", login).strip() == deploy_user
 
 
 @pytest.mark.remedy("run `deeprig bootstrap` for this box again")
@@ -52,6 +54,9 @@ def test_the_deploy_user_has_no_password(host: Host, deploy_user: str) -> None:
         assert host.check_output("passwd -S %s", deploy_user).split()[1] == "L"
 
 
+@pytest.mark.remedy(
+    "`sudo sshd -T` there says who is let in; look for a PAM or sshd rule of somebody's"
+)
 def test_a_key_that_nobody_put_there_is_refused(stranger: Stranger) -> None:
     assert stranger.is_authenticated()  # the control: the right key gets in
     assert stranger.strange_key_refused
@@ -66,11 +71,13 @@ def test_the_work_user_gets_to_root_by_no_sudo_without_a_password(
 
 
 @pytest.mark.tier("config")
-@pytest.mark.remedy("run `sudo gpasswd -d USER docker` there, or name another Notebook.user")
-def test_the_work_user_is_not_in_group_docker(host: Host, work_user: str) -> None:
+@pytest.mark.remedy("run `sudo gpasswd -d USER GROUP` there, or name another Notebook.user")
+def test_the_work_user_is_in_no_group_that_leads_to_root(
+    host: Host, work_user: str, survey: Survey
+) -> None:
     groups = host.user(work_user).groups
     assert groups  # the control: the user is there
-    assert "docker" not in groups
+    assert [group for user, group in survey.root_groups if user == work_user] == []
 
 
 @pytest.mark.remedy("install the person's key for that user, or add User(...) to Rig.users")
