@@ -18,7 +18,7 @@ class Server(paramiko.ServerInterface):
     """
 
     shell: Sequence[str] = ("sh", "-c")
-    most_channels = 1000
+    most_channels: int | None = None
 
     def __init__(self, env: dict[str, str]) -> None:
         self.env = env
@@ -57,10 +57,13 @@ class Server(paramiko.ServerInterface):
         return paramiko.AUTH_SUCCESSFUL  # type: ignore[attr-defined, no-any-return]
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
-        there = [channel for t in self.transports for channel in t._channels.values()]  # type: ignore[attr-defined]
-        if len([channel for channel in there if not channel.closed]) >= self.most_channels:
+        if self.most_channels is not None and self._open_channels() >= self.most_channels:
             return paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED  # type: ignore[attr-defined, no-any-return]
         return paramiko.OPEN_SUCCEEDED  # type: ignore[attr-defined, no-any-return]
+
+    def _open_channels(self) -> int:
+        there = [channel for t in self.transports for channel in t._channels.values()]  # type: ignore[attr-defined]
+        return len([channel for channel in there if not channel.closed])
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self.commands.append(command.decode())
