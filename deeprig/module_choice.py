@@ -18,6 +18,15 @@ def prebuilt_for(system: str, graphics: Graphics) -> tuple[str, ...]:
     return found if found and all(name in signed for name in found) else ()
 
 
+def build_tools(system: str) -> tuple[str, ...]:
+    """What NVIDIA's repository has to give besides, since its drivers want a newer one than the
+    distribution has.
+    """
+    row = data.load("driver_packages")["dkms"]
+    there = row["distribution"].get(system, row["least"])
+    return tuple(row["packages"]) if _numbers(there) < _numbers(row["least"]) else ()
+
+
 def metapackages(graphics: Graphics, kernels: Sequence[str]) -> tuple[str, ...]:
     """The kernel's own packages that must move together with modules for these flavours."""
     if graphics.kernels is None:
@@ -51,3 +60,7 @@ def _flavours(graphics: Graphics) -> tuple[str, ...]:
 def _generic(flavour: str) -> str:
     """virtual-hwe-24.04 is generic-hwe-24.04 with fewer drivers."""
     return re.sub(r"^virtual\b", "generic", flavour)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in version.split(".")]

@@ -31,7 +31,8 @@ class Plan:
     is dkms, prebuilt or none; the
     first of `driver_packages` has the driver's version. `pin` names the package that pins the
     branch, `pins` are (package glob, version pattern) for a preferences file of ours, `shut_out`
-    are package globs that NVIDIA's repository must not give. `repository` is a row of
+    are package globs that NVIDIA's repository must not give, `build_tools` what it gives beside
+    the driver since the distribution's is too old for it. `repository` is a row of
     data/repositories.toml, `repository_folder` what follows its base for this box's processor.
     `kernel_metapackages` are held together with prebuilt modules.
     """
@@ -56,6 +57,7 @@ class Plan:
     pin: str = ""
     pins: tuple[tuple[str, str], ...] = ()
     shut_out: tuple[str, ...] = ()
+    build_tools: tuple[str, ...] = ()
     repository: str = ""
     repository_folder: str = ""
     kernel_metapackages: tuple[str, ...] = ()
@@ -165,6 +167,7 @@ def _driver(plan: Plan, question: Question) -> Plan | Refusal:
         ),
         pin=found.pin,
         pins=_own_pins(found) if nvidia and not found.pin else (),
+        build_tools=() if prebuilt or not nvidia else module_choice.build_tools(question.system),
         repository=repository["name"] if repository else "",
         repository_folder=_folder(repository, question),
         kernel_metapackages=module_choice.metapackages(graphics, found.kernels) if prebuilt else (),

@@ -61,5 +61,6 @@ def preferences(plan: Plan) -> dict[str, tuple[Preference, ...]]:
     first += [(glob, f"version {version}", EXACTLY) for glob, version in plan.pins]
     last: list[Preference] = [(LIBRARIES, "", PREFERRED)] if plan.cuda_packages else []
     if plan.driver_source == "nvidia":
+        last += [(" ".join(plan.build_tools), "", PREFERRED)] if plan.build_tools else []
         last += [(OF_NO_DRIVER, "", ONLY_THERE), (DRIVER_NAMES, "", PREFERRED)]
     return {FIRST: tuple(first), LAST: (*last, ("*", "", ONLY_THERE))}

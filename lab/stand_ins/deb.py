@@ -26,12 +26,21 @@ class Link(NamedTuple):
     target: str
 
 
+class Folder(NamedTuple):
+    """A folder in a package, which may be empty."""
+
+    mode: int = 0o755
+
+
+Entry = File | Link | Folder
+
+
 @dataclass(frozen=True)
 class Package:
     """What goes into one .deb: the fields of its control file, its files by path, its scripts."""
 
     fields: Mapping[str, str]
-    files: Mapping[str, File | Link] = field(default_factory=dict)
+    files: Mapping[str, Entry] = field(default_factory=dict)
     scripts: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -46,8 +55,12 @@ class Package:
     @cached_property
     def content(self) -> bytes:
         """The .deb; the same bytes for the same package."""
-        about: dict[str, File | Link] = {"control": File(self.control.encode())}
-        kept = [path for path in self.files if path.startswith("/etc/")]
+        about: dict[str, Entry] = {"control": File(self.control.encode())}
+        kept = [
+            path
+            for path, entry in self.files.items()
+            if path.startswith("/etc/") and not isinstance(entry, Folder)
+        ]
         if kept:
             about["conffiles"] = File("".join(f"{path}\n" for path in sorted(kept)).encode())
         for name, text in self.scripts.items():
@@ -67,7 +80,7 @@ def _member(name: str, content: bytes) -> bytes:
     return head.encode() + content + b"\n" * (len(content) % 2)
 
 
-def _tar(files: Mapping[str, File | Link]) -> bytes:
+def _tar(files: Mapping[str, Entry]) -> bytes:
     """A tar archive with the folders above each file."""
     relative = {PurePosixPath(path.lstrip("/")): entry for path, entry in files.items()}
     folders = {folder for path in relative for folder in path.parents}
@@ -87,6 +100,6 @@ def _tar(files: Mapping[str, File | Link]) -> bytes:
                 info.type, info.linkname, info.mode = tarfile.SYMTYPE, entry.target, 0o777
                 archive.addfile(info)
             else:
-                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                info.type, info.mode = tarfile.DIRTYPE, entry.mode if entry else 0o755
                 archive.addfile(info)
     return packed.getvalue()

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lab import network
-from lab.stand_ins import catalogue, cuda, server
+from lab.stand_ins import catalogue, cuda, dkms, server
 from lab.stand_ins.apt_archive import Archive, Trouble
 from lab.stand_ins.catalogue import NVIDIAS_ARCHITECTURE, Row, covers
 from lab.stand_ins.deb import File, Package
@@ -116,6 +116,7 @@ def serve(
         for dist in dists:
             archive = repository.archives[dist] = _archive(dist, trouble)
             archive.add(cuda.packages(dist))
+            archive.add([dkms.package(dist)])
             repository.offered[dist] = list(known(dist) if drivers is None else drivers)
             for version in repository.offered[dist]:
                 archive.add(driver(dist, version, fails_for, fails_from))

@@ -18,6 +18,10 @@ LISTED = (
     "xargs -r -n 1 /usr/lib/apt/apt-helper cat-file | "
     "awk '/^Package:/ {{p=$2}} /^Version:/ {{print p, $2}}' | sort"
 )
+# What a plan may take from there though the distribution has the name too: drivers, CUDA's parts.
+FROM_NVIDIA = re.compile(
+    r"nvidia|^libcuda|^libnv|^libxnvctrl|^firmware-nvidia|^libcud|^libnccl|^cuda"
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +70,33 @@ def test_nothing_is_from_there_but_what_the_plan_needs(
     assert from_there - closure == set()
 
 
-def test_the_distribution_wins_where_it_has_the_package(host: Host, plan: stack.Plan) -> None:
-    """dkms is in both; NVIDIA's own pin would take theirs."""
-    said = host.check_output("apt-cache policy dkms")
-    candidate = re.search(r"Candidate: (\S+)", said)
-    if candidate is None or candidate[1] == "(none)":
-        pytest.skip("no source has dkms")
-    place = said.partition(f" {candidate[1]} ")[2].splitlines()[1]
-    assert "/cuda/repos/" not in place
+def test_dkms_is_the_one_that_the_driver_asks_for(host: Host, plan: stack.Plan) -> None:
+    """It is in both; theirs comes only where the distribution's is too old for their driver."""
+    if not host.package("dkms").is_installed:
+        pytest.skip("nothing builds modules here")
+    with host.sudo():
+        listed = host.check_output("sh -c %s", LISTED.format(SOURCE)).splitlines()
+    said = f"dkms {host.package('dkms').version}"
+    assert (said in listed) is ("dkms" in plan.build_tools)
+
+
+def test_the_distribution_wins_in_all_else(host: Host, plan: stack.Plan) -> None:
+    """NVIDIA's own pin would take theirs of whatever name both have."""
+    with host.sudo():
+        listed = host.check_output("sh -c %s", LISTED.format(SOURCE)).splitlines()
+    names = sorted({line.split()[0] for line in listed})
+    said = host.check_output(f"LC_ALL=C.UTF-8 apt-cache policy {shlex.join(names)}")
+    policies = re.split(r"^(\S+):$", said, flags=re.MULTILINE)
+    uri = plan.repository_folder
+    won = []
+    for name, policy in zip(policies[1::2], policies[2::2], strict=True):
+        candidate = re.search(r"Candidate: (\S+)", policy)
+        places = re.findall(r"^ {8,} *-?\d+ (\S+)", policy, re.MULTILINE)
+        elsewhere = [place for place in places if "://" in place and uri not in place]
+        if candidate and elsewhere and f"{name} {candidate[1]}" in listed:
+            won.append(name)
+    asked = [*plan.build_tools]
+    assert [name for name in won if name not in asked and not FROM_NVIDIA.match(name)] == []
 
 
 def test_a_driver_from_there_is_shut_out_beside_the_distributions(

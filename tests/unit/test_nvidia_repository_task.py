@@ -1,5 +1,7 @@
 """What apt is told of NVIDIA's repository: whose key, which address, and what may come from it."""
 
+import pytest
+
 from deeprig import stack
 from deeprig.gpus import Graphics
 from deeprig.settings import Cuda, Driver
@@ -31,6 +33,27 @@ def test_all_else_comes_from_the_distribution_where_it_has_it() -> None:
     for driver in (Driver(gpus=(RTX_3090,)), Driver(gpus=(RTX_3090,), source="nvidia")):
         found = preferences(plan("ubuntu-24.04", driver, Cuda()))
         assert found[LAST][-1] == ("*", "", 100)
+
+
+@pytest.mark.parametrize(
+    ("system", "driver", "theirs"),
+    [
+        ("debian-12", Driver(gpus=(RTX_3090,)), True),
+        ("ubuntu-22.04", Driver(gpus=(RTX_3090,), source="nvidia"), True),
+        ("ubuntu-24.04", Driver(gpus=(RTX_3090,), source="nvidia"), True),
+        ("debian-13", Driver(gpus=(RTX_3090,)), False),
+        ("debian-12", Driver(gpus=(RTX_3090,), source="distro"), False),
+        ("ubuntu-24.04", Driver(gpus=(RTX_3090,)), False),
+    ],
+)
+def test_dkms_is_theirs_where_the_distributions_is_too_old_for_their_driver(
+    system: str, driver: Driver, theirs: bool
+) -> None:
+    """Of all names that both have it is the only one."""
+    found = preferences(plan(system, driver, Cuda()))
+    by_name = {name: row[2] for row in reversed(found[LAST]) for name in row[0].split()}
+    assert by_name.get("dkms") == (600 if theirs else None)
+    assert by_name["*"] == 100
 
 
 def test_nvidias_driver_is_preferred_and_the_container_toolkit_is_not() -> None:

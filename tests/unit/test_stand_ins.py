@@ -2,18 +2,24 @@
 
 import hashlib
 import io
+import re
 import tarfile
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from deeprig import branches, package_names
-from lab.stand_ins import apt_archive, nvidia_repository, openpgp, ubuntu_archive
+from lab.stand_ins import apt_archive, dkms, nvidia_repository, openpgp, ubuntu_archive
 from lab.stand_ins.apt_archive import Archive, Trouble
 from lab.stand_ins.deb import File, Package
 from tests.unit.box_scripts import loaded
 
+FIELDS = Path(__file__).parent / "outputs/nvidia_control_fields.toml"
+ROWS: list[dict[str, Any]] = tomllib.loads(FIELDS.read_text())["field"]
 HELLO = Package(
     {"Package": "hello", "Version": "1:2.0-1", "Architecture": "all"},
     {"/usr/share/hello": File(b"hello"), "/etc/hello.conf": File(b"")},
@@ -104,3 +110,28 @@ def test_the_modules_that_need_the_first_have_one_source() -> None:
     assert {"nvidia.c", "nvidia-modeset.c", "nvidia-drm.c", "nvidia-uvm.c"} <= set(sources)
     assert sources["nvidia-drm.c"] == sources["nvidia-uvm.c"] != sources["nvidia.c"]
     assert not any("{" in name for name in sources)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['dist']}-{row['package']}")
+def test_the_control_fields_are_as_nvidias_own(row: dict[str, Any]) -> None:
+    if row["package"] == "dkms":
+        assert dkms.version(row["dist"]) == row["says"]
+        return
+    packages = nvidia_repository.driver(row["dist"], row["version"])
+    [package] = [p for p in packages if p.fields["Package"] == row["package"]]
+    there = re.split(r",\s*", package.fields[row["field"]])
+    assert set(re.split(r",\s*", row["says"].format(version=row["version"]))) <= set(there)
+
+
+def test_what_builds_modules_asks_for_the_dkms_that_is_beside_it() -> None:
+    """Each of its packages, and its own dkms is new enough for them."""
+    builders = 0
+    for dist, version in (("debian12", "580.178.04"), ("ubuntu2404", "595.91.07")):
+        for package in nvidia_repository.driver(dist, version):
+            if "-dkms" in package.fields["Package"] and "no-dkms" not in package.fields["Package"]:
+                asked = re.search(r"\bdkms \(>= ([\d.]+)\)", package.fields["Depends"])
+                assert asked, package.fields["Package"]
+                has = dkms.version(dist).partition(":")[2].partition("-")[0]
+                assert list(map(int, has.split("."))) >= list(map(int, asked[1].split(".")))
+                builders += 1
+    assert builders == 4
