@@ -35,7 +35,7 @@ LOCKS = f"{INSTALLED}\n{encryption.SCRIPT}\ntrue\n"  # what a boot asks for, alo
 
 T = TypeVar("T")
 STRANGE = "What it says of its {what} cannot be believed: {why}; find out who answers there."
-# What fights with ours, by the word that OWN prints before packages: in words, and the way out.
+# What fights with ours, by the word that comes before its names: in words, and the way out.
 LEFTOVERS = {
     "run-file": ("a driver from a .run file", "nvidia-uninstall"),
     "ppa": (
@@ -47,10 +47,26 @@ LEFTOVERS = {
         "apt purge lambda-stack lambda-stack-cuda && apt autoremove --purge",
     ),
     "half": ("a half-removed driver ({})", "dpkg --configure -a && apt purge {}"),
+    "dkms": ("the module {} of a driver that no package owns", "dkms remove {} --all"),
+    "library": ("a driver's library that no package owns ({})", "rm -f {} && ldconfig"),
+    "modprobe": (
+        "{}, which keeps NVIDIA's module from being loaded",
+        "rm {} && update-initramfs -u",
+    ),
+    "vfio": (
+        "{}, which gives its cards to vfio-pci at each boot",
+        "rm {} && update-initramfs -u && reboot",
+    ),
+    "vfio-line": (
+        "the kernel parameter vfio-pci.ids=, which gives its cards to vfio-pci",
+        "sed -i -E s/vfio-pci.ids=[0-9a-fA-F:,]+// /etc/default/grub && update-grub && reboot",
+    ),
 }
 
 _word = untrusted.parser("name of a system", r"[\w.-]{0,40}", 40)
 _openssh = untrusted.parser("version of OpenSSH", r"(\d{1,4}\.\d{1,4})?", 9)
+# A package, a module of DKMS with its version, or a file that a shell takes as it is.
+_left = untrusted.parser("leftover", r"[\w.+@-]+(:\w+)?|[\w.+-]+/[\w.+~-]+|/[\w./+@~-]+", 255)
 _algorithm = untrusted.parser("algorithm of SSH", r"[\w@.+-]+", 100)
 
 
@@ -201,12 +217,12 @@ def _odd_keys(line: str) -> tuple[str, str]:
 
 def _leftover(line: str) -> tuple[str, str]:
     """What is left over, in words, and the command that takes it out."""
-    what, _, packages = line.partition(" ")
+    what, _, names = line.partition(" ")
     if what not in LEFTOVERS:
         raise NotSo(f"{line[:80]!r} is nothing that deeprig asks about")
     said, way = LEFTOVERS[what]
-    names = " ".join(map(untrusted.package, packages.split()))
-    return said.format(names), way.format(names)
+    left = " ".join(map(_left, names.split()))
+    return said.format(left), way.format(left)
 
 
 def _port(text: str) -> str:
@@ -239,7 +255,7 @@ def _system(survey: Survey) -> list[str]:
 def _leftovers(survey: Survey, rig: Rig) -> list[str]:
     found = [
         f"It carries {what}, which would fight with ours; take it out with `sudo sh -c '{way}'`."
-        for what, way in survey.dirty
+        for what, way in (survey.dirty if rig.driver else ())
     ]
     if rig.firewall:
         found += [

@@ -42,7 +42,7 @@ def repository(plan: Plan, driver: Driver | None, cuda: Cuda | None) -> Reposito
         repo_key=(asked.repo_key or "") if asked else "",
         foreign=_foreign(known["repository"], fingerprints),
         retired=tuple(key["fingerprint"] for key in known["retired_key"]),
-        other_addresses=(f"{row['base'].rstrip('/')}/",),
+        other_addresses=(f"{row['base'].rstrip('/')}/", *known["old"]["addresses"]),
         obsolete=("/etc/apt/preferences.d/cuda-repository-pin-600",),
         preferences=preferences(plan),
     )

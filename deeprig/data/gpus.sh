@@ -18,15 +18,47 @@ for slot in $GIVEN; do  # a guest's, so none that a driver here is chosen for
 done
 [ -n "$devices" ] && echo "$devices" | sed 's/^/gpu=/'
 
+# What an older driver, or a passthrough of old, has left in the way of this one.
+settings() {  # the files of modprobe with such a line
+  cat_of="/etc/modprobe.d/*.conf /run/modprobe.d/*.conf /usr/local/lib/modprobe.d/*.conf"
+  # shellcheck disable=SC2086 # globs
+  grep -lsE "$1" $cat_of /usr/lib/modprobe.d/*.conf | grep -xE '/[A-Za-z0-9_./+@-]+'
+}
+if [ -n "$devices$EXPECTED" ]; then
+  for d in /var/lib/dkms/nvidia*/*/; do
+    [ -e "$d/source/dkms.conf" ] && ! dpkg -S "$(readlink -f "$d/source")" >/dev/null 2>&1 &&
+      d=${d%/} && echo "dirty=dkms ${d#/var/lib/dkms/}"; done
+  [ -e /usr/bin/nvidia-uninstall ] || [ -e /etc/deeprig/driver.json ] ||
+    for l in /usr/lib/*-linux-gnu*/libcuda.so.1 /usr/lib/*-linux-gnu*/libnvidia-ml.so.1 \
+      /usr/lib/libcuda.so.1 /usr/lib/libnvidia-ml.so.1 /usr/lib64/libcuda.so.1; do
+      [ -e "$l" ] && f=$(readlink -f "$l") && ! dpkg -S "$f" >/dev/null 2>&1 &&
+        echo "dirty=library $l $f"; done
+  knows=$(modprobe --showconfig 2>/dev/null)
+  echo "$knows" | grep -qE '^(alias nvidia off|blacklist nvidia|install nvidia .*(false|true))$' &&
+    settings '^\s*(alias\s+nvidia\s+off|blacklist\s+nvidia\s*$|install\s+nvidia\s.*(false|true))' |
+      sed 's/^/dirty=modprobe /'
+  for id in $(echo "$devices" | sed -nE 's/^.* 10de:(....) 03.*$/10de:\1/p' | sort -u); do
+    echo "$knows" | grep -qiE "^options vfio_pci .*ids=[^ ]*$id" &&
+      settings "^\s*options\s+vfio[-_]pci\s.*ids=\S*$id" | sed 's/^/dirty=vfio /'
+    grep -qiE "vfio-pci.ids=[^ ]*$id" /proc/cmdline && echo dirty=vfio-line
+  done
+fi
+
+is_set() {  # whether a variable of the firmware is 1, behind four bytes of its own
+  [ "$(od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/"$1"-* 2>/dev/null | tr -d ' ')" = 1 ]
+}
 if [ -z "$contained" ]; then
-  [ "$(od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/SecureBoot-* 2>/dev/null | tr -d ' ')" = 1 ] &&
+  # shim lets every module pass where `mokutil --disable-validation` told it to.
+  is_set SecureBoot && ! is_set MokSBStateRT &&
     echo secure_boot=yes && for key in $MODULE_KEYS; do
       # It ends with 1 where the key is enrolled, so its words are what counts.
       [ "${key%%=*}" = "$ID-$VERSION_ID" ] && [ -e "${key#*=}" ] && echo "module_key=$(
         LC_ALL=C mokutil --test-key "${key#*=}" 2>&1 | tail -n 1)"; done
   [ -r /sys/module/nvidia/version ] && echo "loaded_driver=$(cat /sys/module/nvidia/version)"
 fi
-for k in /boot/vmlinuz-*; do [ -e "$k" ] && echo "kernel=${k#/boot/vmlinuz-}"; done
+for k in /boot/vmlinuz-*; do
+  case $k in *.dpkg-* | *.rpmsave | *.rpmnew | *~ | *.sig) continue ;; esac  # nor does GRUB
+  [ -e "$k" ] && echo "kernel=${k#/boot/vmlinuz-}"; done
 # Those without a version in their name: they bring the next kernel.
 dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'linux-*' 2>/dev/null | sed -nE \
   -e 's/^installed (linux-(image|headers)-[a-z].*)$/\1/p' \

@@ -23,7 +23,10 @@ for u in $(echo "$USERS $PEOPLE" | tr ' ' '\n' | sort -u); do
     echo "odd_keys=$u|${is:-unanswered}|$(home_of "$u")" ;; esac
 done
 [ -e /usr/bin/nvidia-uninstall ] && echo dirty=run-file
+# A file may be switched off, or be a copy: what apt reads of them counts.
+# shellcheck disable=SC2016 # apt's own
 grep -rqsE '^[^#]*graphics-drivers' /etc/apt/sources.list /etc/apt/sources.list.d &&
+  apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -q graphics-drivers &&
   echo dirty=ppa
 { installed lambda-stack || installed lambda-stack-cuda; } &&
   echo dirty=lambda
