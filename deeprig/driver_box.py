@@ -40,6 +40,7 @@ STANDING = (
         "packages": {str: str},
         "holds": {"held": NAMES, "loose": NAMES, "needless": NAMES, "not_excluded": NAMES},
         "offers": {str: NAMES},
+        "index": {"source": str, "read": float},
         "waiting": [{"name": str, "version": str, "since": float}],
         "moves": [{"name": str, "new": str, "by": str, "log": str, "line": str}],
         "move": {**MOVE_FORM, "active": bool},

@@ -32,6 +32,11 @@ class Choice:
         return package_names.filled(names, branch=self.branch, kernels=self.kernels)
 
     @property
+    def library(self) -> str:
+        """The package that has libcuda.so.1."""
+        return package_names.filled([self.row["library"]], branch=self.branch)[0]
+
+    @property
     def pin(self) -> str:
         """The package that keeps to the branch, "" where there is none."""
         if self.branch not in self.row.get("pinned", ()):

@@ -9,6 +9,7 @@ from deeprig import branches, data, package_names
 from deeprig.settings import Driver
 
 OVERDUE_DAYS = 30
+OLD_INDEX_DAYS = 7
 LONGEST_COMMAND = 60
 FLAVOURS = ("open", "proprietary")
 UNFINISHED = ("asked", "installing", "going back")
@@ -81,6 +82,8 @@ def mismatches(facts: Facts) -> Iterable[str]:
     if facts["in_use"].startswith("reboot: "):
         why = facts["in_use"].removeprefix("reboot: ")
         yield f"a reboot is owed: {why}{moved if loaded['version'] != version else ''}"
+    elif facts["in_use"].startswith("wrong: "):
+        yield facts["in_use"].removeprefix("wrong: ")
     elif facts["in_use"] == "load":
         yield "no module is loaded, though there is a card; `sudo modprobe nvidia` says why"
     elif loaded["version"] and loaded["version"] != version:
@@ -189,6 +192,13 @@ def notes(
     end = branches.end(branch)
     if end and end < today:
         yield f"NVIDIA's fixes for branch {branch} ended on {end}"
+    index = facts["index"]
+    days = int((facts["now"] - index["read"]) / 86400)
+    if index["read"] and days > OLD_INDEX_DAYS:
+        yield (
+            f"apt has not read {index['source']} for {days} days, so that nothing newer is known; "
+            "`sudo apt update` says why"
+        )
     for name, version in offered.items():
         options = "" if name == branch else f" --branch {name}"
         until = f", with fixes until {branches.end(name)}" if branches.end(name) else ""

@@ -40,15 +40,20 @@ def rows(standing: Standing) -> list[tuple[str, str]]:
         ("on disk", kernels or "no kernel is installed"),
         ("library", facts["library"] or "none"),
         ("packages", f"{len(facts['packages'])}, {len(holds['held'])} of them held"),
+        ("index", f"{facts['index']['source']}, read {since(facts['index']['read'])}"),
         *last_move(standing),
     ]
+
+
+def since(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment)) if moment else "never"
 
 
 def last_move(standing: Standing) -> list[tuple[str, str]]:
     move = standing.facts["move"]
     if not move["step"]:
         return []
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(move["stepped"]))
+    when = since(move["stepped"])
     to = f" to {move['after']}" if move["after"] else ""
     way = f"{move['kind']} from {move['before']}{to}"
     why = f" ({move['why']})" if move["why"] else ""

@@ -39,14 +39,18 @@ def metapackages(graphics: Graphics, kernels: Sequence[str]) -> tuple[str, ...]:
 
 
 def headers(graphics: Graphics) -> tuple[str, ...]:
-    """What brings the headers of the kernels, now and after their updates."""
+    """What brings the headers of the kernels, now and after their updates; nothing for kernels
+    from elsewhere.
+    """
     images = [name for name in graphics.kernel_packages if name.startswith(IMAGE)]
     if images:
         names = [name.removeprefix(IMAGE) for name in images]
     else:
         # 6.1.0-56-amd64, 6.12.117+deb13-cloud-amd64, 6.12.38+deb12-rt-amd64
         pattern = r"^[\d.]+(?:\+[\w.~]+)?(?:-\d+)?-"
-        names = [re.sub(pattern, "", kernel) for kernel in graphics.kernels or ()]
+        known = data.load("driver_packages")["headers"]["flavours"]
+        every = [re.sub(pattern, "", kernel) for kernel in graphics.kernels or ()]
+        names = [name for name in every if name in known]
     return tuple(f"linux-headers-{name}" for name in dict.fromkeys(names))
 
 

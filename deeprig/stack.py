@@ -51,6 +51,7 @@ class Plan:
     modules: str = NONE
     module: str = NONE
     dkms_name: str = NONE
+    library: str = NONE
     headers: tuple[str, ...] = ()
     driver_packages: tuple[str, ...] = ()
     cuda_packages: tuple[str, ...] = ()
@@ -161,6 +162,7 @@ def _driver(plan: Plan, question: Question) -> Plan | Refusal:
         modules=found.modules,
         module=modules["module"],
         dkms_name=modules["dkms_name"],
+        library=found.library,
         headers=() if prebuilt else module_choice.headers(graphics),
         driver_packages=found.packages(
             desktop=settings.desktop == "keep", nvswitch=graphics.nvswitch

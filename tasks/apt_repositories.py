@@ -15,6 +15,8 @@ SCRIPTS = "/usr/local/lib/deeprig"
 SCRIPT = f"{SCRIPTS}/apt-repository"
 PARTS = ("apt_entries", "apt_index", "apt_key", "apt_specification", "apt_words", "openpgp_keys")
 MODULES = [f"{SCRIPTS}/{part}.py" for part in (*PARTS, "replaced")]
+# Those of them that read apt's lists, for whoever has no repository.
+READERS = [f"{SCRIPTS}/apt_{part}.py" for part in ("index", "specification", "words")]
 SPECS = "/etc/deeprig/repositories"
 
 # Packages, pin ("" for this repository itself), priority: a stanza of apt_preferences(5).

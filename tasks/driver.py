@@ -3,7 +3,7 @@
 import json
 import re
 
-from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.api.command import FunctionCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
@@ -15,6 +15,7 @@ from deeprig.settings import Rig
 from deeprig.stack import Plan
 from tasks import (
     apt_components,
+    apt_repositories,
     config_files,
     gpu_settings,
     nvidia_repository,
@@ -28,7 +29,10 @@ from tasks.operations import Commands, Watched
 SCRIPTS = "/usr/local/lib/deeprig"
 DRIVER_SET = f"{SCRIPTS}/driver-set"
 WAITING = f"{SCRIPTS}/driver_waiting.py"
-PARTS = ("apt", "build", "downloads", "others", "proof", "undo", "waiting", "wanted")
+PARTS = (
+    "apt", "build", "downloads", "headers", "index", "libraries", "load", "others", "proof",
+    "reasons", "undo", "waiting", "wanted",
+)  # fmt: skip
 MODULES = [f"{SCRIPTS}/driver_{name}.py" for name in PARTS]
 WANTED = "/etc/deeprig/driver-wanted.json"
 NOUVEAU = "/etc/modprobe.d/50-deeprig-nouveau.conf"
@@ -43,8 +47,7 @@ def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
     if not plan.driver_packages:
         operations.say(host, f"No driver: {plan.reasons['driver_branch']}.")
         return
-    for module in MODULES:
-        config_files.copy(module)
+    scripts(plan)
     config_files.copy(DRIVER_SET, mode="755")
     operations.put(
         name=f"Write {WANTED}", dest=WANTED, content=for_the_box(plan, secure_boot=secure_boot)
@@ -58,7 +61,7 @@ def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
             package=plan.driver_packages[0],
         )
     if plan.headers:
-        packages.install(name="Install the kernels' headers", packages=list(plan.headers))
+        _have_headers(name="Install the kernels' headers")
     gpu_settings.wait_for_a_card()
     _stand(name="Install the driver, with modules for every kernel")
 
@@ -74,6 +77,12 @@ def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
     _load(name="Load the modules, or say that a reboot is owed")
 
 
+def scripts(plan: Plan) -> None:
+    """The modules that look after a driver, and those that read apt's lists."""
+    for module in (*MODULES, *(() if plan.repository else apt_repositories.READERS)):
+        config_files.copy(module)
+
+
 def for_the_box(plan: Plan, *, secure_boot: bool) -> str:
     """The plan as driver_proof.py reads it."""
     return json.dumps(
@@ -84,6 +93,7 @@ def for_the_box(plan: Plan, *, secure_boot: bool) -> str:
             "modules": plan.modules,
             "module": plan.module,
             "dkms_name": plan.dkms_name,
+            "library": plan.library,
             "packages": plan.driver_packages,
             "headers": plan.headers,
             "pin": plan.pin,
@@ -109,6 +119,18 @@ def _may_come() -> Commands:
 def _refuse(state: State, host: Host, sentence: str) -> bool:
     operations.say(host, sentence, wrong=True)
     return False
+
+
+@operation()
+def _have_headers() -> Commands:
+    """The kernels' headers, of the version of their images."""
+    lacking = host.get_fact(Shell, script=f"{DRIVER_SET} headers")
+    if lacking == "ok":
+        host.noop("they are there")
+        return
+    if lacking:  # else the script itself is yet to come, in a dry run
+        yield packages.note([name.partition("=")[0] for name in lacking.split()])
+    yield Watched(f"{DRIVER_SET} have-headers")
 
 
 @operation()
@@ -177,7 +199,10 @@ def _load() -> Commands:
     """Load the modules where nothing holds the cards; a reboot is left to a person."""
     found = host.get_fact(Shell, script=f"{DRIVER_SET} in-use")
     if found == "load":
-        yield StringCommand("modprobe nvidia && modprobe nvidia-uvm")
+        yield Watched(f"{DRIVER_SET} load")
+        return
+    if found.startswith("wrong: "):
+        yield FunctionCommand(_refuse, (f"{found.removeprefix('wrong: ')}.",), {})
         return
     if found.startswith("reboot: ") and host.state.is_executing:
         operations.say(host, f"A reboot is owed: {found.removeprefix('reboot: ')}.")

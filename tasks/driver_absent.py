@@ -22,6 +22,7 @@ SET = f"{{ cat {BROUGHT}; {ASK}; }} 2>/dev/null"
 def trace(*, repository_stays: bool) -> Trace:
     """What it leaves; NVIDIA's repository stays where CUDA comes from there."""
     shared = " ".join(f"{driver.SCRIPTS}/boot_{part}.py" for part in ("menu", "record", "work"))
+    readers = " ".join(apt_repositories.READERS)
     return Trace(
         files=(
             driver.NOUVEAU,
@@ -58,6 +59,8 @@ def trace(*, repository_stays: bool) -> Trace:
         after=(
             # They are the boot trial's too, where there is one.
             f"[ -e {boot_trial.SCRIPT} ] || rm -f {shared}",
+            # And they are a repository's.
+            f"ls {apt_repositories.SPECS}/*.json >/dev/null 2>&1 || rm -f {readers}",
             "! command -v update-initramfs >/dev/null || update-initramfs -u -k all",
         ),
         work="on_a_card(there)",

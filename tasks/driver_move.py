@@ -33,8 +33,7 @@ def provide(plan: Plan) -> None:
 @deploy("Driver move")
 def prepare(plan: Plan, rig: Rig, secure_boot: bool) -> None:
     """All that a move to this plan needs; the driver itself stays where it is."""
-    for module in driver.MODULES:
-        config_files.copy(module)
+    driver.scripts(plan)
     boot_guard.watch(plan=plan)
     provide(plan=plan)
     _take(name="Keep the way back: what stands, and a .deb of each package")

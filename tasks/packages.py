@@ -23,6 +23,7 @@ APT_GET = "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -
 INDEX_MINUTES = 60
 # The packages that `dpkg --audit` names, one a line after a blank.
 AUDITED = r"sed -n 's/^ \([a-z0-9][a-z0-9+.:-]*\)\( .*\)\{0,1\}$/\1/p' | sort -u"
+HALF = "dpkg-query -W -f '${db:Status-Eflag} ${Package}\\n' | sed -n 's/^reinstreq //p' | xargs"
 LOCK_SECONDS = 900
 # What deploys brought that was not there before, a kind and a name on each line.
 BROUGHT = "/var/lib/deeprig/brought"
@@ -110,6 +111,10 @@ def repair_packages() -> Commands:
         f"{APT_GET} --fix-broken install; "
         f"again=$(dpkg --audit | {AUDITED}); "
         f'[ -z "$again" ] || {APT_GET} install --reinstall $again; '
+        # What was cut off while it came and is in no archive, apt can neither finish nor take out.
+        f"half=$({HALF}); "
+        '[ -z "$half" ] || { echo "half installed, and no archive has it: $half;" '
+        '"sudo dpkg --remove --force-remove-reinstreq $half takes it out" >&2; exit 1; }; '
         'left=$(dpkg --audit); [ -z "$left" ] || { echo "$left" >&2; exit 1; }'
     )
 

@@ -101,6 +101,10 @@ LANES: dict[str, list[list[str]]] = {
         [*PYTEST, "tests/lab/test_driver.py", "--os", "debian-13"],
         [*PYTEST, "tests/lab/test_driver_nvidia.py", "--os", "debian-13"],
     ],
+    "driver-found": [
+        [*PYTEST, "tests/lab/test_driver_found.py", "--os", system]
+        for system in ("debian-12", "debian-13")
+    ],
     "driver-upgrade": [[*PYTEST, "tests/lab/test_driver_upgrade.py"]],
     "cuda": [[*PYTEST, "tests/lab/test_cuda.py"]],
     "gpu-live": [[*PYTEST, "tests/lab/test_gpu_live.py", "tests/lab/test_gpu_watch.py"]],

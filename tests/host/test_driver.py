@@ -13,6 +13,7 @@ from deeprig.settings import Rig
 from deeprig.survey import Survey
 from tasks import driver, manifest
 
+OF_THE_BUILD = re.compile(r"^(nvidia-fabricmanager|libnvidia-nscq|nvidia-imex)(-\d+)?$")
 PROVE = "import driver_proof as d; print({})"
 
 
@@ -115,6 +116,16 @@ def test_libraries_and_modules_have_one_version(
 ) -> None:
     library = host.check_output("readlink -f /usr/lib/$(uname -m)-linux-gnu/libcuda.so.1")
     assert library.endswith(f".so.{version}")
+
+
+@pytest.mark.remedy("`deeprig driver upgrade` moves both to one build")
+def test_the_fabric_manager_is_of_the_drivers_build(
+    installed: dict[str, str], plan: stack.Plan, version: str
+) -> None:
+    names = [name for name in installed if OF_THE_BUILD.match(name)]
+    if not names:
+        pytest.skip("there is no fabric manager")
+    assert {installed[name].partition("-")[0] for name in names} == {version}
 
 
 def test_exactly_the_drivers_packages_are_held(host: Host, driver_set: set[str]) -> None:

@@ -153,8 +153,13 @@ def test_an_initramfs_that_is_newer_than_the_blacklist_holds_it(box: Box) -> Non
     assert box.proof.why_not(KERNEL) == ""
 
 
-def test_without_headers_the_way_out_is_the_headers(box: Box) -> None:
-    assert f"linux-headers-{KERNEL}" in box.proof.remedy(KERNEL)
+def test_without_headers_the_way_out_is_the_headers_that_apt_knows(box: Box) -> None:
+    assert f"apt knows no headers of it; once they are at /lib/modules/{KERNEL}/build" in (
+        box.proof.remedy(KERNEL)
+    )
+    name = f"linux-headers-{KERNEL}"
+    box.answers[f"apt-cache madison {name}"] = f"{name} | 6.12.118-1 | http://d trixie/main"
+    assert f"`sudo apt install {name}`" in box.proof.remedy(KERNEL)
     box.proof.driver_proof.has_headers = lambda kernel: True
     assert f"boot-guard rebuild {KERNEL}` tries again" in box.proof.remedy(KERNEL)
 

@@ -98,6 +98,17 @@ def test_a_kernel_that_did_not_build_needs_no_module_while_the_guard_keeps_the_b
         assert module.state() == state
 
 
+def test_a_fabric_manager_of_another_build_is_said(
+    proof: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = proof()
+    there = module.installed()
+    for version, state in (("535.309.01", "ok "), ("535.261.03", "which must be 535.309.01")):
+        its = {**there, "nvidia-fabricmanager-535": f"{version}-1"}
+        monkeypatch.setattr(module, "installed", lambda its=its: its)
+        assert state in module.state()
+
+
 def test_a_missing_uvm_module_is_said(proof: Answers) -> None:
     without = {key: value for key, value in MODULES.items() if not key[2].endswith("uvm")}
     assert f"there is no nvidia-current-uvm for kernel {KERNEL}" in proof(without).state()
@@ -107,6 +118,12 @@ def test_a_missing_uvm_module_is_said(proof: Answers) -> None:
     ("holder", "loaded", "modules", "said"),
     [
         ("nouveau", "", MODULES, "reboot: nouveau holds the card 0000:01:00.0"),
+        (
+            "vfio-pci",
+            "",
+            MODULES,
+            "wrong: every card is held by another driver (0000:01:00.0 by vfio-pci)",
+        ),
         ("NovaCore", "", MODULES, "reboot: NovaCore holds the card 0000:01:00.0"),
         ("", "", MODULES, "load"),
         ("", "", {}, f"reboot: there is no nvidia-current for kernel {KERNEL}, which is running"),

@@ -45,6 +45,7 @@ FACTS: dict[str, Any] = {
     "packages": {name: f"{OLD}-0ubuntu1" for name in NAMES},
     "holds": {"held": list(NAMES), "loose": [], "needless": [], "not_excluded": []},
     "offers": {"nvidia-dkms-580-open": [f"{OLD}-0ubuntu1"]},
+    "index": {"source": "NVIDIA's repository", "read": 1_795_600_000.0},
     "waiting": [],
     "moves": [],
     "move": {
@@ -133,6 +134,7 @@ def test_a_driver_of_one_piece_has_nothing_wrong() -> None:
         ({"loaded": {"version": NEW}}, f"driver {NEW} is loaded, {OLD} is installed"),
         ({"in_use": f"reboot: driver {NEW} is loaded, {OLD} installed"}, "a reboot is owed: "),
         ({"in_use": "load"}, "no module is loaded, though there is a card"),
+        ({"in_use": "wrong: every card is held by vfio"}, "every card is held by vfio"),
         ({"loaded": {"flavour": "proprietary"}}, "the proprietary modules are loaded"),
         ({"modules": {"versions": {KERNEL: NEW}}}, f"kernel {KERNEL}, which runs, has the module"),
         (
@@ -158,6 +160,16 @@ def test_what_is_wrong_is_a_sentence(changes: dict[str, Any], sentence: str) -> 
     assert [said for said in standing.wrong if sentence in said], standing.wrong
     assert len(standing.wrong) == 1
     assert f"!! {standing.wrong[0]}" in page(standing)
+
+
+def test_an_index_that_nobody_reads_any_more_is_told() -> None:
+    for days, told in ((6, False), (9, True)):
+        standing = judged(index={"read": FACTS["now"] - days * 86400})
+        said = f"apt has not read NVIDIA's repository for {days} days, so that nothing newer"
+        assert any(said in note for note in standing.notes) is told
+        assert standing.wrong == ()
+        assert "index      NVIDIA's repository, read 2026-1" in page(standing)
+    assert "read never" in page(judged(index={"read": 0.0}))
 
 
 def test_a_move_under_way_is_not_wrong() -> None:

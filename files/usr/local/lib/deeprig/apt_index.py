@@ -1,14 +1,17 @@
-"""The index of a repository: read by apt, alone or among others, and how a pin names it.
+"""The index of a repository: read by apt, alone or among others, how a pin names it, and its age.
 
 Written by deeprig (files/usr/local/lib/deeprig/apt_index.py): change it there.
 """
 
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from apt_specification import Repository
 from apt_words import C
+
+LISTS = Path("/var/lib/apt/lists")
 
 
 def alone(folder: Path) -> list[str]:
@@ -39,9 +42,38 @@ def release(options: list[str]) -> str:
 
 def update(repository: Repository, options: list[str]) -> tuple[str, bool]:
     """`apt-get update`: all that it complains of, and whether any of it is about the repository."""
-    done = subprocess.run(
-        ["apt-get", "-q", *options, "update"], capture_output=True, text=True, env=C
-    )
-    form = r"^(?:[WE]|Err|Error|Warning):.*(?:\n  .*)*"
-    said = "\n".join(re.findall(form, done.stdout + done.stderr, re.M))
+    said = "\n".join(read_anew(options))
     return said, repository.uri.rstrip("/") in said or "Signed-By" in said
+
+
+def read_anew(options: Sequence[str] = ()) -> list[str]:
+    """`apt-get update`: each thing that it complains of.
+
+    Its exit status is no proof: a source that is down, or signed by another key, is a warning, and
+    what was read of it before stays.
+    """
+    done = subprocess.run(
+        ["apt-get", "-q", *options, "update"],
+        capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, env=C,
+    )  # fmt: skip
+    form = r"^(?:[WE]|Err|Error|Warning):.*(?:\n  .*)*"
+    return re.findall(form, done.stdout + done.stderr, re.M)
+
+
+def last_read(uris: Sequence[str]) -> float:
+    """When apt has last read an index of these addresses, in seconds; the oldest, 0 for none."""
+    said = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(FILENAME)", "Created-By: Packages"],
+        capture_output=True, text=True, env=C,
+    ).stdout  # fmt: skip
+    rows = [line.split("|") for line in said.splitlines()]
+    plain = [uri.rstrip("/") for uri in uris]
+    files = [file for uri, file in rows if uri.rstrip("/") in plain]
+    heads = [head for head in LISTS.glob("*Release") for file in files if head_of(head, file)]
+    # apt writes it anew at each reading; its own time is that of the server's file.
+    return min((head.stat().st_ctime for head in heads), default=0.0)
+
+
+def head_of(head: Path, index: str) -> bool:
+    """Whether that is the signed list of the files of which this index is one."""
+    return index.startswith(str(head).removesuffix("Release").removesuffix("In"))

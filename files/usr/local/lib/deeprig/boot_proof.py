@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import driver_headers
 import driver_proof
 from driver_proof import said
 
@@ -16,7 +17,9 @@ GUARD = "/usr/local/lib/deeprig/boot-guard"
 BOOT = Path("/boot")
 BLACKLIST = Path("/etc/modprobe.d/50-deeprig-nouveau.conf")
 NOUVEAU = re.compile(r"/(nouveau|nova[-_](?:core|drm))\.ko")
+EFI_VARIABLES = Path("/sys/firmware/efi/efivars")
 SECURE_BOOT = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+SHIM_STATE = "MokSBStateRT-605dab50-e046-4300-abb6-3dd810dd8b23"
 DKMS = Path("/var/lib/dkms")
 LOG_LINES = 24
 SETTLED = ("", "installed", "config-files", "not-installed")  # of a package, as dpkg says it
@@ -57,8 +60,15 @@ def unfit(kernel: str) -> str:
 
 
 def secure_boot() -> bool:
+    """Whether the kernel would refuse a module that nobody signed: shim may have been told not to
+    look, by `mokutil --disable-validation`.
+    """
+    return is_set(SECURE_BOOT) and not is_set(SHIM_STATE)
+
+
+def is_set(variable: str) -> bool:
     try:
-        return Path("/sys/firmware/efi/efivars", SECURE_BOOT).read_bytes()[4:5] == b"\1"
+        return Path(EFI_VARIABLES, variable).read_bytes()[4:5] == b"\1"
     except OSError:
         return False
 
@@ -171,7 +181,12 @@ def remedy(kernel: str) -> str:
     if driver_proof.plan()["modules"] != "dkms":
         return "the archive brings its module with a later update"
     if not driver_proof.has_headers(kernel):
-        return f"`sudo apt install linux-headers-{kernel}` brings what its module is built with"
+        if name := driver_headers.of(kernel):
+            return f"`sudo apt install {name}` brings what its module is built with"
+        return (
+            f"apt knows no headers of it; once they are at /lib/modules/{kernel}/build, "
+            f"`sudo {GUARD} rebuild {kernel}` makes its module"
+        )
     return f"`sudo {GUARD} rebuild {kernel}` tries again and says why"
 
 

@@ -65,10 +65,28 @@ def run(what: str, argv: list[str]) -> str:
             except subprocess.TimeoutExpired:
                 print(f"{what}: {time.monotonic() - started:.0f} s so far", flush=True)
         log.seek(begin)
-        complaints = re.findall(r"^(?:E|Error|dpkg): *(.+)$", log.read(), re.MULTILINE)
+        said = log.read()
     if step.returncode == 0:
         return ""
-    return complaints[0] if complaints else f"it ended with {step.returncode}"
+    return complaint(said) or f"it ended with {step.returncode}"
+
+
+def complaint(said: str) -> str:
+    """The first thing that apt or dpkg complains of; dpkg gives its reason in the next line."""
+    found = re.search(r"^(?:E|Error|dpkg|modprobe: \w+): *(.+?(?::\n +\S.*)?)$", said, re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
+
+
+def logged(what: str, said: str) -> None:
+    """Keep what a step said that was not run by `run`."""
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with LOG.open("a") as log:
+        log.write(f"\n# {time.strftime('%F %T')} {what}\n{said}\n")
+
+
+def last_said() -> str:
+    """All that the last step said."""
+    return LOG.read_text(errors="replace").rpartition("\n# ")[2] if LOG.exists() else ""
 
 
 def simulated(names: list[str]) -> Simulation:
@@ -103,6 +121,19 @@ def objection(would: Simulation, names: list[str], plan: dict, held: set[str]) -
     for arrival in would.arrives:
         if why := unplanned(arrival, plan, held):
             return why
+    return uneven(would, plan)
+
+
+def uneven(would: Simulation, plan: dict) -> str:
+    """What must be of the driver's very build, and would not be; "" where all is."""
+    there = driver_proof.installed() | {arrival.name: arrival.new for arrival in would.arrives}
+    version = driver_proof.upstream(there.get(plan["packages"][0].partition("=")[0], ""))
+    for name, its in there.items() if version else ():
+        if driver_proof.OF_THE_BUILD.match(name) and driver_proof.upstream(its) != version:
+            return (
+                f"{name} would be {its} beside driver {version}, and they must be of one build; "
+                "wait until the archive has both"
+            )
     return ""
 
 
@@ -139,9 +170,10 @@ def held() -> set[str]:
     return set(driver_proof.said("apt-mark", "showhold").split())
 
 
-def candidate(name: str) -> str:
+def candidate(name: str, *options: str) -> str:
     """The version that apt would take."""
-    found = re.search(r"^  Candidate: (\S+)$", driver_proof.said("apt-cache", "policy", name), re.M)
+    policy = driver_proof.said("apt-cache", *options, "policy", name)
+    found = re.search(r"^  Candidate: (\S+)$", policy, re.M)
     return "" if found is None or found[1] == "(none)" else found[1]
 
 
@@ -162,17 +194,16 @@ def is_of_branch(name: str, version: str, branch: str) -> bool:
 
 
 def as_installed(names: list[str], version: str) -> list[str]:
-    """With the exact version, where a part is to come to a driver that is there already."""
+    """With the exact version, where a part is to come to a driver that is there already; else that
+    of what must be of one build with the driver.
+    """
     if not version:
-        return names
+        coming = driver_proof.upstream(candidate(names[0]))
+        own = [name for name in names if driver_proof.OF_THE_BUILD.match(name)]
+        exact = dict(zip(own, as_installed(own, coming), strict=True)) if coming else {}
+        return [exact.get(name, name) for name in names]
     same = {
         name: next((v for v in offered(name) if driver_proof.upstream(v) == version), "")
         for name in names
     }
     return [f"{name}={same[name]}" if same[name] else name for name in names]
-
-
-def refuse(names: list[str], would: Simulation, plan: dict) -> None:
-    """End here where apt would do anything but the plan."""
-    if why := objection(would, names, plan, held()):
-        raise Wrong(f"{why}; nothing was installed")

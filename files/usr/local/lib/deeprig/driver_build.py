@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 import driver_apt
+import driver_headers
+import driver_index
 import driver_proof
 from driver_apt import APT_GET, Wrong, run
 
@@ -18,14 +20,8 @@ def newest_has_what_it_needs() -> None:
     """Headers for the kernel that would boot next, and the compilers that built these kernels."""
     if driver_proof.plan()["modules"] != "dkms":
         return
-    newest = driver_proof.kernels()[-1:]
-    if newest and not driver_proof.has_headers(newest[0]):
-        name = f"linux-headers-{newest[0]}"
-        if run(f"Install {name}", [*APT_GET, "install", name]):
-            raise Wrong(
-                f"the archive has no headers for the newest installed kernel, {newest[0]}; bring "
-                "the kernel up to date with `apt full-upgrade`, reboot, and deploy again"
-            )
+    for newest in driver_proof.kernels()[-1:]:
+        driver_headers.of_the_newest(newest)
     for kernel in driver_proof.kernels_to_prove():
         name = compiler(kernel)
         if not name or shutil.which(name):
@@ -66,7 +62,7 @@ def fetch_what_is_missing() -> None:
     plan, kernel = driver_proof.plan(), newest[0]
     stem = re.compile(rf"{driver_proof.PREBUILT}\d+(-server)?(-open)?-")
     stems = [found[0] for found in map(stem.match, plan["packages"]) if found]
-    run("Read the package lists", ["apt-get", "-q", "update"])
+    driver_index.read_anew(plan)
     for name in (f"{stem}{kernel}" for stem in stems):
         for entry in (f"{name}={its}" for its in driver_apt.offered(name)):
             would = driver_apt.simulated([entry])
@@ -74,7 +70,9 @@ def fetch_what_is_missing() -> None:
                 continue
             if not run(f"Install {name}", [*APT_GET, "install", entry]):
                 return
+    owner = driver_proof.said("dpkg", "-S", f"{BOOT}/vmlinuz-{kernel}").partition(":")[0]
+    way = f"`sudo apt purge {owner}`" if owner else f"`sudo rm {BOOT}/vmlinuz-{kernel}`"
     raise Wrong(
         f"the archive has no modules of driver {version} for kernel {kernel} yet; wait for them, "
-        f"or take it out with `sudo apt purge linux-image-{kernel}`"
+        f"or take it out with {way}"
     )

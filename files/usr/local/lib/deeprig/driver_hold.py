@@ -9,6 +9,7 @@ from pathlib import Path
 
 import boot_record
 import driver_apt
+import driver_proof
 import driver_waiting
 from driver_apt import Wrong
 
@@ -24,7 +25,9 @@ def mark(how: str, names: list[str]) -> None:
     """`apt-mark hold`, unhold, auto or manual."""
     if not names:
         return
-    done = subprocess.run(["apt-mark", how, *names], capture_output=True, text=True)
+    done = subprocess.run(
+        ["apt-mark", how, *names], capture_output=True, text=True, env=driver_proof.C
+    )
     if done.returncode:
         raise Wrong(f"apt-mark {how} failed: {done.stderr.strip()}")
 

@@ -13,12 +13,13 @@ import driver_build
 import driver_debs
 import driver_downloads
 import driver_hold
+import driver_index
 import driver_proof
 import driver_reboot
 import driver_record as record
 import driver_snapshot
 import driver_transaction
-from driver_apt import Wrong, run
+from driver_apt import Wrong
 
 WANTED = Path("/etc/deeprig/driver-wanted.json")
 CUT_OFF = "it was cut off in the middle (power, or its process)"
@@ -65,8 +66,7 @@ def choose(move: dict) -> driver_transaction.Way | None:
     """The pin moved, everything chosen, compared and fetched; None where nothing would change."""
     plan, old_plan = json.loads(WANTED.read_text()), driver_proof.plan()
     old = driver_snapshot.moving()
-    if why := run("Read the package lists", ["apt-get", "-q", "update"]):
-        print(f"apt complains: {why}", flush=True)
+    driver_index.read_anew(plan)
     if driver_transaction.pins_to_move(plan):
         touch(move)
         driver_transaction.pin(plan)

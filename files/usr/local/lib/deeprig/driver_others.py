@@ -6,6 +6,7 @@ Written by deeprig (files/usr/local/lib/deeprig/driver_others.py): change it the
 import re
 from typing import NamedTuple
 
+import driver_libraries
 import driver_proof
 import driver_waiting
 from driver_apt import DRIVER_VERSION
@@ -14,23 +15,48 @@ NVIDIAS = "/compute/cuda/repos/"
 
 
 class Other(NamedTuple):
-    """A driver that somebody else installed."""
+    """A driver that somebody else installed; `packages` are all of it, as apt takes their names."""
 
     name: str
     version: str
     branch: str
     source: str
+    packages: list[str]
 
 
 def by_others() -> Other | None:
-    """The driver that is there without our doing, by the library that every driver has."""
-    library = re.compile(r"^(libcuda1|libnvidia-compute(-\d+)?(-server)?)$")
-    for name, version in driver_proof.installed().items():
-        its = driver_proof.upstream(version)
-        if library.match(name) and DRIVER_VERSION.match(its):
+    """The driver that is there without our doing, by who owns the libraries that each has."""
+    every = installed()
+    own = f":{native()}"
+    owned = [name.removesuffix(own) for name in driver_libraries.owners().values() if name]
+    library = re.compile(r"^(libcuda1|libnvidia-compute(-\d+)?(-server)?)(:\w+)?$")
+    for name in [*owned, *filter(library.match, every)]:
+        its = driver_proof.upstream(every.get(name, ""))
+        if DRIVER_VERSION.match(its):
             policy = driver_proof.said("apt-cache", "policy", name)
-            return Other(name, its, its.partition(".")[0], origin(policy))
+            parts = [part for part, version in every.items() if goes_with(part, version, its)]
+            return Other(name, its, its.partition(".")[0], origin(policy), parts)
     return None
+
+
+def goes_with(name: str, version: str, driver: str) -> bool:
+    plain = name.partition(":")[0]
+    if plain.startswith(driver_proof.PREBUILT):
+        return True
+    return driver_proof.upstream(version) == driver and driver_proof.is_of_a_driver(plain)
+
+
+def native() -> str:
+    return driver_proof.said("dpkg", "--print-architecture")
+
+
+def installed() -> dict[str, str]:
+    """Name -> version; a package of another architecture than the box's has it in its name."""
+    form = "${db:Status-Status} ${Package} ${Architecture} ${Version}\\n"
+    lines = driver_proof.said("dpkg-query", "-W", "-f", form).splitlines()
+    rows = [line.split() for line in lines if line.startswith("installed ")]
+    own = (native(), "all")
+    return {name if its in own else f"{name}:{its}": version for _, name, its, version in rows}
 
 
 def origin(policy: str) -> str:

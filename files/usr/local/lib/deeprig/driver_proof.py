@@ -4,7 +4,9 @@ Written by deeprig (files/usr/local/lib/deeprig/driver_proof.py): change it ther
 """
 
 import json
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -17,17 +19,33 @@ LOADED = Path("/sys/module/nvidia/version")
 # Packages that may be of a driver; they are if their version is the driver's.
 OF_A_DRIVER = re.compile(r"nvidia|^libcuda|^libnv|^libxnvctrl|^firmware-nvidia|^cuda-drivers")
 OF_NO_DRIVER = re.compile(r"nvidia-container|nvidia-docker|nvidia-cuda-toolkit")
+# What talks to the driver so closely that another point release does not do.
+OF_THE_BUILD = re.compile(r"^(nvidia-fabricmanager|libnvidia-nscq|nvidia-imex)(-\d+)?$")
 PREBUILT = "linux-modules-nvidia-"
+# What is parsed is asked for in one language, and for so long at most.
+C = {**os.environ, "LC_ALL": "C.UTF-8"}
+SECONDS = 120
+BOOT = Path("/boot")
+# What GRUB leaves out of its menu: see grub_file_is_not_garbage in grub-mkconfig_lib.
+NO_KERNEL = re.compile(r"\.dpkg-|\.rpm(save|new)$|~$|\.sig$")
 OF_A_KERNEL = ("linux-image-", "linux-headers-", "linux-generic")
 
 
 def said(*argv: str) -> str:
-    """What a command prints, empty where it fails or does not exist."""
+    """What a command prints, empty where it fails, does not exist or does not end."""
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        asked = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True, errors="replace", env=C, start_new_session=True,
+        )  # fmt: skip
     except OSError:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    try:
+        out, _ = asked.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(asked.pid, signal.SIGKILL)  # one that waits for a device would not go: left alone
+        return ""
+    return out.strip() if asked.returncode == 0 else ""
 
 
 def plan() -> dict:
@@ -81,7 +99,8 @@ def is_of_a_driver(name: str) -> bool:
 
 def kernels() -> list[str]:
     """Every kernel that the boot loader could boot, the newest, its first choice, at the end."""
-    names = [file.name.removeprefix("vmlinuz-") for file in Path("/boot").glob("vmlinuz-*")]
+    files = [file for file in BOOT.glob("vmlinuz-*") if not NO_KERNEL.search(file.name)]
+    names = [file.name.removeprefix("vmlinuz-") for file in files]
     return sorted(names, key=lambda name: ([int(n) for n in re.findall(r"\d+", name)], name))
 
 
@@ -136,6 +155,10 @@ def state() -> str:
     version = driver_version()
     if not version.startswith(f"{asked['branch']}."):
         return f"driver {version} is there, and the plan is {asked['branch']}"
+    for name in filter(OF_THE_BUILD.match, there):
+        if upstream(there[name]) != version:
+            its = upstream(there[name])
+            return f"{name} {its} is there, which must be {version} as the driver"
     if not kernels():
         return "no kernel is installed"
     for kernel in kernels_to_prove():
@@ -162,18 +185,28 @@ def cards() -> list[Path]:
 
 
 def in_use() -> str:
-    """`ok`; `load` where the module may be loaded now; `reboot: WHY` where a reboot is owed."""
-    if not cards():
+    """`ok`; `load` where the module may be loaded now; `reboot: WHY` where a reboot is owed;
+    `wrong: WHY` where another driver has every card.
+    """
+    holders = {card: holder(card) for card in cards()}
+    if not holders:
         return "ok"
-    for card in cards():
-        holder = (card / "driver").resolve().name if (card / "driver").exists() else ""
-        if holder in NOUVEAU:
-            return f"reboot: {holder} holds the card {card.name}"
+    for card, name in holders.items():
+        if name in NOUVEAU:
+            return f"reboot: {name} holds the card {card.name}"
     version = driver_version()
     if LOADED.exists():
         now = LOADED.read_text().strip()
         return "ok" if now == version else f"reboot: driver {now} is loaded, {version} installed"
+    if all(name not in ("", "nvidia") for name in holders.values()):
+        taken = ", ".join(f"{card.name} by {name}" for card, name in holders.items())
+        return f"wrong: every card is held by another driver ({taken})"
     running = said("uname", "-r")
     if problem := wrong(running, version):
         return f"reboot: {problem}, which is running"
     return "load"
+
+
+def holder(card: Path) -> str:
+    """The driver that has it, "" for none."""
+    return (card / "driver").resolve().name if (card / "driver").exists() else ""

@@ -15,6 +15,7 @@ import driver_debs
 import driver_downloads
 import driver_history
 import driver_hold
+import driver_index
 import driver_proof
 import driver_record as record
 import driver_snapshot
@@ -45,6 +46,7 @@ def facts(names: list[str]) -> dict:
         "holds": holds(),
         "system": system(),
         "offers": offers(names),
+        "index": driver_index.facts(driver_proof.plan()),
         "waiting": [fix._asdict() for fix in driver_waiting.waiting_fixes()],
         "moves": [move._asdict() for move in driver_history.moves(packages)[-MOST_MOVES:]],
         "move": record.load()

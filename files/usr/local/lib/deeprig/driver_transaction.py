@@ -14,6 +14,7 @@ import driver_build
 import driver_downloads
 import driver_kernels
 import driver_proof
+import driver_reasons
 from driver_apt import APT_GET, DRIVER_VERSION, Simulation, Wrong, run
 from driver_proof import PREBUILT, upstream
 
@@ -55,8 +56,10 @@ def pin(plan: dict) -> None:
             raise Wrong(f"{name}: {why}")
     if wanted and wanted not in driver_proof.installed():
         would = driver_apt.simulated([wanted])
+        if would.why_not:
+            raise Wrong(driver_reasons.why([*LETS, wanted], would))
         if [arrival.name for arrival in would.arrives] != [wanted] or would.removed:
-            raise Wrong(would.why_not or f"apt would bring more than {wanted}")
+            raise Wrong(f"apt would bring more than {wanted}")
         if why := run(f"Pin branch {plan['branch']}", [*APT_GET, *LETS, "install", wanted]):
             raise Wrong(f"{wanted}: {why}")
 
@@ -64,10 +67,8 @@ def pin(plan: dict) -> None:
 def settled(plan: dict) -> str:
     """The version that apt would take now; a sentence where that is of another branch."""
     first = plan["packages"][0].partition("=")[0]
-    found = driver_apt.candidate(first)
-    if not found or not driver_apt.is_of_branch(first, found, plan["branch"]):
-        raise Wrong(f"apt would take {first} {found or '(none)'}, and the plan is {plan['branch']}")
-    return upstream(found)
+    driver_reasons.settled(first, plan["branch"])
+    return upstream(driver_apt.candidate(first))
 
 
 def choose(plan: dict, old: dict[str, str], old_plan: dict) -> Way:
@@ -139,7 +140,7 @@ def objection(way: Way, old: dict[str, str], plan: dict) -> str:
     """Why apt must not do that; "" where it moves the driver and nothing else."""
     would = way.would
     if would.why_not:
-        return f"apt cannot do it: {would.why_not}"
+        return driver_reasons.why([*LETS, *way.names], would)
     if others := [name for name in would.removed if name not in old]:
         return f"apt would remove {' '.join(others)}"
     going = {name.partition("=")[0] for name in way.names if not name.endswith("-")}
@@ -158,7 +159,7 @@ def objection(way: Way, old: dict[str, str], plan: dict) -> str:
         own = arrival._replace(old="") if arrival.name in old else arrival
         if why := driver_apt.unplanned(own, plan, held):
             return why
-    return ""
+    return driver_apt.uneven(would, plan)
 
 
 def fetch(way: Way) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+C = {**os.environ, "LC_ALL": "C.UTF-8"}
 SEEN = Path("/var/lib/deeprig/driver-waiting.json")
 MOTD = Path("/var/lib/deeprig/driver-waiting.motd")
 REMEDY = "`deeprig driver upgrade`, from where you deploy, moves it"
@@ -40,7 +41,9 @@ class Fix(NamedTuple):
 
 
 def output(*argv: str) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120).stdout
+    """What a command prints, in the one language that is read here."""
+    asked = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=C)
+    return asked.stdout
 
 
 def waiting_fixes(now: float | None = None) -> list[Fix]:

@@ -49,12 +49,13 @@ def objection() -> str:
             "or set Rig.driver to None"
         )
     found = driver_others.by_others()
-    if found is None or (found.source, found.branch) == (asked["source"], asked["branch"]):
+    theirs = (asked["source"], asked["branch"], asked["library"])
+    if found is None or (found.source, found.branch, found.name) == theirs:
         return ""
     return (
         f"driver {found.version} ({found.name}) is there, which deeprig did not install, and the "
-        f"plan is {asked['branch']} from {WHOSE[asked['source']]}; Rig(driver=None) leaves it "
-        f"alone, `sudo apt purge {found.name}` and what goes with it makes room"
+        f"plan is {asked['branch']} from {WHOSE[asked['source']]} ({asked['library']}); "
+        f"Rig(driver=None) leaves it alone, `sudo apt purge {' '.join(found.packages)}` makes room"
     )
 
 

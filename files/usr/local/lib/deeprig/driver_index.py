@@ -1,0 +1,47 @@
+"""The index of where the driver comes from: read anew or the reason why not, and when it was.
+
+Written by deeprig (files/usr/local/lib/deeprig/driver_index.py): change it there.
+"""
+
+import apt_index
+from apt_specification import SPECS, Repository
+from apt_words import explained
+from driver_apt import Wrong, logged
+from driver_proof import said
+
+
+def read_anew(plan: dict) -> None:
+    """Have apt read its lists. Raises Wrong where it cannot read the one that the plan is from."""
+    print("Read the package lists ...", flush=True)
+    complaints = apt_index.read_anew()
+    logged("Read the package lists", "\n".join(complaints))
+    uris = [uri.rstrip("/") for uri in addresses(plan)]
+    own = [one for one in complaints if "Signed-By" in one or any(uri in one for uri in uris)]
+    if own:
+        raise Wrong(f"{name(plan)} cannot be read: {explained(own[0])}")
+    if complaints:
+        print(f"apt complains of another source: {complaints[0].splitlines()[0]}", flush=True)
+
+
+def name(plan: dict) -> str:
+    if plan["source"] != "nvidia":
+        return "the distribution's archive"
+    if not (SPECS / "nvidia.json").exists():
+        return "NVIDIA's repository"
+    repository = Repository("nvidia")
+    return f"{repository.title} ({repository.uri})"
+
+
+def addresses(plan: dict) -> list[str]:
+    """Where the driver of this plan comes from, as apt writes it."""
+    if plan["source"] == "nvidia":
+        return [Repository("nvidia").uri] if (SPECS / "nvidia.json").exists() else []
+    form = "$(ORIGIN)|$(REPO_URI)"
+    rows = said("apt-get", "indextargets", "--format", form, "Created-By: Packages").splitlines()
+    found = [row.partition("|") for row in rows]
+    return sorted({uri for origin, _, uri in found if origin in ("Debian", "Ubuntu")})
+
+
+def facts(plan: dict) -> dict:
+    """Whose it is, and when apt read it; 0 where it never did."""
+    return {"source": name(plan), "read": apt_index.last_read(addresses(plan))}
