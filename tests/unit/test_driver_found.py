@@ -1,21 +1,24 @@
 """What people's boxes have in the way of a driver is found by asking, and told with the command."""
 
+import json
 import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from deeprig import gpus, module_choice
+from deeprig import gpus, module_choice, stack
 from deeprig import survey as survey_module
 from deeprig.gpus import Graphics
-from deeprig.settings import Rig
+from deeprig.settings import Driver, Rig
 from deeprig.survey import objections
+from tasks import nvidia_repository
 from tests.unit.box_scripts import loaded
 from tests.unit.test_survey import survey
 
@@ -32,8 +35,8 @@ Module = Callable[[str], Any]
 @pytest.fixture
 def module() -> Iterator[Module]:
     """A module of the box, with those it imports."""
-    with ExitStack() as stack:
-        yield lambda name: stack.enter_context(loaded(name))
+    with ExitStack() as every:
+        yield lambda name: every.enter_context(loaded(name))
 
 
 def box(installed: dict[str, str], owners: dict[str, str]) -> Callable[..., str]:
@@ -294,6 +297,10 @@ def test_half_a_package_is_named_with_the_command(module: Module) -> None:
         (["W: Failed to fetch http://m/debian12/x86_64/InRelease  Could not connect to m"],
          "cannot be reached"),
         (["W: Failed to fetch http://ppa/x/InRelease  404"], ""),
+        (["E: Failed to fetch http://ppa/x/InRelease  404",
+          "E: Some index files failed to download. They have been ignored."], ""),
+        (["E: Could not get lock /var/lib/apt/lists/lock."], "Could not get lock"),
+        (["E: The list of sources could not be read."], "list of sources"),
     ],
 )  # fmt: skip
 def test_an_index_is_read_or_the_reason_is_said(
@@ -310,6 +317,48 @@ def test_an_index_is_read_or_the_reason_is_said(
         return
     with pytest.raises(index.Wrong, match=f"NVIDIA's repository cannot be read: .*{said}"):
         index.read_anew(ASKED)
+
+
+def test_when_an_index_was_read_is_the_time_of_its_signed_list(
+    module: Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its file's own time is the server's."""
+    index = module("apt_index")
+    head, other = tmp_path / "m_debian12_InRelease", tmp_path / "ppa_InRelease"
+    for file in (head, other):
+        file.touch()
+        os.utime(file, (0, 0))
+    rows = f"http://m/debian12/|{tmp_path}/m_debian12_Packages\nhttp://ppa/|{tmp_path}/ppa_Packages"
+    apt_get = tmp_path / "apt-get"
+    apt_get.write_text(f"#!/bin/sh\necho '{rows}'\n")
+    apt_get.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(index, "C", {**os.environ})
+    monkeypatch.setattr(index, "LISTS", tmp_path)
+    assert index.last_read(["http://m/debian12"]) == head.stat().st_ctime
+    assert index.last_read(["http://nobody/"]) == 0
+
+
+def test_nvidias_old_addresses_are_the_repositorys_own(
+    module: Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What https://github.com/pop-os/pop/issues/767 had in its lists."""
+    driver = Driver(gpus=("10de:2204",))
+    plan = stack.resolve("debian-12", Graphics(), driver=driver, cuda=None)
+    assert isinstance(plan, stack.Plan)
+    asked = nvidia_repository.repository(plan, driver, None)
+    (tmp_path / "nvidia.json").write_text(json.dumps(asdict(asked)))
+    specification = module("apt_specification")
+    monkeypatch.setattr(specification, "SPECS", tmp_path)
+    ours = specification.Repository("nvidia")
+    base = "developer.download.nvidia.com/compute"
+    for address in (
+        f"http://{base}/cuda/repos/ubuntu1804/x86_64",
+        f"https://{base}/machine-learning/repos/ubuntu2004/x86_64/",
+        f"http://{base}/machine-learning/repos/ubuntu1604/x86_64 ".strip(),
+    ):
+        assert ours.is_it(address), address
+    assert not ours.is_it(f"https://{base}/other/")
 
 
 def test_whatever_is_read_is_asked_in_one_language(

@@ -16,11 +16,19 @@ def read_anew(plan: dict) -> None:
     complaints = apt_index.read_anew()
     logged("Read the package lists", "\n".join(complaints))
     uris = [uri.rstrip("/") for uri in addresses(plan)]
-    own = [one for one in complaints if "Signed-By" in one or any(uri in one for uri in uris)]
+    own = [one for one in complaints if is_about(one, uris)]
     if own:
         raise Wrong(f"{name(plan)} cannot be read: {explained(own[0])}")
     if complaints:
         print(f"apt complains of another source: {complaints[0].splitlines()[0]}", flush=True)
+
+
+def is_about(complaint: str, uris: list[str]) -> bool:
+    """Whether it is about one of these addresses, or about all: a lock, or a file of sources."""
+    if any(uri in complaint for uri in uris):
+        return True
+    names_one = "://" in complaint or "Some index files failed" in complaint
+    return complaint.startswith("E") and not names_one
 
 
 def name(plan: dict) -> str:
