@@ -196,17 +196,17 @@ def test_a_kernel_from_elsewhere_has_its_own_headers_or_is_named(
     module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers, kernel = module("driver_headers"), "6.8.12-4-pve"
-    known: list[str] = []
-    monkeypatch.setattr(headers.driver_apt, "offered", lambda name: known if "pve" in name else [])
+    monkeypatch.setattr(headers.driver_proof, "said", lambda *argv: "")
     monkeypatch.setattr(headers.driver_proof, "has_headers", lambda _: True)
     headers.of_the_newest(kernel)  # nothing is asked of apt
     monkeypatch.setattr(headers.driver_proof, "has_headers", lambda _: False)
     with pytest.raises(headers.Wrong, match=r"newest installed kernel, 6\.8\.12-4-pve"):
         headers.of_the_newest(kernel)
+    theirs = f"proxmox-headers-{kernel}"
     monkeypatch.setattr(
-        headers.driver_apt, "offered", lambda name: ["1"] if name.startswith("proxmox-") else []
+        headers.driver_proof, "said", lambda *argv: "x | 1 | y" if theirs in argv else ""
     )
-    assert headers.of(kernel) == f"proxmox-headers-{kernel}"
+    assert headers.driver_proof.headers_of(kernel) == theirs
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import driver_headers
 import driver_proof
 from driver_proof import said
 
@@ -181,7 +180,7 @@ def remedy(kernel: str) -> str:
     if driver_proof.plan()["modules"] != "dkms":
         return "the archive brings its module with a later update"
     if not driver_proof.has_headers(kernel):
-        if name := driver_headers.of(kernel):
+        if name := driver_proof.headers_of(kernel):
             return f"`sudo apt install {name}` brings what its module is built with"
         return (
             f"apt knows no headers of it; once they are at /lib/modules/{kernel}/build, "

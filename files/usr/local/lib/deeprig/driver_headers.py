@@ -13,8 +13,6 @@ from driver_apt import APT_GET, Wrong, run
 from driver_waiting import newer
 
 HEADERS, IMAGE = "linux-headers-", "linux-image-"
-# As the distributions call those of a kernel, and Proxmox.
-NAMES = (f"{HEADERS}{{}}", "proxmox-headers-{}", "pve-headers-{}")
 # What DKMS says of a build that failed.
 FAILED = re.compile(r"/var/lib/dkms/([\w.+-]+)/([\w.+~-]+)/(?:\S+/)?build/make\.log")
 
@@ -69,17 +67,11 @@ def others(name: str, version: str) -> str:
     )
 
 
-def of(kernel: str) -> str:
-    """The package of this kernel's headers that apt knows, "" for none."""
-    names = (name.format(kernel) for name in NAMES)
-    return next((name for name in names if driver_apt.offered(name)), "")
-
-
 def of_the_newest(kernel: str) -> None:
     """Have them, for what boots next. Raises Wrong where nobody has them."""
     if driver_proof.has_headers(kernel):
         return
-    name = of(kernel)
+    name = driver_proof.headers_of(kernel)
     if not name:
         raise Wrong(
             f"the archive has no headers for the newest installed kernel, {kernel}; bring the "

@@ -28,6 +28,8 @@ SECONDS = 120
 BOOT = Path("/boot")
 # What GRUB leaves out of its menu: see grub_file_is_not_garbage in grub-mkconfig_lib.
 NO_KERNEL = re.compile(r"\.dpkg-|\.rpm(save|new)$|~$|\.sig$")
+# As the distributions call those of a kernel, and Proxmox.
+HEADERS = ("linux-headers-{}", "proxmox-headers-{}", "pve-headers-{}")
 OF_A_KERNEL = ("linux-image-", "linux-headers-", "linux-generic")
 
 
@@ -106,6 +108,12 @@ def kernels() -> list[str]:
 
 def has_headers(kernel: str) -> bool:
     return Path("/lib/modules", kernel, "build").exists()
+
+
+def headers_of(kernel: str) -> str:
+    """The package of this kernel's headers that apt knows, "" for none."""
+    names = (name.format(kernel) for name in HEADERS)
+    return next((name for name in names if said("apt-cache", "madison", name)), "")
 
 
 def has_module(kernel: str) -> bool:

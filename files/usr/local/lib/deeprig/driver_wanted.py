@@ -49,12 +49,14 @@ def objection() -> str:
             "or set Rig.driver to None"
         )
     found = driver_others.by_others()
-    theirs = (asked["source"], asked["branch"], asked["library"])
-    if found is None or (found.source, found.branch, found.name) == theirs:
+    if found is None:
+        return ""
+    library = asked.get("library", found.name)  # which a plan of an older deeprig has not
+    if (found.source, found.branch, found.name) == (asked["source"], asked["branch"], library):
         return ""
     return (
         f"driver {found.version} ({found.name}) is there, which deeprig did not install, and the "
-        f"plan is {asked['branch']} from {WHOSE[asked['source']]} ({asked['library']}); "
+        f"plan is {asked['branch']} from {WHOSE[asked['source']]} ({library}); "
         f"Rig(driver=None) leaves it alone, `sudo apt purge {' '.join(found.packages)}` makes room"
     )
 
