@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 
 from pyinfra.api.operation import operation
@@ -15,7 +16,7 @@ SCRIPTS = "/usr/local/lib/deeprig"
 SCRIPT = f"{SCRIPTS}/apt-repository"
 PARTS = ("apt_entries", "apt_index", "apt_key", "apt_specification", "apt_words", "openpgp_keys")
 MODULES = [f"{SCRIPTS}/{part}.py" for part in (*PARTS, "replaced")]
-# Those of them that read apt's lists, for whoever has no repository.
+# Those of them that read apt's lists, which a driver's own modules need before there is any.
 READERS = [f"{SCRIPTS}/apt_{part}.py" for part in ("index", "specification", "words")]
 SPECS = "/etc/deeprig/repositories"
 
@@ -51,10 +52,13 @@ class Repository:
     preferences: dict[str, tuple[Preference, ...]] = field(default_factory=dict)
 
 
-def provide(repository: Repository) -> None:
-    """Have the repository, with its key and its preferences; part of a component's deploy."""
+def provide(repository: Repository, but: Collection[str] = ()) -> None:
+    """Have the repository, with its key and its preferences; part of a component's deploy that may
+    have put some of the modules there before.
+    """
     for module in MODULES:
-        config_files.copy(module)
+        if module not in but:
+            config_files.copy(module)
     config_files.copy(SCRIPT, mode="755")
     spec = f"{SPECS}/{repository.name}.json"
     operations.put(

@@ -47,14 +47,16 @@ def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
     if not plan.driver_packages:
         operations.say(host, f"No driver: {plan.reasons['driver_branch']}.")
         return
-    scripts(plan)
+    scripts()
     config_files.copy(DRIVER_SET, mode="755")
     operations.put(
         name=f"Write {WANTED}", dest=WANTED, content=for_the_box(plan, secure_boot=secure_boot)
     )
     _may_come(name="See that no other driver is in the way")
     if plan.repository:
-        nvidia_repository.provide(plan=plan, driver=rig.driver, cuda=rig.cuda)
+        nvidia_repository.provide(
+            plan=plan, driver=rig.driver, cuda=rig.cuda, but=apt_repositories.READERS
+        )
     if plan.driver_source == "distro":
         apt_components.enable(
             name="Have the archive's parts for drivers",
@@ -77,9 +79,9 @@ def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
     _load(name="Load the modules, or say that a reboot is owed")
 
 
-def scripts(plan: Plan) -> None:
+def scripts() -> None:
     """The modules that look after a driver, and those that read apt's lists."""
-    for module in (*MODULES, *(() if plan.repository else apt_repositories.READERS)):
+    for module in (*MODULES, *apt_repositories.READERS):
         config_files.copy(module)
 
 
@@ -109,11 +111,10 @@ def for_the_box(plan: Plan, *, secure_boot: bool) -> str:
 @operation()
 def _may_come() -> Commands:
     """Fail before anything is listed or installed where another driver is there."""
-    why = host.get_fact(Shell, script=f"{DRIVER_SET} objection")
-    if why:
-        yield FunctionCommand(_refuse, (f"{why[0].upper()}{why[1:]}.",), {})
+    if host.get_fact(Shell, script=f"{DRIVER_SET} may-come") == "ok":
+        host.noop("nothing is in the way")
         return
-    host.noop("nothing is in the way")
+    yield Watched(f"{DRIVER_SET} may-come")
 
 
 def _refuse(state: State, host: Host, sentence: str) -> bool:

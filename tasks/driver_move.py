@@ -5,7 +5,15 @@ from pyinfra.api.operation import operation
 
 from deeprig.settings import Rig
 from deeprig.stack import Plan
-from tasks import apt_components, boot_guard, config_files, driver, nvidia_repository, operations
+from tasks import (
+    apt_components,
+    apt_repositories,
+    boot_guard,
+    config_files,
+    driver,
+    nvidia_repository,
+    operations,
+)
 from tasks.operations import Commands, Watched
 
 SCRIPTS = "/usr/local/lib/deeprig"
@@ -33,7 +41,7 @@ def provide(plan: Plan) -> None:
 @deploy("Driver move")
 def prepare(plan: Plan, rig: Rig, secure_boot: bool) -> None:
     """All that a move to this plan needs; the driver itself stays where it is."""
-    driver.scripts(plan)
+    driver.scripts()
     boot_guard.watch(plan=plan)
     provide(plan=plan)
     _take(name="Keep the way back: what stands, and a .deb of each package")
@@ -43,7 +51,9 @@ def prepare(plan: Plan, rig: Rig, secure_boot: bool) -> None:
         content=driver.for_the_box(plan, secure_boot=secure_boot),
     )
     if plan.repository:
-        nvidia_repository.provide(plan=plan, driver=rig.driver, cuda=rig.cuda)
+        nvidia_repository.provide(
+            plan=plan, driver=rig.driver, cuda=rig.cuda, but=apt_repositories.READERS
+        )
     if plan.driver_source == "distro":
         apt_components.enable(
             name="Have the archive's parts for drivers",
