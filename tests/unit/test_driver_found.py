@@ -18,8 +18,8 @@ from deeprig import survey as survey_module
 from deeprig.gpus import Graphics
 from deeprig.settings import Driver, Rig
 from deeprig.survey import objections
-from tasks import nvidia_repository
-from tests.unit.box_scripts import loaded
+from tasks import apt_repositories, driver, nvidia_repository
+from tests.unit.box_scripts import SCRIPTS, loaded
 from tests.unit.test_survey import survey
 
 ASKED = {
@@ -539,3 +539,22 @@ def test_a_source_counts_where_apt_reads_it(tmp_path: Path, reads: str, said: li
     (bins / "apt-get").write_text(f"#!/bin/sh\necho '{reads}'\n")
     (bins / "apt-get").chmod(0o755)
     assert asked_of(PPA, tmp_path, path=str(bins)) == said
+
+
+def imported(script: Path) -> set[str]:
+    """The box's own modules that a script needs, and those that they need."""
+    found: set[str] = set()
+    todo = [script]
+    while todo:
+        text = todo.pop().read_text()
+        names = set(re.findall(r"^(?:import|from) (\w+)", text, re.M)) - found
+        new = {name for name in names if (SCRIPTS / f"{name}.py").exists()}
+        found |= new
+        todo += [SCRIPTS / f"{name}.py" for name in new]
+    return found
+
+
+def test_whatever_driver_set_reads_is_there_before_it_is_asked() -> None:
+    """An error of its own must not be taken for an answer."""
+    put = {Path(path).stem for path in (*driver.MODULES, *apt_repositories.READERS)}
+    assert imported(SCRIPTS / "driver-set") <= put
