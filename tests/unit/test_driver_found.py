@@ -138,6 +138,11 @@ Error! Bad return status for module build on kernel: 6.12.118+deb13-amd64 (x86_6
 Consult /var/lib/dkms/nvidia/470.256.02/build/make.log for more information.
 dkms autoinstall on 6.12.118+deb13-amd64/x86_64 failed for nvidia(10)
 """
+# dkms 3.0.10 on a box of ours, where a folder has a dkms.conf and no more.
+NO_SOURCE = """\
+Public certificate (MOK): /var/lib/dkms/mok.pub
+Error! The directory /var/lib/dkms/leftover/1.0/source does not appear to have module source.
+"""
 
 
 def test_dpkgs_reason_is_in_its_second_line(module: Module) -> None:
@@ -152,6 +157,7 @@ def test_a_module_that_fails_the_headers_is_named_with_its_owner(
     module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = module("driver_headers")
+    assert headers.FAILED.search(NO_SOURCE).groups() == ("leftover", "1.0")
     found = headers.FAILED.search(NO_BUILD)
     assert found.groups() == ("nvidia", "470.256.02")
     monkeypatch.setattr(headers.driver_proof, "said", box({}, {}))

@@ -13,8 +13,8 @@ from driver_apt import APT_GET, Wrong, run
 from driver_waiting import newer
 
 HEADERS, IMAGE = "linux-headers-", "linux-image-"
-# What DKMS says of a build that failed.
-FAILED = re.compile(r"/var/lib/dkms/([\w.+-]+)/([\w.+~-]+)/(?:\S+/)?build/make\.log")
+# What DKMS says of a build that failed, or of a source that is none.
+FAILED = re.compile(r"/var/lib/dkms/([\w.+-]+)/([\w.+~-]+)/(?:source\b|(?:\S+/)?build/make\.log)")
 
 
 def lacking(plan: dict) -> list[str]:
