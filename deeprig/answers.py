@@ -59,7 +59,7 @@ class Answers:
             raise DeeprigError(
                 f"{target} shows {shown}, which is not what --fingerprint says; nothing was done."
             )
-        old = entries(pins, target.hostname)
+        old = entries(pins, target.hostname, target.port)
         if self.reinstalled and old:
             screen.echo(explanation(target, old[0], shown), err=True)
             return True

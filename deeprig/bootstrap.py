@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import paramiko
 
-from deeprig import connection, host_key, key_pair, login, people, root_shell
+from deeprig import connection, host_key, key_pair, login, people, root_shell, ssh_config
 from deeprig import known_hosts as pinned
 from deeprig.errors import DeeprigError
 from deeprig.host_key import HostKeyChanged
@@ -34,6 +35,7 @@ class Outcome:
     known_hosts: Path
     fingerprint: str
     changed: tuple[str, ...]
+    public: str = ""  # of the key, as a line of authorized_keys
 
     def to_json(self) -> dict[str, Any]:
         key = str(self.key) if self.key else None
@@ -55,7 +57,7 @@ def bootstrap(
     the box's. `password`, where it is a function, is called once at most, and only if the key
     alone does not get to root. Raises HostKeyChanged, PasswordNeeded or DeeprigError.
     """
-    pair = key_pair.read(key)
+    pair = key_pair.read(key, ssh_config.of(target.hostname).agent)
     known = [entry.key for entry in pinned.entries(known_hosts, target.hostname)]
     shown = login.look(target, known)
     changed = host_key.trust(target, known_hosts, shown, accept, reinstalled)
@@ -65,8 +67,9 @@ def bootstrap(
         said = root_shell.run_as_root(way, _script(target, pair), ask)
     finally:
         way.transport.close()
-    _prove(target, pair, known_hosts)
-    pinned.pin(known_hosts, target.hostname, target.port, shown)
+    _prove(target, key, known_hosts)
+    with suppress(DeeprigError):  # it is pinned; only the day that it was seen is not written down
+        pinned.pin(known_hosts, target.hostname, target.port, shown)
     return Outcome(
         hostname=target.hostname,
         port=target.port,
@@ -75,6 +78,7 @@ def bootstrap(
         known_hosts=known_hosts,
         fingerprint=shown.fingerprint,
         changed=(*changed, *re.findall(r"^changed: (.+)$", said, re.MULTILINE)),
+        public=pair.public,
     )
 
 
@@ -110,19 +114,19 @@ def _script(target: Target, pair: KeyPair) -> str:
     return f"{values}{people.functions()}\n{SCRIPT.read_text()}"
 
 
-def _prove(target: Target, pair: KeyPair, known_hosts: Path) -> None:
+def _prove(target: Target, key: Path, known_hosts: Path) -> None:
     """A new login as the deploy user, the way pyinfra will do it, that gets to root."""
     door = connection.data(
         hostname=target.hostname,
         user=DEPLOY_USER,
         port=target.port,
         new_port=None,
-        key=pair.file,
+        key=key,
         known_hosts=known_hosts,
     )
     try:
-        client = connection.connect(door)
-    except DeeprigError:
+        client = connection.connect(door, port=target.port)
+    except connection.NotLetIn:
         raise DeeprigError(
             f"{target} has the user {DEPLOY_USER} now but does not let it in with the key; look "
             "there at AllowUsers, AllowGroups and AuthorizedKeysFile in `sudo sshd -T`."

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from deeprig import bootstrap as contact
-from deeprig import inventories, kept_host_keys, screen
+from deeprig import connection, inventories, kept_host_keys, screen, ssh_config
 from deeprig.answers import Answers
 from deeprig.bootstrap import Outcome, Target
 from deeprig.errors import DeeprigError
@@ -55,14 +55,17 @@ def bootstrap(
     asked = Answers(**answers)
     data = _in_inventory(name, inventory)
     known_port = data.get("bootstrap_port" if asked.reinstalled else "ssh_port")
+    hostname = data.get("ssh_hostname", name)
+    own = ssh_config.of(hostname)
     target = Target(
-        hostname=data.get("ssh_hostname", name),
-        port=port or int(known_port or 22),
-        user=user or before or "ai",
+        hostname=hostname,
+        port=port or int(known_port or own.port or 22),
+        user=user or before or own.user or "ai",
     )
+    named = key or connection.key_of(data) or next(iter(own.identities), USUAL)
     outcome = contact_by(
         target,
-        key=asked.key((key or Path(data.get("ssh_key") or USUAL)).expanduser().absolute()),
+        key=asked.key(Path(named).expanduser().absolute()),
         pins=known_hosts or Path(data.get("ssh_known_hosts_file") or "known_hosts"),
         identity=identity,
         answers=asked,

@@ -52,6 +52,6 @@ def trust(
                 f"{target} shows {shown.fingerprint}, which was not accepted; nothing was changed."
             )
         if reinstalled:
-            known_hosts.forget(file, target.hostname)
+            known_hosts.forget(file, target.hostname, target.port)
     known_hosts.pin(file, target.hostname, target.port, shown)
     return [f"host key in {file}"]

@@ -103,7 +103,7 @@ def look(outcome: Outcome, worker: str) -> Survey:
         known_hosts=outcome.known_hosts,
     )
     asked = script(Rig(notebook=Notebook(user=worker)))
-    with connection.connect(data) as client:
+    with connection.connect(data, port=outcome.port) as client:
         transport = client.get_transport()
         assert transport is not None
         command = f"sudo -n sh -c {shlex.quote(asked)}"

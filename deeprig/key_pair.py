@@ -1,15 +1,18 @@
 """The SSH key of the person who deploys, from its file or from an agent."""
 
+import os
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
 
+from deeprig import private_keys
 from deeprig.errors import DeeprigError
+from deeprig.login_keys import in_agent
 
 USUAL = Path("~/.ssh/id_ed25519")
-KINDS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 
 @dataclass(frozen=True)
@@ -21,23 +24,52 @@ class KeyPair:
     private: paramiko.PKey
 
 
-def read(file: Path) -> KeyPair:
-    """The pair whose private half is in `file`. Raises DeeprigError where it cannot be used."""
+def read(file: Path, agent: str = "") -> KeyPair:
+    """The pair whose private half is in `file`; `agent` is the socket of another than the usual.
+
+    Raises DeeprigError where it cannot be used.
+    """
     path = file.expanduser()
     if not path.is_file():
         raise DeeprigError(
             f"{path} is not there; make it with `ssh-keygen -t ed25519 -f {path}`, "
             "or name another private key with --key."
         )
-    if path.suffix == ".pub":
-        raise DeeprigError(f"{path} is the public half; name {path.with_suffix('')} with --key.")
+    check(path)
     try:
-        private = _load(path)
+        private = private_keys.load(path)
     except paramiko.PasswordRequiredException:
-        return _in_agent(path)
+        return _in_agent(path, agent)
+    return KeyPair(path, _public_line(path, private), private)
+
+
+def check(path: Path) -> None:
+    """Raise DeeprigError, in a line, where no login can be made with the private key in `path`."""
+    if path.suffix == ".pub":
+        raise DeeprigError(
+            f"{path} is the public half; name {path.with_suffix('')} with --key or box(key=)."
+        )
+    try:
+        about = path.stat()
+        private_keys.load(path)
+    except paramiko.PasswordRequiredException:
+        pass
     except PermissionError:
         raise DeeprigError(f"{path} cannot be read by you; `chown` it, or name another.") from None
-    return KeyPair(path, _public_line(path, private), private)
+    except private_keys.Unusable:
+        if private_keys.public_of(path).startswith(private_keys.HARDWARE):
+            raise DeeprigError(
+                f"{path} is a FIDO key, which paramiko, what deeprig logs in with, cannot use; "
+                "name an ed25519 key that is no -sk one."
+            ) from None
+        raise DeeprigError(
+            f"{path} is no private key that can be used; name an ed25519 one."
+        ) from None
+    # OpenSSH's own rule: it does not use such a key, so that a tunnel would not come about.
+    if about.st_uid == os.getuid() and stat.S_IMODE(about.st_mode) & 0o077:
+        raise DeeprigError(
+            f"{path} can be read by others, and ssh takes no such key; run `chmod 600 {path}`."
+        )
 
 
 def make(file: Path) -> None:
@@ -51,36 +83,18 @@ def make(file: Path) -> None:
         raise DeeprigError(f"`{' '.join(command)}` failed; make the key by hand.") from None
 
 
-def _load(path: Path) -> paramiko.PKey:
-    for kind in KINDS:
-        try:
-            return kind.from_private_key_file(str(path))
-        except (paramiko.PasswordRequiredException, PermissionError):
-            raise
-        except (paramiko.SSHException, ValueError):
-            continue  # another kind of key
-    raise DeeprigError(
-        f"{path} is no private key that can be used; name an ed25519 one with --key."
-    )
-
-
 def _public_line(path: Path, private: paramiko.PKey) -> str:
     """As the .pub file has it, with its comment, if that is this key's other half."""
-    blob = f"{private.get_name()} {private.get_base64()}"
-    there = _beside(path)
+    blob = private_keys.line(private)
+    there = private_keys.beside(path)
     return there if there.startswith(blob) else f"{blob} deeprig"
 
 
-def _beside(path: Path) -> str:
-    public = path.with_name(f"{path.name}.pub")
-    return public.read_text().strip() if public.is_file() else ""
-
-
-def _in_agent(path: Path) -> KeyPair:
-    public = _beside(path)
-    for key in paramiko.Agent().get_keys():
-        if public.startswith(f"{key.get_name()} {key.get_base64()}"):
-            return KeyPair(None, public, key)
+def _in_agent(path: Path, agent: str) -> KeyPair:
+    public = private_keys.public_of(path)
+    for key in in_agent(agent):
+        if public.startswith(private_keys.line(key)):
+            return KeyPair(None, _public_line(path, key), key)
     raise DeeprigError(
         f"{path} has a passphrase and no agent holds it; run `ssh-add {path}` first."
     )

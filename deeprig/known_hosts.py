@@ -1,7 +1,15 @@
-"""The pinned host keys: one file beside the inventory, one line for each door of a box."""
+"""The pinned host keys: one file beside the inventory, one line for each door of a box.
 
+A door is a name and a port. Several boxes may have one name, behind a router: a box's doors are the
+one of its inventory entry and those that took its place, which their lines say.
+"""
+
+import fcntl
 import os
+import re
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -21,13 +29,21 @@ class Pinned(NamedTuple):
     seen: str | None
 
 
+class _Door(NamedTuple):
+    """What a line says of a door of one name; `instead_of` is the port that it was moved from."""
+
+    port: int
+    key: str
+    instead_of: int | None
+
+
 def label(hostname: str, port: int) -> str:
     """How known_hosts files name a door: `host`, or `[host]:port` where it is not 22."""
     return hostname if port == 22 else f"[{hostname}]:{port}"
 
 
 def entries(path: Path, hostname: str, port: int | None = None) -> list[Pinned]:
-    """What is pinned for one door, or for all doors of a box where `port` is None.
+    """What is pinned for one door, or for all doors of that name where `port` is None.
 
     Raises DeeprigError naming a line that cannot be read.
     """
@@ -36,8 +52,8 @@ def entries(path: Path, hostname: str, port: int | None = None) -> list[Pinned]:
         names = text.split(" ")[0].split(",")
         doors = [name for name in names if _is_of(name, hostname)]
         if label(hostname, port) in doors if port else doors:
-            seen = text.rsplit(" seen ", 1)[1] if " seen " in text else None
-            found.append(Pinned(_key(path, number, text), path, number, seen))
+            seen = re.search(r" seen (\S+)", text)
+            found.append(Pinned(_key(path, number, text), path, number, seen[1] if seen else None))
     return found
 
 
@@ -56,21 +72,92 @@ def last_seen(path: Path, hostname: str, port: int) -> str | None:
     return next((entry.seen for entry in entries(path, hostname, port)), None)
 
 
-def pin(path: Path, hostname: str, port: int, key: paramiko.PKey) -> None:
-    """Write down that this door showed this key today; other keys of the same door stay."""
+def doors(path: Path, hostname: str, port: int, wanted: int | None = None) -> tuple[int, ...]:
+    """The ports at which one box was met, the one proved last first; none that was never proved.
+
+    They are `port`, those that took its place and those whose place it took; and `wanted`, if the
+    same box was met there.
+    """
+    known = _doors(_lines(path), hostname)
+    own = _same_box(known, port)
+    keys = {door.key for door in known if door.port == port}
+    if wanted and (not keys or keys & {door.key for door in known if door.port == wanted}):
+        own.add(wanted)
+    newest = reversed([door.port for door in known if door.port in own])
+    return tuple(dict.fromkeys(newest))
+
+
+def pin(
+    path: Path, hostname: str, port: int, key: paramiko.PKey, *, instead_of: int | None = None
+) -> None:
+    """Write down that this door showed this key today; other keys of the same door stay.
+
+    `instead_of` is the port at which the same box was dialled until now. Raises DeeprigError where
+    the file cannot be written.
+    """
     name = label(hostname, port)
     line = f"{name} {key.get_name()} {key.get_base64()}"
-    others = [old for old in _lines(path) if not old.startswith(line)]
-    _write(path, [*others, f"{line} seen {date.today()}"])
+
+    def with_it(lines: list[str]) -> list[str]:
+        before = [old for old in lines if old.startswith(line)]
+        moved = instead_of or next(iter(_moved(old) for old in before), None)
+        said = f" instead of {moved}" if moved and moved != port else ""
+        others = [old for old in lines if not old.startswith(line)]
+        return [*others, f"{line} seen {date.today()}{said}"]
+
+    _change(path, with_it)
 
 
-def forget(path: Path, hostname: str) -> None:
-    """Drop every door of a box, as after a reinstall."""
-    _write(path, [line for line in _lines(path) if not _is_of(line.split(" ")[0], hostname)])
+def forget(path: Path, hostname: str, port: int) -> None:
+    """Drop every door of the box at this one, as after a reinstall; not another box's of that name.
+
+    Raises DeeprigError where the file cannot be written.
+    """
+
+    def without(lines: list[str]) -> list[str]:
+        known = _doors(lines, hostname)
+        own = _same_box(known, port)
+        keys = {door.key for door in known if door.port in own}
+        gone = own | {door.port for door in known if door.key in keys}
+        names = {label(hostname, each) for each in gone}
+        return [line for line in lines if line.split(" ")[0] not in names]
+
+    _change(path, without)
+
+
+def _doors(lines: list[str], hostname: str) -> list[_Door]:
+    found = []
+    for line in lines:
+        name, _, rest = line.partition(" ")
+        if _is_of(name, hostname):
+            port = 22 if name == hostname else int(name.rpartition(":")[2])
+            found.append(_Door(port, " ".join(rest.split(" ")[:2]), _moved(line)))
+    return found
+
+
+def _moved(line: str) -> int | None:
+    found = re.search(r" instead of (\d+)", line)
+    return int(found[1]) if found else None
+
+
+def _same_box(known: list[_Door], port: int) -> set[int]:
+    """The ports that are one box's, since one took the other's place."""
+    own = {port}
+    while (
+        more := {
+            each
+            for door in known
+            if door.instead_of and {door.port, door.instead_of} & own
+            for each in (door.port, door.instead_of)
+        }
+        - own
+    ):
+        own |= more
+    return own
 
 
 def _is_of(name: str, hostname: str) -> bool:
-    return name == hostname or name.startswith(f"[{hostname}]:")
+    return name == hostname or re.fullmatch(rf"\[{re.escape(hostname)}\]:\d+", name) is not None
 
 
 def _key(path: Path, number: int, text: str) -> paramiko.PKey:
@@ -90,8 +177,30 @@ def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.is_file() else []
 
 
+def _change(path: Path, change: Callable[[list[str]], list[str]]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path.parent):
+            _write(path, change(_lines(path)))
+    except OSError as error:
+        raise DeeprigError(
+            f"{path} cannot be written ({error.strerror}), where the host keys are pinned; make "
+            "its folder writable, or name another file with --known-hosts and box(known_hosts=)."
+        ) from None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else changes the file meanwhile: a line of theirs would be lost."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _write(path: Path, lines: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w") as file:
         file.write("".join(f"{line}\n" for line in lines))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import paramiko
 
-from deeprig import connection
+from deeprig import connection, dial
 from deeprig.errors import DeeprigError
 
 NO_WAY_THERE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
@@ -92,15 +92,13 @@ def _authenticate(
 
 def _open(target: Target, preferred: list[paramiko.PKey]) -> paramiko.Transport:
     try:
-        sock = socket.create_connection(
-            (target.hostname, target.port), timeout=connection.CONNECT_SECONDS
-        )
+        sock = dial.to(target.hostname, target.port)
         transport = connection.transport_factory(sock)
         options = transport.get_security_options()
         wanted = {name for key in preferred for name in _signatures(key)}
         options.key_types = sorted(options.key_types, key=lambda name: name not in wanted)
-        transport.banner_timeout = transport.auth_timeout = connection.CONNECT_SECONDS
-        transport.start_client(timeout=connection.CONNECT_SECONDS)
+        transport.banner_timeout = transport.auth_timeout = dial.CONNECT_SECONDS
+        transport.start_client(timeout=dial.CONNECT_SECONDS)
         if not transport.initial_kex_done:  # paramiko just returns where the time is over
             transport.close()
             raise TimeoutError
@@ -116,7 +114,15 @@ def _signatures(key: paramiko.PKey) -> tuple[str, ...]:
 
 def _unreachable(target: Target, error: Exception) -> str:
     if isinstance(error, socket.gaierror):
-        return f"{target.hostname} is no name that resolves here; check it, or give the address."
+        return (
+            f"{target.hostname} is no name that resolves here, and no Host of your ssh "
+            "configuration; check it, or give the address."
+        )
+    if isinstance(error, dial.NoWay):
+        return (
+            f"{target} is not reached {error}; `ssh {target.hostname}` must get as far as the "
+            "box's own login here, and ask nothing before."
+        )
     if isinstance(error, ConnectionRefusedError):
         return f"{target} refuses connections; is sshd installed there, is the port right (--port)?"
     if isinstance(error, TimeoutError) or getattr(error, "errno", 0) in NO_WAY_THERE:

@@ -106,12 +106,6 @@ def send_via(host: str, ssh: Callable[[str], list[str]], to: Aim) -> None:
     raise DeeprigError(f"{host} sent no packet: {said}; name another host with --via.")
 
 
-def users_own_ssh(host: str, command: str) -> list[str]:
-    """An `ssh` by the user's own configuration, keys and known_hosts, that asks nobody."""
-    strict = ["-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10"]
-    return ["ssh", "-T", *strict, "-oClearAllForwardings=yes", "--", host, command]
-
-
 def is_wsl2(release: str = platform.release()) -> bool:
     """Whether this kernel is WSL2's, by its name; WSL1 shares the network of Windows."""
     return "wsl2" in release.lower() or "microsoft-standard" in release.lower()

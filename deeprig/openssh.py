@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deeprig.connection import CONNECT_SECONDS
+from deeprig import connection
+from deeprig import known_hosts as pinned
+from deeprig.dial import CONNECT_SECONDS
 
 # A dead link is given up after 15 s: two questions unanswered when it is time for the third.
 ALIVE_SECONDS, ALIVE_COUNT = 5, 2
@@ -18,17 +20,30 @@ class Forward(NamedTuple):
     remote: int
 
 
-def options(host_data: dict[str, Any], forwards: Iterable[Forward]) -> list[tuple[str, str]]:
-    """Names and values, written as an ssh_config file has them."""
-    key, user = host_data.get("ssh_key"), host_data.get("ssh_user")
-    pins = host_data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts"
+def options(
+    host_data: dict[str, Any], forwards: Iterable[Forward], port: int | None = None
+) -> list[tuple[str, str]]:
+    """Names and values, written as an ssh_config file has them; `port` is another door to dial.
+
+    What leads to the box, and who holds the key, is what the owner's own ssh configuration says.
+    """
+    entry, user = connection.entry_of(host_data), host_data.get("ssh_user")
+    port = port or connection.doors(host_data)[0]
+    key = connection.key_of(host_data)
+    proxy = entry.proxy(port, user)
+    keys = [key] if key else entry.identities
     return [
-        ("HostName", host_data["ssh_hostname"]),
-        ("Port", str(host_data.get("ssh_port") or 22)),
+        ("HostName", _plain(entry.hostname)),
+        ("Port", str(port)),
+        # Pinned is what the inventory calls the box, wherever that leads.
+        ("HostKeyAlias", pinned.label(host_data["ssh_hostname"], port).lower()),
+        *([("ProxyCommand", _plain(proxy))] if proxy else []),
         *([("User", user)] if user else []),
         # Without a key file it is the agent's, or one of the usual files.
-        *([("IdentityFile", _path(key)), ("IdentitiesOnly", "yes")] if key else []),
-        ("UserKnownHostsFile", _path(pins)),
+        *(("IdentityFile", _path(file)) for file in keys),
+        *([("IdentitiesOnly", "yes")] if key or entry.identities_only else []),
+        *([("IdentityAgent", _path(entry.agent))] if entry.agent else []),
+        ("UserKnownHostsFile", _path(connection.pins_of(host_data))),
         ("GlobalKnownHostsFile", "/dev/null"),
         ("StrictHostKeyChecking", "yes"),
         *(("LocalForward", f"{LOOPBACK}:{f.local} {LOOPBACK}:{f.remote}") for f in forwards),
@@ -40,13 +55,17 @@ def options(host_data: dict[str, Any], forwards: Iterable[Forward]) -> list[tupl
 
 
 def command(
-    name: str, host_data: dict[str, Any], forwards: Iterable[Forward], remote: str
+    name: str,
+    host_data: dict[str, Any],
+    forwards: Iterable[Forward],
+    remote: str,
+    port: int | None = None,
 ) -> list[str]:
     """An `ssh` that reads no configuration file, asks nobody, and runs `remote` on the box."""
     # At LogLevel INFO it complains each time a browser asks while a server starts again.
     quiet = [("BatchMode", "yes"), ("LogLevel", "ERROR")]
-    pairs = [f"-o{key}={value}" for key, value in [*quiet, *options(host_data, forwards)]]
-    return ["ssh", "-F", "none", "-T", *pairs, name, remote]
+    pairs = [f"-o{key}={value}" for key, value in [*quiet, *options(host_data, forwards, port)]]
+    return ["ssh", "-F", "none", "-T", *pairs, "--", name, remote]
 
 
 def config_block(name: str, host_data: dict[str, Any], forwards: Iterable[Forward]) -> str:
@@ -62,6 +81,13 @@ def config_block(name: str, host_data: dict[str, Any], forwards: Iterable[Forwar
     )
 
 
-def _path(path: str) -> str:
-    """Absolute and quoted; a percent sign would begin one of ssh's own tokens."""
-    return '"{}"'.format(str(Path(path).expanduser().absolute()).replace("%", "%%"))
+def _path(path: str | Path) -> str:
+    """Absolute and quoted."""
+    if path in ("none", "SSH_AUTH_SOCK"):
+        return str(path)
+    return f'"{_plain(str(Path(path).expanduser().absolute()))}"'
+
+
+def _plain(text: str) -> str:
+    """A percent sign would begin one of ssh's own tokens."""
+    return text.replace("%", "%%")

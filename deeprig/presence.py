@@ -2,12 +2,11 @@
 
 import socket
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
-from deeprig import connection
-from deeprig import known_hosts as pinned
+from deeprig import connection, dial
 from deeprig.connection import OtherHostKey
+from deeprig.dial import NoWay
 from deeprig.errors import DeeprigError
 
 LOOK_SECONDS = 3
@@ -21,22 +20,32 @@ class Seen(Enum):
     OPEN = "SSH answers"
 
 
-def address(host_data: dict[str, Any]) -> tuple[str, int]:
-    """Where the box's sshd is dialled."""
-    return host_data["ssh_hostname"], int(host_data.get("ssh_port") or 22)
-
-
 def look(host_data: dict[str, Any]) -> Seen:
-    """By opening and closing one TCP connection. Raises DeeprigError for no name at all."""
-    hostname, port = address(host_data)
+    """By opening and closing a connection to each of its doors. Raises DeeprigError for no name,
+    and where what leads to the box does not let us through.
+    """
+    best = Seen.NOTHING
+    for port in connection.doors(host_data):
+        seen = _look(host_data, port)
+        if seen is Seen.OPEN:
+            return seen
+        best = best if seen is Seen.NOTHING else seen
+    return best
+
+
+def _look(host_data: dict[str, Any], port: int) -> Seen:
+    hostname = host_data["ssh_hostname"]
     try:
-        socket.create_connection((hostname, port), timeout=LOOK_SECONDS).close()
+        entry = connection.entry_of(host_data)
+        dial.by(entry, port, host_data.get("ssh_user"), seconds=LOOK_SECONDS).close()
     except ConnectionRefusedError:
         return Seen.CLOSED
-    except socket.gaierror:
-        raise DeeprigError(
-            f"{hostname} is no name that resolves here; give its address: box(hostname=)."
-        ) from None
+    except NoWay as error:
+        if error.before_it:
+            raise DeeprigError(connection.why_no_way(error, hostname, port)) from None
+        return Seen.CLOSED if "refused" in str(error) else Seen.NOTHING
+    except socket.gaierror as error:
+        raise DeeprigError(connection.why_no_way(error, hostname, port)) from None
     except OSError:
         return Seen.NOTHING
     return Seen.OPEN
@@ -51,13 +60,3 @@ def why_no_login(host_data: dict[str, Any]) -> str:
     except DeeprigError as error:
         return str(error)
     return ""
-
-
-def check_known(host_data: dict[str, Any]) -> None:
-    """Raise DeeprigError where no login could ever work, since no host key is pinned."""
-    hostname, port = address(host_data)
-    pins = Path(host_data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts").expanduser()
-    if not pinned.keys_of(pins, hostname, port):
-        raise DeeprigError(
-            f"{hostname} has no host key in {pins}; pin it with `deeprig bootstrap {hostname}`."
-        )

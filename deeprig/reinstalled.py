@@ -66,7 +66,7 @@ def bootstrap(
 
 def _pin(file: Path, target: Target, own: paramiko.PKey) -> None:
     """The one door that is open now: a port that was moved before is to be proved anew."""
-    pinned.forget(file, target.hostname)
+    pinned.forget(file, target.hostname, target.port)
     pinned.pin(file, target.hostname, target.port, own)
 
 
@@ -83,7 +83,7 @@ def _preferred(kept: HostKeys, file: Path, hostname: str) -> paramiko.PKey:
 
 def _put_back(target: Target, outcome: Outcome, kept: HostKeys, own: paramiko.PKey) -> bool:
     """Whether the box's host keys changed to the kept ones, seen by a new login."""
-    with connection.connect(_door(outcome, outcome.known_hosts)) as client:
+    with connection.connect(_door(outcome, outcome.known_hosts), port=target.port) as client:
         transport = client.get_transport()
         assert transport is not None  # there is one as long as the login stands
         if not put(transport, kept):
@@ -91,7 +91,7 @@ def _put_back(target: Target, outcome: Outcome, kept: HostKeys, own: paramiko.PK
         proof = outcome.known_hosts.with_name("proof")
         pinned.pin(proof, target.hostname, target.port, own)
         try:
-            connection.connect(_door(outcome, proof)).close()
+            connection.connect(_door(outcome, proof), port=target.port).close()
         except DeeprigError as error:
             _as_root(transport, f"sh {STATE}/script undo")
             raise DeeprigError(

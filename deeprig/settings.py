@@ -7,8 +7,9 @@ from typing import Any, Literal, get_args
 from pydantic import Field, PositiveInt, model_validator
 from pydantic_core import ArgsKwargs
 
-from deeprig import connection, source_lines, url_login
+from deeprig import connection, key_pair, source_lines, ssh_config, url_login
 from deeprig.checked import SettingsError, settings
+from deeprig.errors import DeeprigError
 from deeprig.passthrough_settings import Guest, Passthrough
 from deeprig.setting_types import (
     AbsolutePath,
@@ -319,20 +320,28 @@ def box(
     rig: Rig,
     hostname: str | None = None,
     user: str = DEPLOY_USER,
-    port: int = 22,
+    port: int | None = None,
     key: str | Path | None = None,
     known_hosts: str | Path = "known_hosts",
 ) -> tuple[str, dict[str, Any]]:
     """pyinfra's `(name, data)` for one box: its settings, and a connection that trusts nobody new.
 
-    `port` is where the box listened when it was bootstrapped; once `Rig.ssh.port` has been proved
-    by a login it is dialled instead. Raises SettingsError where the key file does not exist.
+    `hostname` is a name, an address, or a `Host` of ~/.ssh/config, whose HostName, Port and jump
+    hosts count then. `port` is where the box listened when it was bootstrapped, 22 unless a `Host`
+    says another; once `Rig.ssh.port` has been proved by a login it is dialled instead. Raises
+    SettingsError where the key file does not exist or cannot be used.
     """
     if key is not None and not Path(key).expanduser().is_file():
         raise SettingsError(
             f"{source_lines.here()}key of {name} is {str(key)!r}, which is no file; "
             "name the private key that `deeprig bootstrap` used."
         )
+    try:
+        if key is not None:
+            key_pair.check(Path(key).expanduser())
+        port = port or ssh_config.of(hostname or name).port or 22
+    except DeeprigError as error:
+        raise SettingsError(f"{source_lines.here()}{error}") from None
     data = connection.data(
         hostname=hostname or name,
         user=user,

@@ -10,11 +10,13 @@ from typing import Any
 import click
 
 from deeprig import (
+    connection,
     inventories,
     magic_packet,
     openssh,
     presence,
     screen,
+    ssh_config,
     summary,
     wake_memory,
     wake_page,
@@ -87,7 +89,7 @@ def wake(
 
 def _wake(name: str, data: dict[str, Any], inventory: Path, via: str | None, timeout: int) -> Woken:
     """One box, to its end. Raises DeeprigError where it cannot even be tried."""
-    presence.check_known(data)
+    connection.check_known(data)
     waking = Waking(data, Progress())
     with waking.progress.step(f"Look whether {name} is awake"):
         awake = waking.is_awake()
@@ -137,6 +139,6 @@ def _sender(inventory: Path, via: str | None, to: Aim) -> Callable[[], None]:
     def ssh(command: str) -> list[str]:
         if via in boxes:
             return openssh.command(via, boxes[via], (), command)
-        return magic_packet.users_own_ssh(via, command)
+        return ssh_config.users_own_ssh(via, command)
 
     return partial(magic_packet.send_via, via, ssh, to)

@@ -65,8 +65,9 @@ class FastSSHConnector(Watched, SSHConnector):
     def make_paramiko_kwargs(self) -> dict[str, Any]:
         options = super().make_paramiko_kwargs()
         key = "_pyinfra_ssh_paramiko_connect_kwargs"
-        own = {"transport_factory": sending.transport_factory} | (options[key] or {})
-        return options | {key: own}
+        # Not by `|`: what is given may be made only now, for this one login.
+        own = {"transport_factory": sending.transport_factory, **(options[key] or {})}
+        return {**options, key: own}
 
     def connect(self) -> None:
         self.kept.close()

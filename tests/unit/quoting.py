@@ -34,7 +34,7 @@ SHELLS = ("sh", "bash", "/bin/sh", "python3")
 # What takes a command and hands it to something that this file does not see.
 KNOWN = {
     "deeprig.openssh.command": ("remote",),
-    "deeprig.magic_packet.users_own_ssh": ("command",),
+    "deeprig.ssh_config.users_own_ssh": ("command",),
     "deeprig.root_shell.run_as_root": ("script",),
     "fast_ssh.login_shell.for_any": ("script",),
 }

@@ -79,9 +79,9 @@ def test_a_changed_host_key_is_explained_and_kept_out(pins: Path) -> None:
 
 
 def test_a_reinstalled_box_loses_all_its_old_doors(pins: Path) -> None:
-    for port in (22, 2222):
-        known_hosts.pin(pins, "rig1.lan", port, a_key())
-    new = a_key()
+    old, new = a_key(), a_key()
+    known_hosts.pin(pins, "rig1.lan", 22, old)
+    known_hosts.pin(pins, "rig1.lan", 2222, old, instead_of=22)
     host_key.trust(RIG, pins, new, yes, True)
     assert [entry.key for entry in known_hosts.entries(pins, "rig1.lan")] == [new]
 
@@ -124,7 +124,7 @@ def test_the_other_half_of_another_key_is_not_taken(tmp_path: Path) -> None:
     [
         ("missing", r"missing is not there; make it with `ssh-keygen -t ed25519 -f .*missing`"),
         ("locked", r"locked has a passphrase and no agent holds it; run `ssh-add .*locked` first"),
-        ("locked.pub", r"is the public half; name .*locked with --key"),
+        ("locked.pub", r"is the public half; name .*locked with --key or box"),
         ("junk", r"junk is no private key that can be used"),
     ],
 )

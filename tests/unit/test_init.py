@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 
 from deeprig import inventories, rigs_file
@@ -67,7 +68,7 @@ def test_what_a_remark_suggests_works_when_it_is_taken_in(tmp_path: Path) -> Non
 def test_all_that_can_be_chosen(tmp_path: Path) -> None:
     public = tmp_path / "key.pub"
     public.write_text(KEY)
-    (tmp_path / "key").write_text("the private half\n")
+    paramiko.ECDSAKey.generate().write_private_key_file(str(tmp_path / "key"))
     chosen = Chosen(
         name="rig1",
         hostname="192.168.1.50",

@@ -1,6 +1,7 @@
 """The file of pinned host keys."""
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -54,11 +55,64 @@ def test_another_key_of_the_same_door_stays(file: Path) -> None:
 
 
 def test_a_box_that_is_forgotten_loses_every_door_and_no_other_box_does(file: Path) -> None:
-    for name, port in [("rig1", 22), ("rig1", 2222), ("rig10", 22), ("rig10", 2222)]:
-        known_hosts.pin(file, name, port, a_key())
-    known_hosts.forget(file, "rig1")
+    for name in ("rig1", "rig10"):
+        known_hosts.pin(file, name, 22, a_key())
+        known_hosts.pin(file, name, 2222, a_key(), instead_of=22)
+    known_hosts.forget(file, "rig1", 22)
     assert known_hosts.entries(file, "rig1") == []
     assert len(known_hosts.entries(file, "rig10")) == 2
+
+
+def test_two_boxes_behind_one_name_keep_their_own_doors(file: Path) -> None:
+    """A router hands 2201 and 2202 on to two boxes; one of them moves, and is reinstalled."""
+    first, second = a_key(), a_key()
+    known_hosts.pin(file, "home.example", 2201, first)
+    known_hosts.pin(file, "home.example", 2202, second)
+    known_hosts.pin(file, "home.example", 2222, first, instead_of=2201)
+    assert known_hosts.doors(file, "home.example", 2201) == (2222, 2201)
+    assert known_hosts.doors(file, "home.example", 2202) == (2202,)
+    known_hosts.forget(file, "home.example", 2201)
+    assert known_hosts.doors(file, "home.example", 2201) == ()
+    assert known_hosts.doors(file, "home.example", 2202) == (2202,)
+
+
+def test_boxes_of_one_image_have_one_key_and_their_own_doors(file: Path) -> None:
+    cloned = a_key()
+    known_hosts.pin(file, "home.example", 2201, cloned)
+    known_hosts.pin(file, "home.example", 2202, cloned)
+    assert known_hosts.doors(file, "home.example", 2201) == (2201,)
+
+
+def test_the_door_proved_last_comes_first(file: Path) -> None:
+    key = a_key()
+    known_hosts.pin(file, "rig1", 22, key)
+    known_hosts.pin(file, "rig1", 2222, key, instead_of=22)
+    assert known_hosts.doors(file, "rig1", 22) == (2222, 22)
+    assert known_hosts.doors(file, "rig1", 2222) == (2222, 22)
+    known_hosts.pin(file, "rig1", 22, key, instead_of=2222)
+    assert known_hosts.doors(file, "rig1", 22) == (22, 2222)
+
+
+def test_the_wanted_door_is_one_where_this_box_was_met_and_no_other(file: Path) -> None:
+    key = a_key()
+    known_hosts.pin(file, "rig1", 22, key)
+    known_hosts.pin(file, "rig1", 2222, a_key())
+    known_hosts.pin(file, "rig1", 2223, key)
+    assert known_hosts.doors(file, "rig1", 22, wanted=2222) == (22,)
+    assert known_hosts.doors(file, "rig1", 22, wanted=2223) == (2223, 22)
+
+
+def test_those_who_write_at_once_lose_nothing(file: Path) -> None:
+    key = a_key()
+    with ThreadPoolExecutor(max_workers=8) as several:
+        list(several.map(lambda port: known_hosts.pin(file, "rig1", port, key), range(30, 60)))
+    assert len(known_hosts.entries(file, "rig1")) == 30
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("no folder")
+    with pytest.raises(DeeprigError, match=r"^[^\n]*known_hosts cannot be written \([^\n]*$"):
+        known_hosts.pin(tmp_path / "folder" / "known_hosts", "rig1", 22, a_key())
 
 
 def test_an_entry_says_where_it_stands(file: Path) -> None:

@@ -6,7 +6,7 @@ import threading
 import paramiko
 import pytest
 
-from deeprig import connection, login
+from deeprig import connection, dial, login
 from deeprig.errors import DeeprigError
 from deeprig.login import Target
 
@@ -14,7 +14,7 @@ from deeprig.login import Target
 def test_an_sshd_that_greets_and_then_says_nothing_is_told_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(dial, "CONNECT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def greet() -> None:

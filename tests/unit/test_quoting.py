@@ -59,7 +59,7 @@ UNQUOTED = {
     "as root": "root_shell.run_as_root(login, script=card.name)",
     "to paramiko": 'client.exec_command(f"arm {card.name}")',
     "by ssh": 'openssh.command(name, data, (), f"sh -s {box.mac}")',
-    "by somebody's ssh": 'magic_packet.users_own_ssh(host, f"sh -s {box.mac}")',
+    "by somebody's ssh": 'ssh_config.users_own_ssh(host, f"sh -s {box.mac}")',
     "by a function that is given": 'ssh(f"sh -s {box.mac}")',
     "here, with a shell": 'subprocess.run(f"rm {box.file}", shell=True)',
     "here, for a shell": 'subprocess.run(["sh", "-c", f"rm {box.file}"])',
@@ -137,7 +137,7 @@ def found(sources: dict[str, str]) -> set[str]:
         "tasks/traces.py": "class Trace: ...",
         "deeprig/root_shell.py": ROOT_SHELL + "def run_as_root(login, script): ...",
         "deeprig/openssh.py": "def command(name, data, forwards, remote): ...",
-        "deeprig/magic_packet.py": "def users_own_ssh(host, command): ...",
+        "deeprig/ssh_config.py": "def users_own_ssh(host, command): ...",
         "deeprig/data.py": "def load(name): ...",
     }
     return Project(known | sources).look()

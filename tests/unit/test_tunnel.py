@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -160,7 +161,8 @@ def link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
 
     def begin(script: str) -> Link:
         ssh = tmp_path / "ssh"
-        ssh.write_text(f"#!/bin/sh\n{script}\n")
+        # What the configuration says is asked of the real one.
+        ssh.write_text(f'#!/bin/sh\n[ "$2" = -G ] && exec {shutil.which("ssh")} "$@"\n{script}\n')
         ssh.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
         made.append(Link("rig1", data(tmp_path), FORWARDS, "ai"))

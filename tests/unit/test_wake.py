@@ -16,7 +16,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from deeprig import magic_packet, network_cards, presence, survey, wake_memory, wake_page
+from deeprig import (
+    magic_packet,
+    network_cards,
+    presence,
+    ssh_config,
+    survey,
+    wake_memory,
+    wake_page,
+)
 from deeprig.cli import main
 from deeprig.errors import DeeprigError
 from deeprig.magic_packet import EVERYBODY, SCRIPT, Aim, aim, is_wsl2, own_address
@@ -279,7 +287,7 @@ def test_a_jump_host_that_cannot_be_logged_in_to_is_one_line(
 
 
 def test_a_jump_hosts_name_is_no_option_for_ssh() -> None:
-    words = magic_packet.users_own_ssh("-oProxyCommand=touch x", "true")
+    words = ssh_config.users_own_ssh("-oProxyCommand=touch x", "true")
     assert words[words.index("-oProxyCommand=touch x") - 1] == "--"
     assert "-oStrictHostKeyChecking=yes" in words
 
