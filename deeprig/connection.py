@@ -331,7 +331,7 @@ def _tell(sentence: str) -> None:
 
 
 def _said(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError) and not isinstance(error, NoWay):
         return "timed out"
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 

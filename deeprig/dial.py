@@ -28,6 +28,14 @@ class NoWay(OSError):
         self.before_it = before_it
 
 
+class Refused(NoWay, ConnectionRefusedError):
+    """It leads to the box, where nobody listens at that port."""
+
+
+class Silent(NoWay, TimeoutError):
+    """Nothing came back."""
+
+
 class Proxied:
     """What stands in for a socket: the input and output of a program that leads to the box."""
 
@@ -43,6 +51,11 @@ class Proxied:
             )  # fmt: skip
         self.send, self.recv, self.fileno = self._ours.send, self._ours.recv, self._ours.fileno
         self.settimeout = self._ours.settimeout
+
+    @property
+    def _closed(self) -> bool:
+        """What paramiko asks of a socket."""
+        return self._ours.fileno() == -1
 
     def is_answered(self, seconds: float) -> bool:
         """Whether something speaks at the other end: an sshd says its name at once."""
@@ -91,11 +104,12 @@ def by(entry: Entry, port: int, user: str | None = None, *, seconds: float | Non
     if not command:
         return socket.create_connection((entry.hostname, port), timeout=seconds or CONNECT_SECONDS)
     opened = Proxied(command)
-    if not opened.is_answered(max(seconds or 0, PROXY_SECONDS)):
+    if not opened.is_answered(PROXY_SECONDS if seconds is None else seconds + CONNECT_SECONDS):
         before_it = bool(entry.jumps) and not opened.got_to_the_box
         why = opened.why
         opened.close()
-        raise NoWay(f"through {entry.through} ({why})", before_it=before_it)
+        kind = NoWay if before_it else Refused if "refused" in why else Silent
+        raise kind(f"through {entry.through} ({why})", before_it=before_it)
     return opened
 
 

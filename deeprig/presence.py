@@ -40,13 +40,9 @@ def _look(host_data: dict[str, Any], port: int) -> Seen:
         dial.by(entry, port, host_data.get("ssh_user"), seconds=LOOK_SECONDS).close()
     except ConnectionRefusedError:
         return Seen.CLOSED
-    except NoWay as error:
-        if error.before_it:
+    except OSError as error:
+        if isinstance(error, socket.gaierror) or (isinstance(error, NoWay) and error.before_it):
             raise DeeprigError(connection.why_no_way(error, hostname, port)) from None
-        return Seen.CLOSED if "refused" in str(error) else Seen.NOTHING
-    except socket.gaierror as error:
-        raise DeeprigError(connection.why_no_way(error, hostname, port)) from None
-    except OSError:
         return Seen.NOTHING
     return Seen.OPEN
 

@@ -67,7 +67,7 @@ class Entry(NamedTuple):
             return _expanded(self.command, tokens)
         if not self.jumps:
             return ""
-        *first, last = map(_destination, self.jumps)
+        *first, last = map(destination, self.jumps)
         before = ""
         for jump in first:
             # Of ssh's own -J only the last host would be told how to check the host keys.
@@ -143,7 +143,7 @@ def users_own_ssh(host: str, command: str) -> list[str]:
     return [*_ssh("", "-T", "--", host), command]
 
 
-def _destination(jump: str) -> str:
+def destination(jump: str) -> str:
     """One host of ProxyJump as `ssh` takes it for an argument: a port only in a URL."""
     plain = jump.startswith("ssh://") or (jump.count(":") != 1 and "]:" not in jump)
     return jump if plain else f"ssh://{jump}"

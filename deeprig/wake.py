@@ -90,6 +90,7 @@ def wake(
 def _wake(name: str, data: dict[str, Any], inventory: Path, via: str | None, timeout: int) -> Woken:
     """One box, to its end. Raises DeeprigError where it cannot even be tried."""
     connection.check_known(data)
+    via = via or _jump_host(data)
     waking = Waking(data, Progress())
     with waking.progress.step(f"Look whether {name} is awake"):
         awake = waking.is_awake()
@@ -103,12 +104,18 @@ def _wake(name: str, data: dict[str, Any], inventory: Path, via: str | None, tim
     return Woken(name=name, awake=awake, aim=to, via=via, waking=waking)
 
 
+def _jump_host(data: dict[str, Any]) -> str | None:
+    """Who is on the box's own network, where the owner's ssh goes to it through somebody."""
+    return next(reversed(connection.entry_of(data).jumps), None)
+
+
 def _send_to_all(boxes: list[Box], inventory: Path, via: str | None) -> None:
     """A first packet to each that is off; what goes wrong is said when it is that box's turn."""
     for name, data in boxes:
         with suppress(DeeprigError):
             if presence.look(data) is not Seen.OPEN:
-                _sender(inventory, via, _aim(name, data, inventory, via))()
+                last = via or _jump_host(data)
+                _sender(inventory, last, _aim(name, data, inventory, last))()
 
 
 def _aim(name: str, data: dict[str, Any], inventory: Path, via: str | None) -> Aim:
@@ -139,6 +146,6 @@ def _sender(inventory: Path, via: str | None, to: Aim) -> Callable[[], None]:
     def ssh(command: str) -> list[str]:
         if via in boxes:
             return openssh.command(via, boxes[via], (), command)
-        return ssh_config.users_own_ssh(via, command)
+        return ssh_config.users_own_ssh(ssh_config.destination(via), command)
 
     return partial(magic_packet.send_via, via, ssh, to)

@@ -41,6 +41,7 @@ LANES: dict[str, list[list[str]]] = {
     "debian-12": [[*PYTEST, "tests/lab/test_main_job.py", "--os", "debian-12"]],
     "machines": [[*PYTEST, "tests/lab/test_lab_machines.py"]],
     "bootstrap": [[*PYTEST, "tests/lab/test_bootstrap.py"]],
+    "jump": [[*PYTEST, "tests/lab/test_jump.py"]],
     "init": [[*PYTEST, "tests/lab/test_init.py"]],
     "reinstall": [
         [*PYTEST, "tests/lab/test_kept_host_keys.py", "tests/lab/test_reinstall.py"],

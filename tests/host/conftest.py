@@ -1,6 +1,5 @@
 """Hosts, their settings and new logins for the checks: all of them from one inventory file."""
 
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -11,7 +10,7 @@ import paramiko
 import pytest
 from testinfra.host import Host
 
-from deeprig import connection, inventories, live_host
+from deeprig import connection, dial, inventories, live_host
 from deeprig.checks import FAKE, NOTE, TIERS, WARNING, tier_of
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
@@ -138,12 +137,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _log_in(config: pytest.Config, box: Box) -> Future[Host]:
     name, data = box
     # Silence takes its time to be known as such: it is waited for beside all else.
-    config.stash[KNOCKS][name] = _beside(_knock, str(data["ssh_hostname"]))
+    config.stash[KNOCKS][name] = _beside(_knock, data)
     return _beside(live_host.connect, name, data, _questions(config, data))
 
 
-def _knock(address: str) -> None:
-    socket.create_connection((address, NOBODYS_PORT), timeout=SECOND_TRY).close()
+def _knock(data: dict[str, Any]) -> None:
+    dial.by(connection.entry_of(data), NOBODYS_PORT, seconds=SECOND_TRY).close()
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import socket
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -11,8 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 from testinfra.host import Host
 
+from deeprig import connection, dial, docker
 from deeprig import data as tables
-from deeprig import docker
 from deeprig.checks import NothingThere
 from deeprig.settings import Containers, Rig
 from deeprig.survey import Survey
@@ -91,13 +90,13 @@ def run(host: Host, info: dict[str, Any], own_network: str) -> Iterator[Callable
         host.run(f"docker rm --force --volumes {shlex.join(made)}; docker rmi %s", image)
 
 
-def answers(address: str, port: int) -> bool:
-    """Whether something listens there, asked from this machine."""
+def answers(data: dict[str, Any], port: int) -> bool:
+    """Whether something listens there, asked the way that this machine goes there."""
     try:
-        with socket.create_connection((address, port), timeout=3):
-            return True
+        dial.by(connection.entry_of(data), port, seconds=3).close()
     except OSError:
         return False
+    return True
 
 
 def answers_on_the_box(host: Host, port: int) -> bool:
@@ -158,8 +157,8 @@ def test_a_published_port_is_where_the_settings_say_and_nowhere_else(
     if address != "127.0.0.1":
         return
     assert answers_on_the_box(host, port)
-    assert answers(data["ssh_hostname"], int(data.get("ssh_port") or 22))  # the control
-    assert not answers(data["ssh_hostname"], port)
+    assert answers(data, connection.doors(data)[0])  # the control
+    assert not answers(data, port)
 
 
 @pytest.mark.remedy("publish it with -p 127.0.0.1:PORT:PORT; ufw does not see these ports")

@@ -1,13 +1,13 @@
 """SSH comes in, and what the settings allow; nothing else."""
 
 import re
-import socket
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
+from deeprig import connection, dial
 from deeprig.settings import Firewall, Rig
 from tasks.firewall import GUESTS
 
@@ -35,8 +35,7 @@ def test_the_firewall_is_on_now_and_at_boot(host: Host) -> None:
 def test_what_nobody_allowed_stays_outside(
     data: dict[str, Any], ssh_port: int, knock: "Future[None]"
 ) -> None:
-    address = str(data["ssh_hostname"])
-    socket.create_connection((address, ssh_port), timeout=5).close()  # the control: SSH comes in
+    dial.by(connection.entry_of(data), ssh_port, seconds=5).close()  # the control: SSH comes in
     # Dropped, not refused: a box without a firewall would answer at once that nobody listens.
     with pytest.raises(TimeoutError):
         knock.result()
