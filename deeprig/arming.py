@@ -29,7 +29,7 @@ def arm(transport: paramiko.Transport, host_data: dict[str, Any], settings: Wake
         f"sudo -n {ARM} arm {name} && sudo -n {ARM} state {name}",
         seconds=SECONDS,
     )
-    wake_memory.keep(wake_memory.file_of(host_data), host_data["ssh_hostname"], box)
+    wake_memory.keep(wake_memory.file_of(host_data), wake_memory.name_of(host_data), box)
     said = tried.out.strip().splitlines() or [tried.last_words]
     if said[-1] == "armed":
         return ""

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -369,6 +369,28 @@ def is_dead(client: paramiko.SSHClient | None) -> bool:
     """True where a login once stood and its link has gone."""
     transport = client.get_transport() if client else None
     return transport is not None and not transport.is_active()
+
+
+def twins(boxes: Iterable[tuple[str, dict[str, Any]]]) -> list[tuple[str, str]]:
+    """The names of entries that are one box, since they have one address and one port."""
+    met: dict[tuple[str, int], str] = {}
+    found = []
+    for name, host_data in boxes:
+        hostname = str(host_data.get("ssh_hostname") or name)
+        address = str(host_data.get("ssh_leads_to") or hostname).lower()
+        door = address, int(host_data.get("bootstrap_port") or host_data.get("ssh_port") or 22)
+        if door in met:
+            found.append((met[door], name))
+        met.setdefault(door, name)
+    return found
+
+
+def twins_said(pair: tuple[str, str]) -> str:
+    """What is wrong with two entries of one box."""
+    return (
+        f"{pair[0]} and {pair[1]} have one address and port: each would undo what the other did; "
+        "leave one out, or give each its own box(hostname=) or box(port=)."
+    )
 
 
 def objections(host_data: dict[str, Any]) -> list[str]:

@@ -129,7 +129,7 @@ def contact_by(
 
 def _kept(target: Target, pins: Path, candidates: list[Path], answers: Answers) -> HostKeys | None:
     """The box's kept host keys, opened; None where there are none, which is said."""
-    file = kept_host_keys.file_of(pins, target.hostname)
+    file = kept_host_keys.file_of(pins, target.hostname, target.port)
     if file.is_file():
         return open_kept(file, candidates, answers.passphrase())
     screen.echo(f"No host keys of {target.hostname} are kept: it has new ones now.", err=True)

@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from deeprig import connection, inventories, rigs_file, root_shell, screen, stack
+from deeprig import (
+    connection,
+    inventories,
+    private_keys,
+    rigs_file,
+    root_shell,
+    screen,
+    ssh_config,
+    stack,
+)
 from deeprig.answers import Answers
 from deeprig.bootstrap import Outcome, Target
 from deeprig.errors import DeeprigError
@@ -32,8 +41,8 @@ NEXT = (".venv/bin/deeprig plan", ".venv/bin/pyinfra inventory.py deploy.py")
 @click.argument("host")
 @click.option("--name", help="What the box is called in the inventory.  [HOST]")
 @click.option("--user", help="Who can log in now and use sudo (usually the installer's).  [ai]")
-@click.option("--port", type=click.IntRange(1, 65535), default=22, help="Where sshd listens.")
-@click.option("--key", type=PATH, default=USUAL, show_default=True, help="Your private key.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Where sshd listens.  [22]")
+@click.option("--key", type=PATH, help=f"Your private key.  [{USUAL}]")
 @click.option("--work-user", help="Who computes there.  [the one who logs in now]")
 @click.option("--frameworks", metavar="torch,...", help=f"Of {', '.join(FRAMEWORKS)}; or none.")
 @click.option("--docker/--no-docker", default=None, help="Docker and NVIDIA's toolkit for it.")
@@ -46,8 +55,8 @@ def init(
     host: str,
     name: str | None,
     user: str | None,
-    port: int,
-    key: Path,
+    port: int | None,
+    key: Path | None,
     work_user: str | None,
     frameworks: str | None,
     docker: bool | None,
@@ -64,10 +73,16 @@ def init(
         raise DeeprigError(f"{INVENTORY} is not here; run this in deeprig's own folder.")
     before, _, address = host.rpartition("@")
     asked = Answers(reinstalled=False, **answers)
-    target = Target(hostname=address, port=port, user=user or before or "ai")
+    own = ssh_config.of(address)
+    target = Target(
+        hostname=address,
+        port=port or own.port or 22,
+        user=user or before or own.user or "ai",
+    )
+    named = key or next(iter(own.identities), USUAL)
     outcome = contact_by(
         target,
-        key=asked.key(key.expanduser().absolute()),
+        key=asked.key(named.expanduser().absolute()),
         pins=Path("known_hosts"),
         identity=None,
         answers=asked,
@@ -128,20 +143,28 @@ def choose(
         )
         worker = "ai"
     ready = worker in survey.users and worker in survey.users_with_key
-    public = f"{outcome.key}.pub" if outcome.key else str(USUAL.with_suffix(".pub"))
-    usual_key = outcome.key is None or outcome.key == USUAL.expanduser()
+    usual_key = outcome.key == USUAL.expanduser()
     return Chosen(
         name=name,
         hostname="" if name == outcome.hostname else outcome.hostname,
         port=outcome.port,
-        key=str(USUAL) if usual_key else str(outcome.key),
+        # Where the agent did it, it will do it again: a key with a passphrase is of no use alone.
+        key=str(USUAL) if usual_key else str(outcome.key or ""),
         work_user=worker,
         new_user=not ready,
-        public_key=public,
+        public_key=public_half(outcome),
         frameworks=questions.which_frameworks(survey),
         disk=questions.data_disk(survey),
         docker=questions.wants_docker(),
     )
+
+
+def public_half(outcome: Outcome) -> str:
+    """The key that has just let us in, for the work user: its .pub file, or the line itself."""
+    if outcome.key is None:
+        return outcome.public
+    there = private_keys.beside(outcome.key).split()[:2] == outcome.public.split()[:2]
+    return f"{outcome.key}.pub" if there else outcome.public
 
 
 def write(chosen: Chosen, survey: Survey) -> bool:

@@ -28,6 +28,8 @@ def load(file: Path, limit: Iterable[str] = ()) -> list[Box]:
     for name in names:
         if names.count(name) > 1:
             raise DeeprigError(f"{file} lists {name} twice; once is enough.")
+    for pair in connection.twins(boxes):
+        raise DeeprigError(f"{file}: {connection.twins_said(pair)}")
     words = list(limit)
     wanted = {name for word in words for name in _meant(file, word, names, _groups(found))}
     return [box for box in boxes if not words or box[0] in wanted]

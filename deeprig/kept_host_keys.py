@@ -16,6 +16,7 @@ import pyrage
 
 from deeprig import private_keys
 from deeprig.errors import DeeprigError
+from deeprig.known_hosts import label
 
 FOLDER = "kept_host_keys"
 MOST_BYTES = 64 * 1024  # of one key
@@ -50,9 +51,12 @@ class Record:
     sha256: str = ""
 
 
-def file_of(known_hosts: Path, hostname: str) -> Path:
-    """Where the keys of a box are kept, whose host key is pinned in this known_hosts file."""
-    return known_hosts.parent / FOLDER / f"{quote(hostname, safe='')}.age"
+def file_of(known_hosts: Path, hostname: str, port: int = 22) -> Path:
+    """Where the keys of a box are kept, whose host key is pinned in this known_hosts file.
+
+    `port` is the one that it was bootstrapped at: several boxes may have one name.
+    """
+    return known_hosts.parent / FOLDER / f"{quote(label(hostname, port), safe='')}.age"
 
 
 def read_archive(archive: bytes) -> HostKeys:

@@ -118,7 +118,8 @@ def _way(transport: paramiko.Transport) -> str:
     done = run(
         transport,
         'if [ "$(id -u)" = 0 ]; then echo way=root; elif ! command -v sudo >/dev/null; then '
-        f"echo way=missing; elif {SUDO} -n true 2>/dev/null; then echo way=free; else "
+        f"echo way=missing; elif {SUDO} -n true 2>/dev/null; then echo way=free; elif "
+        f"{SUDO} -n true 2>&1 | grep -q 'must have a tty'; then echo way=terminal; else "
         "echo way=asks; fi",
     )
     found = re.search(r"^way=(\w+)$", done.out, re.MULTILINE)
@@ -145,6 +146,12 @@ def _last(said: str) -> str:
 
 
 def _no_sudo(target: Target, way: str) -> str:
+    if way == "terminal":
+        return (
+            f"sudo on {target.hostname} wants a terminal (requiretty), and a login of ours has "
+            f"none; add `Defaults:{target.user} !requiretty` there by `sudo visudo`, and run this "
+            "again."
+        )
     if way != "missing":
         return f"{target.user} gets no shell on {target.hostname}, which says: {way}"
     return (

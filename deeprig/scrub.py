@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
+from deeprig import connection
+from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
 
 SECRETS = (
@@ -48,7 +51,12 @@ def words(boxes: list[Box]) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, (name, data) in enumerate(boxes, start=1):
         found |= {name: f"<box {number}>", str(data["ssh_hostname"]): f"<box {number}>"}
-        found |= {str(data[key]): f"<{key}>" for key in ("ssh_key", "ssh_user") if data.get(key)}
+        found |= {str(data["ssh_user"]): "<ssh_user>"} if data.get("ssh_user") else {}
+        if key := connection.key_of(data):
+            found[key] = "<ssh_key>"
+        with suppress(DeeprigError):
+            own = connection.entry_of(data)
+            found |= {own.hostname: f"<box {number}>"} | dict.fromkeys(own.jumps, "<jump host>")
         rig: Any = data["rig"]
         people = [user.name for user in rig.users]
         if rig.notebook:

@@ -339,17 +339,19 @@ def box(
     try:
         if key is not None:
             key_pair.check(Path(key).expanduser())
-        port = port or ssh_config.of(hostname or name).port or 22
+        own = ssh_config.of(hostname or name)
     except DeeprigError as error:
         raise SettingsError(f"{source_lines.here()}{error}") from None
     data = connection.data(
         hostname=hostname or name,
         user=user,
-        port=port,
+        port=port or own.port or 22,
         new_port=rig.ssh.port,
         key=Path(key).expanduser() if key else None,
         known_hosts=Path(known_hosts).expanduser(),
     )
     # pyinfra's own connector asks by a shell for each command; the kept one has it from its start.
     english = {"_env": dict(frames.LOCALE)} if rig.connection == "ssh" else {}
-    return connection.target(name, rig.connection), {"rig": rig, **data, **english}
+    leads_to = f"{own.hostname} through {own.through}" if own.through else own.hostname
+    found = {"rig": rig, **data, **english, "ssh_leads_to": leads_to.lower()}
+    return connection.target(name, rig.connection), found

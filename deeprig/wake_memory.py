@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from deeprig import network_cards, untrusted
 from deeprig.errors import DeeprigError
+from deeprig.known_hosts import label
 from deeprig.network_cards import Network
 from deeprig.settings import WakeOnLan
 from deeprig.untrusted import NotSo
@@ -47,10 +48,16 @@ def file_of(host_data: dict[str, Any]) -> Path:
     return Path(pins).expanduser().with_name(FILE)
 
 
-def find(file: Path, hostname: str) -> Remembered | None:
+def name_of(host_data: dict[str, Any]) -> str:
+    """Whose it is: several boxes may have one name, behind a router, each with a port there."""
+    port = int(host_data.get("bootstrap_port") or host_data.get("ssh_port") or 22)
+    return label(str(host_data["ssh_hostname"]), port)
+
+
+def find(file: Path, name: str) -> Remembered | None:
     """What is remembered of a box. Raises DeeprigError where the file cannot be read."""
     try:
-        found = json.loads(file.read_text())[hostname]
+        found = json.loads(file.read_text())[name]
         return parsed(found["mac"], found["lan"])
     except (FileNotFoundError, KeyError):
         return None
@@ -60,18 +67,18 @@ def find(file: Path, hostname: str) -> Remembered | None:
         ) from None
 
 
-def keep(file: Path, hostname: str, what: Remembered) -> bool:
+def keep(file: Path, name: str, what: Remembered) -> bool:
     """Remember it; whether that was news. A file that cannot be read is written anew."""
     try:
         known = json.loads(file.read_text())
     except (FileNotFoundError, ValueError):
         known = {}
     known = known if isinstance(known, dict) else {}
-    if known.get(hostname) == what._asdict():
+    if known.get(name) == what._asdict():
         return False
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # 0600
     with os.fdopen(handle, "w") as new:
-        new.write(json.dumps(known | {hostname: what._asdict()}, indent=2) + "\n")
+        new.write(json.dumps(known | {name: what._asdict()}, indent=2) + "\n")
     Path(temporary).replace(file)
     return True

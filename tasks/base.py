@@ -35,7 +35,10 @@ NO_SUDO = (
     "{user} needs a password for sudo, and nobody is there to type it; run `deeprig bootstrap` and "
     "deploy as the user it makes."
 )
-
+NEEDS_A_TTY = (
+    "sudo on this box wants a terminal (requiretty), and a deploy has none; run "
+    "`deeprig bootstrap`, which lets the user that deploys do without."
+)
 
 UPDATES = ("apt-daily", "apt-daily-upgrade")  # the lists, and what is installed by them
 GO_ON = "/etc/systemd/system/{}.service.d/50-deeprig.conf"
@@ -56,6 +59,7 @@ def survey(rig: Rig) -> Survey | None:
         *docker.objections(found.docker, rig, found.users),
         *passthrough_objections.objections(found, rig),
         *connection.objections(host.data.dict()),
+        *_twins(),
         *ssh_algorithms.objections(found, strict=rig.ssh.strict),
     ]
     if reasons:
@@ -64,10 +68,18 @@ def survey(rig: Rig) -> Survey | None:
     return found
 
 
+def _twins() -> list[str]:
+    """That this box stands in the inventory twice: two would change it at once."""
+    every = [(one.name, one.data.dict()) for one in host.state.inventory]
+    pairs = connection.twins(every) if len(every) > 1 else []
+    return [connection.twins_said(pair) for pair in pairs if host.name in pair]
+
+
 def look(rig: Rig) -> Survey | None:
     """What the box is, whether the settings fit it or not; None where nobody gets to root."""
     if not may_become_root():
-        _refuse([NO_SUDO.format(user=host.data.get("ssh_user"))])
+        no_sudo = NEEDS_A_TTY if "must have a tty" in _sudo() else NO_SUDO
+        _refuse([no_sudo.format(user=host.data.get("ssh_user"))])
         return None
     found: Survey = host.get_fact(HostSurvey, script=script(rig))
     runs.keep_survey(host.state, found)
@@ -77,7 +89,11 @@ def look(rig: Rig) -> Survey | None:
 def may_become_root() -> bool:
     """Whether sudo lets this login; where its password is known that is not asked."""
     known = host.data.get("_sudo_password")
-    return bool(known or host.get_fact(MayBecomeRoot, _sudo=False))
+    return bool(known or _sudo() == "yes")
+
+
+def _sudo() -> str:
+    return str(host.get_fact(MayBecomeRoot, _sudo=False))
 
 
 def decide(rig: Rig, survey: Survey) -> Plan | None:

@@ -147,13 +147,13 @@ class Manifest(BoxFact[dict[str, Any]]):
         return found if isinstance(found, dict) else {}
 
 
-class MayBecomeRoot(BoxFact[bool]):
-    """Whether this login is root, or gets there without typing a password."""
+class MayBecomeRoot(BoxFact[str]):
+    """`yes` where this login is root, or gets there without a password; else sudo's words."""
 
-    default = bool
+    default = str
 
     def command(self) -> str:
-        return "{ [ $(id -u) = 0 ] || sudo -n true; } 2>/dev/null && echo yes || true"
+        return "{ [ $(id -u) = 0 ] || LC_ALL=C sudo -n true 2>&1; } && echo yes || true"
 
-    def process(self, output: list[str]) -> bool:
-        return output[0].strip() == "yes"
+    def process(self, output: list[str]) -> str:
+        return output[-1].strip() if output else ""

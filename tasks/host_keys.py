@@ -60,8 +60,9 @@ def fetch(recipient: str) -> Commands:
 
 
 def _file(data: dict[str, Any], host: Host) -> Path:
-    pins = Path(data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts").expanduser()
-    return kept_host_keys.file_of(pins, str(data.get("ssh_hostname") or host.name))
+    port = int(data.get("bootstrap_port") or 22)
+    hostname = str(data.get("ssh_hostname") or host.name)
+    return kept_host_keys.file_of(connection.pins_of(data), hostname, port)
 
 
 def _fetch(state: State, host: Host, recipient: str) -> bool:
@@ -80,7 +81,7 @@ def _fetch(state: State, host: Host, recipient: str) -> bool:
 def _read(data: dict[str, Any], host: Host) -> bytes:
     door = int(host.connector.data.get("ssh_port") or 22)  # it may have moved in this very run
     sudo = "" if data.get("ssh_user") == "root" else "sudo -n "
-    with connection.connect(data, port=door) as client:
+    with connection.connect({**data, "ssh_port": door}) as client:
         transport = client.get_transport()
         assert transport is not None  # there is one as long as the login stands
         done = root_shell.run(transport, f"{sudo}sh -c '{READ}'", seconds=SECONDS)

@@ -94,20 +94,22 @@ def record(settings: WakeOnLan | None, network: Network) -> dict[str, Any] | Non
 def _remember(box: Remembered) -> Commands:
     """Have the card's address on the machine that deploys, for `deeprig wake`."""
     data = host.data.dict()
-    file, hostname = wake_memory.file_of(data), str(data.get("ssh_hostname") or host.name)
+    file = wake_memory.file_of(data)
+    name = wake_memory.name_of({"ssh_hostname": host.name} | data)
     with suppress(DeeprigError):  # then it is written anew
-        if wake_memory.find(file, hostname) == box:
+        if wake_memory.find(file, name) == box:
             host.noop(f"{file} has it")
             return
-    yield FunctionCommand(_keep, (file, hostname, box), {})
+    yield FunctionCommand(_keep, (file, name, box), {})
 
 
-def _keep(state: State, host: Host, file: Path, hostname: str, box: Remembered) -> bool:
+def _keep(state: State, host: Host, file: Path, name: str, box: Remembered) -> bool:
     try:
-        wake_memory.keep(file, hostname, box)
+        wake_memory.keep(file, name, box)
     except OSError as error:
-        operations.say(host, f"{file} cannot be written: {error.strerror}.", wrong=True)
-        return False
+        # The box is as it shall be; what is missing is here, and nothing else needs it.
+        why = f"{file} cannot be written ({error.strerror})"
+        operations.say(host, f"{why}: `deeprig wake` will need WakeOnLan(mac={box.mac!r}).")
     return True
 
 

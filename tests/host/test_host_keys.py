@@ -1,12 +1,11 @@
 """The SSH host keys of the box are kept here, for the day it is reinstalled."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
-from deeprig import kept_host_keys
+from deeprig import connection, kept_host_keys
 from deeprig.settings import Rig
 from tasks.host_keys import HostKeyFingerprints
 
@@ -17,7 +16,9 @@ def test_the_kept_host_keys_are_those_of_the_box(
 ) -> None:
     if not rig.ssh.keep_host_keys:
         pytest.skip("the host keys of this box are not kept (Ssh.keep_host_keys)")
-    file = kept_host_keys.file_of(Path(data["ssh_known_hosts_file"]), data["ssh_hostname"])
+    port = int(data.get("bootstrap_port") or 22)
+    pins = connection.pins_of(data)
+    file = kept_host_keys.file_of(pins, data["ssh_hostname"], port)
     with host.sudo():
         now = host.check_output(HostKeyFingerprints().command()).splitlines()
     assert kept_host_keys.are_kept(file, recipient=rig.ssh.keep_host_keys, fingerprints=now)
