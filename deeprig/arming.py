@@ -5,7 +5,8 @@ from typing import Any
 
 import paramiko
 
-from deeprig import network_cards, root_shell, survey, wake_memory
+from deeprig import network_cards, root_shell, screen, survey, wake_memory
+from deeprig.errors import DeeprigError
 from deeprig.settings import WakeOnLan
 
 ARM = "/usr/local/lib/deeprig/wake-on-lan"
@@ -29,7 +30,10 @@ def arm(transport: paramiko.Transport, host_data: dict[str, Any], settings: Wake
         f"sudo -n {ARM} arm {name} && sudo -n {ARM} state {name}",
         seconds=SECONDS,
     )
-    wake_memory.keep(wake_memory.file_of(host_data), wake_memory.name_of(host_data), box)
+    try:
+        wake_memory.keep(wake_memory.file_of(host_data), wake_memory.name_of(host_data), box)
+    except DeeprigError as error:
+        screen.echo(error, err=True)
     said = tried.out.strip().splitlines() or [tried.last_words]
     if said[-1] == "armed":
         return ""

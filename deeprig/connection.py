@@ -15,7 +15,7 @@ import paramiko
 from pyinfra import logger
 from pyinfra.connectors.sshuserclient.client import get_host_keys
 
-from deeprig import dial, screen, ssh_config
+from deeprig import dial, screen, ssh_config, terminal
 from deeprig import known_hosts as pinned
 from deeprig.channel_files import lenient
 from deeprig.dial import NoWay, Proxied, Socket
@@ -154,6 +154,7 @@ def data(
     proved = pinned.doors(known_hosts, hostname, port, new_port)
     doors = tuple(dict.fromkeys([*proved, port, *([new_port] if new_port else [])]))
     screen.guard()  # whoever is about to talk with boxes
+    terminal.guard()
     made: dict[str, Any] = {
         "ssh_hostname": hostname,
         "ssh_user": user,

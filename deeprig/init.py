@@ -176,6 +176,9 @@ def write(chosen: Chosen, survey: Survey) -> bool:
             file.write(text)
     except FileExistsError:
         return False
+    except OSError as error:
+        screen.echo(f"{FILE} cannot be written here ({error.strerror}).", err=True)
+        return False
     inventories.load(INVENTORY)  # whatever is wrong with it is said now, not by the first deploy
     return True
 
@@ -197,8 +200,9 @@ def _page(chosen: Chosen, survey: Survey, written: bool, in_the_way: list[str]) 
     else:
         text = rigs_file.block(chosen, survey)
         names = ", ".join(rigs_file.names(text))
+        there = "is there and stays as it is" if FILE.exists() else "could not be written"
         lines += [
-            f"{FILE} is there and stays as it is. Into its list goes ({names} imported):",
+            f"{FILE} {there}. Into its list goes ({names} imported):",
             "",
             text,
         ]

@@ -75,9 +75,9 @@ def check(path: Path) -> None:
 def make(file: Path) -> None:
     """Make an ed25519 pair without a passphrase at `file`."""
     path = file.expanduser()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         subprocess.run(command, stdin=subprocess.DEVNULL, check=True)
     except (OSError, subprocess.CalledProcessError):
         raise DeeprigError(f"`{' '.join(command)}` failed; make the key by hand.") from None

@@ -174,7 +174,12 @@ def _key(path: Path, number: int, text: str) -> paramiko.PKey:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
+    try:
+        return path.read_text().splitlines() if path.is_file() else []
+    except (OSError, UnicodeError) as error:
+        raise DeeprigError(
+            f"{path}, where the host keys are pinned, cannot be read ({error}); make it readable."
+        ) from None
 
 
 def _change(path: Path, change: Callable[[list[str]], list[str]]) -> None:

@@ -14,7 +14,7 @@ from testinfra.backend.base import CommandResult
 from testinfra.backend.paramiko import ParamikoBackend
 from testinfra.host import Host
 
-from deeprig import as_user, connection
+from deeprig import as_user, connection, screen
 from deeprig.errors import DeeprigError
 from deeprig.root_shell import ENGLISH
 from deeprig.visible import visible
@@ -94,6 +94,9 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
         for kept in self._kept.values():
             kept.close()
             kept.record.keep()
+        complaints = [kept.record.complaint for kept in self._kept.values()]
+        if said := next(filter(None, complaints), ""):
+            screen.echo(f"{said}.", err=True)
         self.client.close()
 
     def _exec_command(self, command: bytes) -> tuple[int, bytes, bytes]:

@@ -1,11 +1,14 @@
 """One run of deploy.py's order of work through pyinfra's API, which reports also what failed."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import click
+from pyinfra import logger
 from pyinfra.api.config import Config
 from pyinfra.api.connect import connect_all, disconnect_all
 from pyinfra.api.deploy import add_deploy
@@ -20,6 +23,7 @@ from deeprig.settings import Rig
 from deeprig.survey import Survey
 
 Progress = Callable[[str], None]
+UNANSWERED = "could not load fact: "  # pyinfra's words
 _SURVEYS: WeakKeyDictionary[State, Survey] = WeakKeyDictionary()
 _REFUSALS: WeakKeyDictionary[State, list[str]] = WeakKeyDictionary()
 
@@ -97,6 +101,27 @@ class _Clock(BaseStateCallback):
         self._stop(op_hash)
 
 
+class _Complaints(logging.Handler):
+    """What pyinfra writes of a host that it gives up, and keeps to itself where it is not a CLI."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = click.unstyle(record.getMessage()).strip()
+        self.lines = [*self.lines[-1:], said.partition("] ")[2] or said]
+
+    @property
+    def unanswered(self) -> str:
+        """Which question failed, and what was said there last; empty where none did."""
+        before, last = ["", "", *self.lines][-2:]
+        fact = last.partition(UNANSWERED)[2].split(" ")[0].rpartition(".")[2]
+        if not fact:
+            return ""
+        return f"a question could not be answered there ({fact}: {before or 'no word of why'})."
+
+
 def run(
     name: str,
     data: dict[str, Any],
@@ -113,8 +138,9 @@ def run(
     report = Report(host=name)
     target = connection.target(name, data["rig"].connection)
     state = State(Inventory(([(target, data)], {})), Config(SUDO=True))
-    clock = _Clock(progress)
+    clock, complaints = _Clock(progress), _Complaints()
     state.add_callback_handler(clock)
+    logger.addHandler(complaints)
     try:
         progress("connecting")
         connect_all(state)
@@ -125,8 +151,9 @@ def run(
             state.set_stage(StateStage.Execute)
             run_ops(state)
     except PyinfraError as error:
-        report.error = f"{name}: {clock.unreached}" if clock.unreached else _why(state, name, error)
+        report.error = _why(state, name, clock.unreached or complaints.unanswered or str(error))
     finally:
+        logger.removeHandler(complaints)
         report.steps = _steps(state, name, clock)
         report.survey = _SURVEYS.get(state)
         report.refusals = _REFUSALS.get(state, [])
@@ -149,7 +176,7 @@ def _name(state: State, op_hash: str) -> str:
     return next(iter(state.get_op_meta(op_hash).names))
 
 
-def _why(state: State, name: str, error: PyinfraError) -> str:
+def _why(state: State, name: str, reason: str) -> str:
     host = state.inventory.get_host(name)
     if connection.is_dead(getattr(host.connector, "client", None)):
         return dead_link.sentence(name)
@@ -162,7 +189,7 @@ def _why(state: State, name: str, error: PyinfraError) -> str:
         and state.ops[host][op_hash].operation_meta.is_complete()
         and state.ops[host][op_hash].operation_meta.did_error()
     ]
-    return f"{name} failed at: {failed[-1]}" if failed else f"{name}: {error}"
+    return f"{name} failed at: {failed[-1]}" if failed else f"{name}: {reason}"
 
 
 def _steps(state: State, name: str, clock: _Clock) -> list[Step]:

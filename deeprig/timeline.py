@@ -66,7 +66,10 @@ class Timeline(BaseStateCallback):
             host.log(line, logger.info)
         if self.picture:
             self.left[host.name] = steps
-            self.picture.write_text(drawn(self.left))
+            try:
+                self.picture.write_text(drawn(self.left))
+            except OSError as error:
+                host.log(f"{self.picture} cannot be written ({error.strerror}).", logger.warning)
 
     def _now(self) -> float:
         return time.monotonic() - self.began

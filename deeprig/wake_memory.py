@@ -68,17 +68,26 @@ def find(file: Path, name: str) -> Remembered | None:
 
 
 def keep(file: Path, name: str, what: Remembered) -> bool:
-    """Remember it; whether that was news. A file that cannot be read is written anew."""
+    """Remember it; whether that was news. A file that cannot be read is written anew.
+
+    Raises DeeprigError where it cannot be written: nothing but `deeprig wake` needs it.
+    """
     try:
         known = json.loads(file.read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         known = {}
     known = known if isinstance(known, dict) else {}
     if known.get(name) == what._asdict():
         return False
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # 0600
-    with os.fdopen(handle, "w") as new:
-        new.write(json.dumps(known | {name: what._asdict()}, indent=2) + "\n")
-    Path(temporary).replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # 0600
+        with os.fdopen(handle, "w") as new:
+            new.write(json.dumps(known | {name: what._asdict()}, indent=2) + "\n")
+        Path(temporary).replace(file)
+    except OSError as error:
+        raise DeeprigError(
+            f"{file} cannot be written ({error.strerror or error}): `deeprig wake` will need "
+            f'WakeOnLan(mac="{what.mac}").'
+        ) from None
     return True

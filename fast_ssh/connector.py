@@ -75,14 +75,18 @@ class FastSSHConnector(Watched, SSHConnector):
         super().connect()
         assert self.client is not None
         self.kept.transport = self.client.get_transport()
+        self._complain()
+        self.kept.foresee()
+
+    def _complain(self) -> None:
         if self.kept.record.complaint:
             self.host.log(f"{self.kept.record.complaint}.", logger.warning)
             self.kept.record.complaint = ""
-        self.kept.foresee()
 
     def disconnect(self) -> None:
         self.kept.close()
         self.kept.record.keep()
+        self._complain()
         super().disconnect()
 
     def forget(self) -> None:

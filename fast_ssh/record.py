@@ -67,7 +67,9 @@ class Record:
         return sorted(slow, key=lambda q: -times[q])[:BESIDE]
 
     def keep(self) -> None:
-        """Write down what was asked, readable by its owner alone."""
+        """Write down what was asked, readable by its owner alone; where that is not possible, the
+        next run asks one by one, and `complaint` says so.
+        """
         left = {
             question: Known(known.unasked + 1, known.seconds)
             for question, known in self._before.items()
@@ -78,11 +80,13 @@ class Record:
         if not self._now or same:
             return
         rows = [[*question, *known] for question, known in content.items()]
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.file.parent, prefix=".questions.")  # 0600
-        with os.fdopen(handle, "w") as new:
-            json.dump({"by_password": self._by_password_now, "questions": rows}, new, indent=0)
-        Path(temporary).replace(self.file)
+        said = json.dumps({"by_password": self._by_password_now, "questions": rows}, indent=0)
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            _replace(self.file, said)
+        except OSError as error:
+            why = error.strerror or error
+            self.complaint = f"{self.file} cannot be written ({why}); the next run is slower"
 
     def _read(self) -> dict[Question, Known]:
         """Empty where there is none, or none to be trusted: its commands are run as root there."""
@@ -103,6 +107,17 @@ class Record:
         except (OSError, ValueError, TypeError, KeyError) as error:
             self.complaint = f"{self.file} cannot be read ({error}), and is written anew"
             return {}
+
+
+def _replace(file: Path, text: str) -> None:
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".questions.")  # 0600
+    try:
+        with os.fdopen(handle, "w") as new:
+            new.write(text)
+        Path(temporary).replace(file)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)  # a full disk takes no half of it either
+        raise
 
 
 def _level(level: object) -> str:

@@ -135,6 +135,10 @@ def _confirm(data: dict[str, object], port: int) -> None:
 def _remember_door(host: Host, data: dict[str, object], port: int) -> None:
     """Pin the host key for the proved door, and dial it from now on, also after a reboot."""
     path, hostname = Path(str(data["ssh_known_hosts_file"])), str(data["ssh_hostname"])
-    for key in known_hosts.keys_of(path, hostname, int(str(data["ssh_port"]))):
-        known_hosts.pin(path, hostname, port, key)
+    before = int(str(data["ssh_port"]))
+    try:
+        for key in known_hosts.keys_of(path, hostname, before):
+            known_hosts.pin(path, hostname, port, key, instead_of=before)
+    except DeeprigError as error:  # the way in is proved all the same
+        operations.say(host, str(error))
     host.connector.data["ssh_port"] = port

@@ -106,10 +106,8 @@ def _remember(box: Remembered) -> Commands:
 def _keep(state: State, host: Host, file: Path, name: str, box: Remembered) -> bool:
     try:
         wake_memory.keep(file, name, box)
-    except OSError as error:
-        # The box is as it shall be; what is missing is here, and nothing else needs it.
-        why = f"{file} cannot be written ({error.strerror})"
-        operations.say(host, f"{why}: `deeprig wake` will need WakeOnLan(mac={box.mac!r}).")
+    except DeeprigError as error:  # the box is as it shall be all the same
+        operations.say(host, str(error))
     return True
 
 

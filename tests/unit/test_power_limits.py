@@ -87,3 +87,16 @@ def test_a_card_that_is_not_listed_any_more_gets_its_default_back(limits: Limits
 def test_without_limits_the_cards_are_not_asked(limits: Limits) -> None:
     module = limits({}, cards="")
     assert module.check() == ["ok"]
+
+
+def test_where_nobody_has_written_limits_there_are_none(limits: Limits) -> None:
+    module = limits({})
+    module.ASKED.unlink()
+    assert module.check() == ["ok"]
+
+
+def test_a_file_that_cannot_be_read_is_a_sentence(limits: Limits) -> None:
+    module = limits({})
+    module.ASKED.write_text("[{")
+    [said] = module.check()
+    assert said.startswith("later: ") and "the next deploy writes it anew" in said
