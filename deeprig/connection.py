@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +320,17 @@ def _tell_door(host_data: dict[str, Any], door: int, failed: list[tuple[int, OSE
     closed = " and ".join(f"port {port} does not answer ({_said(why)})" for port, why in failed)
     reason = closed or "a login was proved there last, and the inventory names no such port"
     _tell(f"{host_data['ssh_hostname']} is dialled at port {door}: {reason}.")
+
+
+def open_door(host_data: dict[str, Any]) -> int:
+    """The port that answers, for a program that dials by itself; the first where none does."""
+    ports = list(doors(host_data))
+    if len(ports) > 1:
+        with suppress(DeeprigError):
+            sock, port = _way(entry_of(host_data), host_data, ports)
+            sock.close()
+            return port
+    return ports[0]
 
 
 _TOLD: set[str] = set()

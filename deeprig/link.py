@@ -149,7 +149,17 @@ class Link:
             connection.connect(self._data).close()  # says it in the words of the other verbs
         where = f"{self._data['ssh_hostname']} port {self._data.get('ssh_port') or 22}"
         reason = said.rpartition(": ")[2].rstrip(".")
+        if self.refused:
+            raise DeeprigError(f"{where} lets deeprig in, and `ssh` does not get in ({reason}); "
+                               f"{self._remedy()}.")  # fmt: skip
         raise DeeprigError(f"{where} does not answer ({reason}); is it on, is the cable in?")
+
+    def _remedy(self) -> str:
+        """What keeps a key from OpenSSH that deeprig's own login takes."""
+        said = self._complaints.decode(errors="replace")
+        if open_key := re.search(r"Permissions \d+ for '([^'\n]+)' are too open", said):
+            return f"run `chmod 600 {untrusted.visible(open_key[1])}`"
+        return "`ssh-add` the key, or name its file with box(key=...)"
 
     def close(self) -> None:
         """End it; nothing of it is left running."""

@@ -23,7 +23,7 @@ class Forward(NamedTuple):
 def options(
     host_data: dict[str, Any], forwards: Iterable[Forward], port: int | None = None
 ) -> list[tuple[str, str]]:
-    """Names and values, written as an ssh_config file has them; `port` is another door to dial.
+    """Names and values, written as an ssh_config file has them; `port` is the door to dial.
 
     What leads to the box, and who holds the key, is what the owner's own ssh configuration says.
     """
@@ -59,11 +59,11 @@ def command(
     host_data: dict[str, Any],
     forwards: Iterable[Forward],
     remote: str,
-    port: int | None = None,
 ) -> list[str]:
     """An `ssh` that reads no configuration file, asks nobody, and runs `remote` on the box."""
     # At LogLevel INFO it complains each time a browser asks while a server starts again.
     quiet = [("BatchMode", "yes"), ("LogLevel", "ERROR")]
+    port = connection.open_door(host_data)
     pairs = [f"-o{key}={value}" for key, value in [*quiet, *options(host_data, forwards, port)]]
     return ["ssh", "-F", "none", "-T", *pairs, "--", name, remote]
 

@@ -75,10 +75,11 @@ def home(
     made = tmp_path_factory.mktemp("home")
     (made / ".ssh").mkdir(mode=0o700)
     (made / ".ssh/config").write_text(CONFIG.format(jump=jump, far=far))
-    before = os.environ["HOME"]
-    os.environ["HOME"] = str(made)
-    yield made
-    os.environ["HOME"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        # The boxes stay where they are.
+        patch.setenv("XDG_STATE_HOME", str(Path("~/.local/state").expanduser()))
+        patch.setenv("HOME", str(made))
+        yield made
 
 
 def run(*words: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:

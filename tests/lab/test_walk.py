@@ -76,6 +76,7 @@ ELSEWHERE = {
     "deeprig bootstrap ubuntu@203.0.113.7": "bootstrap",
     "deeprig bootstrap rig1.lan --fingerprint SHA256:... --password-stdin --json < password-file":
         "bootstrap",
+    "deeprig bootstrap gpu": "jump",
     "deeprig init YOU@192.168.1.50": "init",
     "deeprig init ubuntu@203.0.113.7 --name cloud1 --work-user anna --frameworks torch --no-docker "
     "--yes": "init",

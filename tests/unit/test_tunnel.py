@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from deeprig import connection, local_ports, openssh
+from deeprig.errors import DeeprigError
 from deeprig.link import MARK, OWNERS, TOKEN, Link, _ask
 from deeprig.openssh import Forward
 from deeprig.settings import Notebook
@@ -132,6 +133,29 @@ def test_ssh_reads_the_block_as_it_is_meant(tmp_path: Path) -> None:
         next(line for line in read if line.startswith("userknownhostsfile")).replace("%%", "%")
         == f"userknownhostsfile {odd}"
     )
+
+
+@pytest.mark.parametrize("hostname", ["fe80::1%eth0", "Rig1.LAN"])
+def test_an_address_with_a_card_in_it_is_dialled_and_found_in_the_pins(
+    tmp_path: Path, hostname: str
+) -> None:
+    block = openssh.config_block("far", data(tmp_path, hostname=hostname, port=2222), FORWARDS)
+    read = as_ssh_reads_it(tmp_path, block, "far")
+    assert f"hostname {hostname.lower()}" in [line.lower() for line in read]
+    assert f"hostkeyalias [{hostname.lower()}]:2222" in read
+
+
+def test_a_key_that_only_openssh_refuses_is_told_so(
+    link: Callable[[str], Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "connect", lambda data: socket.socket())
+    found = link(
+        "echo \"Permissions 0644 for '/home/me/id' are too open.\" >&2; "
+        "echo 'deeprig@rig1: Permission denied (publickey).' >&2; exit 255"
+    )
+    assert not found.open()
+    with pytest.raises(DeeprigError, match=r"`ssh` does not get in .*; run `chmod 600 /home/me/id"):
+        found.fail()
 
 
 def test_without_a_key_file_the_agent_may_offer_all_it_has(tmp_path: Path) -> None:
