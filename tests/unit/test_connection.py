@@ -15,9 +15,11 @@ from typing import Any
 import paramiko
 import pytest
 from pyinfra.api.config import Config
-from pyinfra.api.connect import connect_all
+from pyinfra.api.connect import connect_all, disconnect_all
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import BaseStateCallback, State
+from pyinfra.context import ctx_host, ctx_state
+from pyinfra.facts.server import Hostname
 
 from deeprig import connection, known_hosts, presence
 from deeprig.errors import DeeprigError
@@ -314,7 +316,8 @@ def test_two_entries_of_one_box_are_known_as_such(home: Path) -> None:
         box("same", hostname="192.0.2.7", rig=Rig()),
         box("other", hostname="192.0.2.7", port=2202, rig=Rig()),
     ]
-    assert connection.twins(boxes) == [("@fast/gpu", "@fast/same")]
+    names = [(name.removeprefix(connection.FAST), one) for name, one in boxes]
+    assert connection.twins(names) == [("gpu", "same")]
 
 
 # Who may open a connection, and what it is there.
@@ -348,3 +351,20 @@ def test_nothing_else_opens_a_connection() -> None:
     found = {str(file.relative_to(ROOT)): list(_openings(file)) for file in files}
     assert {name: lines for name, lines in found.items() if lines and name not in OPENS} == {}
     assert all(found[name] for name in OPENS if name != "fast_ssh/sending.py")
+
+
+def test_a_folder_that_cannot_be_written_ends_no_run(
+    server: Server, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file stands where the questions of the last run would be kept."""
+    alias(home)
+    (home / "taken").write_text("")
+    found = data(home, server.port) | {"fast_questions": str(home / "taken/questions")}
+    state = State(Inventory(([("@fast/rig1", found)], {})), Config())
+    connect_all(state)
+    [host] = state.active_hosts
+    with ctx_state.use(state), ctx_host.use(host):
+        assert host.get_fact(Hostname)
+    disconnect_all(state)
+    assert "taken/questions/rig1.json cannot be" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -10,7 +10,9 @@ import paramiko
 import pytest
 
 from deeprig import inventories, rigs_file
+from deeprig.bootstrap import Outcome
 from deeprig.errors import DeeprigError
+from deeprig.init import choose, public_half
 from deeprig.init_questions import Questions
 from deeprig.rigs_file import Chosen
 from deeprig.settings import Disk, Rig
@@ -147,3 +149,33 @@ def test_a_card_that_nothing_drives_is_told_with_the_way_out(tmp_path: Path) -> 
     text, _, _ = loaded(CHOSEN, surveyed("gpu=0000:01:00.0 10de:1180 030000"), tmp_path)
     assert "ends with driver 470" in text and "# What would work: Rig(driver=None)" in text
     assert max(len(line) for line in text.splitlines()) <= 102
+
+
+def outcome(key: Path | None) -> Outcome:
+    return Outcome(
+        hostname="rig1", port=22, user="deeprig", key=key, known_hosts=Path("known_hosts"),
+        fingerprint="SHA256:x", changed=(), public=KEY,
+    )  # fmt: skip
+
+
+def test_what_the_agent_did_needs_no_key_and_its_public_half_goes_to_the_work_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """~/.ssh has another key's .pub file, or none at all."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    questions = Questions(asks=False, work_user="anna", frameworks="none")
+    survey = read([*DEBIAN_13, "route=enp5s0"])
+    found = choose("rig1", outcome(None), "anna", survey, questions)
+    assert (found.key, found.public_key) == ("", KEY)
+    text, rig, _ = loaded(found, survey, tmp_path)
+    assert "key=" not in text
+    assert rig.users[0].keys == (KEY,)
+
+
+def test_the_half_beside_the_key_is_named_if_it_is_its_own(tmp_path: Path) -> None:
+    key = tmp_path / "work_key"
+    assert public_half(outcome(key)) == KEY
+    (tmp_path / "work_key.pub").write_text(f"{KEY.partition(' me@')[0]} another comment")
+    assert public_half(outcome(key)) == f"{key}.pub"
+    (tmp_path / "work_key.pub").write_text("ssh-ed25519 AAAA other")
+    assert public_half(outcome(key)) == KEY

@@ -114,6 +114,10 @@ def test_pyinfra_means_the_same_by_a_group(tmp_path: Path) -> None:
             r"inventory\.py lists a twice; once is enough\.$",
         ),
         (
+            f'{HEAD}rigs = [box("a", rig=Rig()), box("b", hostname="A", rig=Rig())]',
+            r"inventory\.py: a and b have one address and port: each would undo what the other did",
+        ),
+        (
             f'{HEAD}rigs = [\n  box("rig1", rig=Rig(\n    notebook=Notebook(port=80)))]',
             r"^inventory\.py line 4, rig1: Notebook\.port is 80; ",
         ),

@@ -366,3 +366,19 @@ def test_in_the_end_it_is_said_what_to_look_at(monkeypatch: pytest.MonkeyPatch) 
     for word in words:
         assert any(word in line for line in page[1:]), word
     assert woken.to_json()["look_at"] == [line.removeprefix("  - ") for line in page[1:]]
+
+
+def test_boxes_of_one_name_are_told_apart_by_their_ports() -> None:
+    """Behind a router; what a deploy moved since is no matter."""
+    first = {"ssh_hostname": "home.example", "ssh_port": 2222, "bootstrap_port": 2201}
+    second = {"ssh_hostname": "home.example", "ssh_port": 2202, "bootstrap_port": 2202}
+    assert wake_memory.name_of(first) == "[home.example]:2201"
+    assert wake_memory.name_of(second) == "[home.example]:2202"
+    assert wake_memory.name_of({"ssh_hostname": "rig1.lan"}) == "rig1.lan"
+
+
+def test_a_memory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("no folder")
+    file = tmp_path / "folder" / wake_memory.FILE
+    with pytest.raises(DeeprigError, match=r"^[^\n]*cannot be written[^\n]*WakeOnLan\(mac=[^\n]*$"):
+        wake_memory.keep(file, "rig1", Remembered(MAC))
