@@ -286,3 +286,15 @@ def test_a_deploy_user_that_sshd_shuts_out_is_no_success(box: boxes.Box) -> None
     )
     with pytest.raises(DeeprigError, match="does not let it in with the key; look there at AllowU"):
         contact(box, box.password)
+
+
+def test_sudo_that_wants_a_terminal_is_told_so_and_the_remedy_mends_it(box: boxes.Box) -> None:
+    """`Defaults requiretty`, as some distributions have had it."""
+    inside(box, "echo 'Defaults requiretty' >/etc/sudoers.d/10-site; chmod 440 /etc/sudoers.d/*")
+    with pytest.raises(DeeprigError, match=r"wants a terminal \(requiretty\)") as error:
+        contact(box, box.password)
+    [setting] = re.findall(r"`(Defaults:ai !requiretty)`", str(error.value))
+    inside(box, f"echo '{setting}' >/etc/sudoers.d/20-site; chmod 440 /etc/sudoers.d/*")
+    # It proves the deploy user's sudo, without a terminal.
+    assert "sudo of deeprig" in contact(box, box.password).changed
+    assert contact(box, None).changed == ()
