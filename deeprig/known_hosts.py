@@ -185,7 +185,7 @@ def _lines(path: Path) -> list[str]:
 def _change(path: Path, change: Callable[[list[str]], list[str]]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path.parent):
+        with alone(path.parent):
             _write(path, change(_lines(path)))
     except OSError as error:
         raise DeeprigError(
@@ -195,8 +195,8 @@ def _change(path: Path, change: Callable[[list[str]], list[str]]) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else changes the file meanwhile: a line of theirs would be lost."""
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else changes a file in it meanwhile: what they wrote would be lost."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

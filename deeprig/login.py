@@ -79,8 +79,14 @@ def _authenticate(
 ) -> bool:
     """Whether the key did it; the password did otherwise."""
     try:
-        transport.auth_publickey(target.user, key)
-        return True
+        more = transport.auth_publickey(target.user, key)
+        if transport.is_authenticated():
+            return True
+        if "password" not in more or password is None:
+            raise DeeprigError(
+                f"{target} takes {target.user}'s key and wants {' and '.join(more)} besides; "
+                "deeprig logs in by a key alone: except this user there (AuthenticationMethods)."
+            )
     except paramiko.AuthenticationException:
         if password is None:
             raise PasswordNeeded(

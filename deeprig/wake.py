@@ -125,7 +125,7 @@ def _aim(name: str, data: dict[str, Any], inventory: Path, via: str | None) -> A
             "this is WSL2, whose NAT lets no broadcast out; have a host on the box's LAN send it: "
             f"`deeprig wake {name} --via HOST`."
         )
-    hostname, settings = data["ssh_hostname"], data["rig"].wake_on_lan
+    hostname, settings = connection.entry_of(data).hostname, data["rig"].wake_on_lan
     known = wake_memory.find(wake_memory.file_of(data), wake_memory.name_of(data))
     if settings and settings.mac:
         known = Remembered(settings.mac, known.lan if known else "")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from deeprig import network_cards, untrusted
 from deeprig.errors import DeeprigError
-from deeprig.known_hosts import label
+from deeprig.known_hosts import alone, label
 from deeprig.network_cards import Network
 from deeprig.settings import WakeOnLan
 from deeprig.untrusted import NotSo
@@ -73,21 +73,26 @@ def keep(file: Path, name: str, what: Remembered) -> bool:
     Raises DeeprigError where it cannot be written: nothing but `deeprig wake` needs it.
     """
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with alone(file.parent):
+            return _keep(file, name, what)
+    except OSError as error:
+        raise DeeprigError(
+            f"{file} cannot be written ({error.strerror or error}): `deeprig wake` will need "
+            f'WakeOnLan(mac="{what.mac}").'
+        ) from None
+
+
+def _keep(file: Path, name: str, what: Remembered) -> bool:
+    try:
         known = json.loads(file.read_text())
     except (OSError, ValueError):
         known = {}
     known = known if isinstance(known, dict) else {}
     if known.get(name) == what._asdict():
         return False
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # 0600
-        with os.fdopen(handle, "w") as new:
-            new.write(json.dumps(known | {name: what._asdict()}, indent=2) + "\n")
-        Path(temporary).replace(file)
-    except OSError as error:
-        raise DeeprigError(
-            f"{file} cannot be written ({error.strerror or error}): `deeprig wake` will need "
-            f'WakeOnLan(mac="{what.mac}").'
-        ) from None
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # 0600
+    with os.fdopen(handle, "w") as new:
+        new.write(json.dumps(known | {name: what._asdict()}, indent=2) + "\n")
+    Path(temporary).replace(file)
     return True

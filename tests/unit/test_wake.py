@@ -262,8 +262,8 @@ def test_one_box_that_cannot_be_asked_does_not_stop_the_others(
 ) -> None:
     file = inventory(tmp_path, closed_port)
     text = file.read_text()
-    rig1 = text[text.index("box(") :]
-    file.write_text(f"{text}rigs.append({rig1.replace('rig1', 'rig2').strip().rstrip(']')})\n")
+    other = text[text.index("box(") :].replace("rig1", "rig2").replace("127.0.0.1", "127.0.0.2")
+    file.write_text(f"{text}rigs.append({other.strip().rstrip(']')})\n")
     for verb in ("wake", "off"):
         code, out, err = run(verb, "--inventory", str(file), "--limit", "rig*")
         assert code == 2
