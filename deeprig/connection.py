@@ -27,7 +27,8 @@ from fast_ssh import sending
 
 # A link is dead when nothing is acknowledged for this long; the run ends in one sentence then.
 DEAD_LINK_SECONDS = 12
-ASK_SECONDS = 5  # how often a box behind another host is asked whether it is there
+# A box behind another host is asked by its sshd, which may be slow where the kernel answers at once.
+ASK_SECONDS, SILENT_SECONDS = 10, 60
 FAST = "@fast/"  # the connector in fast_ssh/
 SocketOption = tuple[int, int, int]
 
@@ -106,7 +107,7 @@ def _ask_whether_it_lives(transport: paramiko.Transport) -> None:
             return
         if not transport.is_authenticated():
             continue
-        given_up = threading.Timer(DEAD_LINK_SECONDS, transport.close)
+        given_up = threading.Timer(SILENT_SECONDS, transport.close)
         given_up.daemon = True
         given_up.start()
         transport.global_request("keepalive@openssh.com", wait=True)
@@ -376,6 +377,14 @@ def why_no_way(error: Exception, hostname: str, port: int, others: str = "") -> 
             remedy = "`ssh` to that host must work here without a question."
         return f"{where} is not reached {error}{more}; {remedy}"
     return f"{where} does not answer ({_said(error)}{more}); is it on, is the cable in?"
+
+
+def patience(client: paramiko.SSHClient | None) -> int:
+    """After how many seconds of silence its link is given up."""
+    transport = client.get_transport() if client else None
+    return SILENT_SECONDS if isinstance(getattr(transport, "sock", None), Proxied) else (
+        DEAD_LINK_SECONDS
+    )  # fmt: skip
 
 
 def is_dead(client: paramiko.SSHClient | None) -> bool:

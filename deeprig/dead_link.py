@@ -1,6 +1,7 @@
 """Says so when it was the link that failed, and not the box."""
 
 import gevent
+import paramiko
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
@@ -9,10 +10,10 @@ from pyinfra.api.state import BaseStateCallback, State
 from deeprig import connection
 
 
-def sentence(name: str) -> str:
+def sentence(name: str, client: paramiko.SSHClient | None = None) -> str:
     """What a person reads when a box stops answering in the middle of a run."""
     return (
-        f"{name} has not answered for {connection.DEAD_LINK_SECONDS} seconds; see to its power and "
+        f"{name} has not answered for {connection.patience(client)} seconds; see to its power and "
         "cable, then run the same command again: it goes on where this run ended."
     )
 
@@ -24,8 +25,9 @@ class Watch(BaseStateCallback):
     def operation_host_error(
         state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
     ) -> None:
-        if connection.is_dead(getattr(host.connector, "client", None)):
-            logger.error(sentence(host.name))
+        client = getattr(host.connector, "client", None)
+        if connection.is_dead(client):
+            logger.error(sentence(host.name, client))
 
 
 def watch(state: State) -> None:

@@ -178,8 +178,9 @@ def _name(state: State, op_hash: str) -> str:
 
 def _why(state: State, name: str, reason: str) -> str:
     host = state.inventory.get_host(name)
-    if connection.is_dead(getattr(host.connector, "client", None)):
-        return dead_link.sentence(name)
+    client = getattr(host.connector, "client", None)
+    if connection.is_dead(client):
+        return dead_link.sentence(name, client)
     if state in _REFUSALS:
         return f"{name}: {' '.join(_REFUSALS[state])}"
     failed = [

@@ -20,8 +20,8 @@ JUMP = {
     "StrictHostKeyChecking": "yes",
     "ClearAllForwardings": "yes",
     "ConnectTimeout": "10",
-    "ServerAliveInterval": "5",
-    "ServerAliveCountMax": "2",
+    "ServerAliveInterval": "15",
+    "ServerAliveCountMax": "3",
     "LogLevel": "INFO",
 }
 
