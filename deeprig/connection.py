@@ -27,7 +27,7 @@ from fast_ssh import sending
 
 # A link is dead when nothing is acknowledged for this long; the run ends in one sentence then.
 DEAD_LINK_SECONDS = 12
-# A box behind another host is asked by its sshd, which may be slow where the kernel answers at once.
+# Behind another host it is the sshd that answers, which may be slow where a kernel is not.
 ASK_SECONDS, SILENT_SECONDS = 10, 60
 FAST = "@fast/"  # the connector in fast_ssh/
 SocketOption = tuple[int, int, int]
