@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from deeprig import branches, data, package_names
+from deeprig import branches, data, driver_parts, package_names
 from deeprig.settings import Driver
 
 OVERDUE_DAYS = 30
@@ -96,6 +96,11 @@ def mismatches(facts: Facts) -> Iterable[str]:
             which = "runs" if kernel == modules["running"] else "boots next"
             has = on_disk or "(none)"
             yield f"kernel {kernel}, which {which}, has the module {has}, not {version}"
+    for other in driver_parts.of_another_version(facts["packages"], version):
+        yield (
+            f"{other}, the driver is {version}, and until they are one CUDA says 802 (system not "
+            "yet initialized); `deeprig driver upgrade` moves both where the archive has both"
+        )
     if not facts["state"].startswith("ok "):
         yield f"{facts['state']}; a deploy mends it, or {GOES_BACK}"
 
@@ -157,7 +162,7 @@ def waits(facts: Facts) -> Iterable[str]:
     found: dict[tuple[str, date], list[str]] = {}
     for fix in facts["waiting"]:
         since = datetime.fromtimestamp(fix["since"], UTC).date()
-        found.setdefault((upstream(fix["version"]), since), []).append(fix["name"])
+        found.setdefault((driver_parts.upstream(fix["version"]), since), []).append(fix["name"])
     for (version, since), names in found.items():
         who = names[0] if len(names) == 1 else f"{len(names)} packages"
         yield f"{version} waits for you since {since} ({who})"
@@ -172,17 +177,12 @@ def newer(facts: Facts) -> dict[str, str]:
         if row is None or plan["flavour"] not in row or int(branch) < int(own):
             continue
         first = row[plan["flavour"]]["packages"][0].format(branch=branch, kernel="")
-        versions = [upstream(version) for version in facts["offers"].get(first, [])]
+        versions = [driver_parts.upstream(version) for version in facts["offers"].get(first, [])]
         best = max((v for v in versions if branches.of_version(v) == branch), key=branches.number,
                    default="")  # fmt: skip
         if branches.number(best) > branches.number(facts["driver"]):
             found[branch] = best
     return found
-
-
-def upstream(version: str) -> str:
-    """580.178.04 of 580.178.04-0ubuntu1."""
-    return version.rpartition(":")[2].partition("-")[0]
 
 
 def notes(

@@ -9,7 +9,7 @@ from typing import Any
 
 import paramiko
 
-from deeprig import __version__, connection, data, root_shell, scrub, visible
+from deeprig import __version__, bounded, connection, data, root_shell, scrub, visible
 from deeprig.checks import ROOT, Check
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
@@ -59,11 +59,18 @@ def _outputs(host: dict[str, Any]) -> dict[str, str]:
             transport = client.get_transport()
             assert transport is not None
             return {
-                row["name"]: _said(transport, row["command"])
+                row["name"]: _said(transport, _command(row))
                 for row in data.load("evidence")["output"]
             }
     except DeeprigError:
         return {}
+
+
+def _command(row: dict[str, Any]) -> str:
+    """In shell; a program that may hang in the kernel gets less time than all of it."""
+    if "program" in row:
+        return bounded.command(*row["program"], seconds=SECONDS // 3)
+    return str(row["command"])
 
 
 def _said(transport: paramiko.Transport, command: str) -> str:

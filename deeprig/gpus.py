@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deeprig import data, modules, package_names, untrusted
 from deeprig.untrusted import NotSo
@@ -140,6 +141,17 @@ def _or_none(parse: Callable[[str], str], text: str) -> str:
 def _is_switch(pci_id: str, pci_class: str) -> bool:
     ids = data.load("gpus")["nvswitch"]["ids"]
     return pci_class[:4] == SWITCH_CLASS and pci_id.removeprefix("10de:") in ids
+
+
+def hidden_switches(cards: Iterable[Gpu]) -> dict[str, Any] | None:
+    """The table's row of the board that these cards are, whose NVSwitches are not on the bus, with
+    what it `means` and `needs`. None where it is no such board.
+    """
+    there = [card.id.removeprefix("10de:") for card in cards]
+    for row in data.load("gpus")["board"]:
+        if sum(device in row["ids"] for device in there) >= row["least"]:
+            return dict(row)
+    return None
 
 
 def identify(pci_id: str, address: str = "") -> Gpu:

@@ -7,13 +7,16 @@ from deeprig.gpu_failures import LOST
 
 # A value that is missing, in all the words there are for it; drivers differ.
 MISSING = re.compile(
-    r"\[?(N/A|Not Supported|Unknown Error|Insufficient Permissions|GPU requires reset|"
+    r"\[?(N/A|Not Supported|Unknown Error|GPU is lost|Insufficient Permissions|GPU requires reset|"
     r"Not Found|Not Available)\]?|ERR!|\[Deprecated\]",
     re.IGNORECASE,
 )
+# Words for what should be there and cannot be read, which is no word for what a card does not have.
+UNREADABLE = re.compile(r"ERR!|\[?Unknown Error\]?|\[?GPU is lost\]?", re.IGNORECASE)
 NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,6})?", re.ASCII)  # no inf, which has no whole part
 RESET = "[GPU requires reset]"
 UNITS = re.compile(r" \[[^\]]+\]$| (W|MiB|MHz|%|C)$")
+INSTANCE = re.compile(r"^\s*MIG .+ Device\s+\d+: \(UUID: (MIG-[0-9a-fA-F-]+)\)$", re.MULTILINE)
 LISTED = re.compile(r"^GPU (\d+): (.+) \(UUID: (GPU-[0-9a-fA-F-]+)\)$")
 # `Driver Version` and `CUDA Version` until 595, `KMD Version` and `CUDA UMD Version` from 610 on.
 BANNER_DRIVER = re.compile(r"(?:Driver|KMD) Version\s*:\s*(\d+(?:\.\d+)+)")
@@ -26,13 +29,13 @@ FIELDS = (
     "power.min_limit", "power.max_limit", "temperature.gpu", "utilization.gpu", "pstate",
     "persistence_mode", "ecc.mode.current", "mig.mode.current", "compute_mode",
 )  # fmt: skip
-QUERY = f"nvidia-smi --query-gpu={','.join(FIELDS)} --format=csv,noheader,nounits"
+QUERY = ("nvidia-smi", f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """One card; None for whatever it does not say. Watts, MiB; `address` is such as 0000:01:00.0,
-    `id` such as 10de:2204.
+    `id` such as 10de:2204. `unreadable` are nvidia-smi's fields that it has and cannot tell.
     """
 
     index: int | None = None
@@ -59,6 +62,7 @@ class Card:
     mig: str | None = None
     compute_mode: str | None = None
     requires_reset: bool = False
+    unreadable: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name or 'a card'} ({self.address or self.uuid or self.index})"
@@ -107,6 +111,16 @@ def listed(text: str) -> tuple[Listed, ...]:
     return tuple(Listed(index=int(m[1]), name=m[2], uuid=m[3]) for m in found if m)
 
 
+def devices(cards: tuple[Card, ...], said: str) -> range:
+    """How many devices CUDA shows one process, by `nvidia-smi -L`: each card, but of those with
+    MIG on no more than one instance, whatever there is.
+    """
+    # MIG user guide, "Device Enumeration": one compute instance for a process. Read 2026-11-30.
+    whole = sum(card.mig != "Enabled" for card in cards)
+    instances = len(INSTANCE.findall(said)) if whole < len(cards) else 0
+    return range(1 if instances else whole, whole + min(instances, 1) + 1)
+
+
 def banner(text: str) -> Banner | None:
     """The versions in the head of nvidia-smi's table, before 610 and since."""
     driver, cuda = BANNER_DRIVER.search(text), BANNER_CUDA.search(text)
@@ -130,7 +144,7 @@ def _card(row: dict[str, str]) -> Card:
         value = number(field)
         return None if value is None else int(value)
 
-    mode = text("persistence_mode")
+    mode = (text("persistence_mode") or "").capitalize()
     return Card(
         index=whole("index"),
         uuid=text("uuid"),
@@ -151,11 +165,12 @@ def _card(row: dict[str, str]) -> Card:
         temperature=whole("temperature.gpu"),
         utilization=whole("utilization.gpu"),
         performance_state=text("pstate"),
-        persistence=None if mode is None else mode == "Enabled",
+        persistence={"Enabled": True, "Disabled": False}.get(mode),
         ecc=text("ecc.mode.current"),
         mig=text("mig.mode.current"),
         compute_mode=text("compute_mode"),
         requires_reset=RESET in row.values(),
+        unreadable=tuple(field for field, value in row.items() if UNREADABLE.fullmatch(value)),
     )
 
 

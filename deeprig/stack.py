@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 
 from deeprig import branches, data, driver_choice, module_choice, toolkit_choice, torch_choice
-from deeprig.gpus import Graphics, identify
+from deeprig.gpus import Graphics, hidden_switches, identify
 from deeprig.question import Question, named, place
 from deeprig.refusal import Refusal
 from deeprig.settings import Cuda, Driver, Rig
@@ -195,10 +195,19 @@ def _own_pins(found: driver_choice.Choice) -> tuple[tuple[str, str], ...]:
 
 
 def _warnings(question: Question) -> tuple[str, ...]:
-    if not question.unknown:
-        return ()
-    ids = ", ".join(card.id for card in question.unknown)
-    return (f"{ids}: in no table that deeprig has; the driver is what the settings or apt say",)
+    found = []
+    if question.unknown:
+        ids = ", ".join(card.id for card in question.unknown)
+        found.append(
+            f"{ids}: in no table that deeprig has; the driver is what the settings or apt say"
+        )
+    board = None if question.graphics.nvswitch else hidden_switches(question.cards)
+    if board:
+        found.append(
+            f"this is {board['means']}; until {board['needs']} are there CUDA says 802 (system not "
+            "yet initialized); deeprig does not install them, verify says whether the fabric is up"
+        )
+    return tuple(found)
 
 
 def _running(plan: Plan, question: Question) -> str:

@@ -43,6 +43,7 @@ def files(profile: str, *, driver: str, values: Values) -> dict[str, str]:
     }
     loaded = row.get("loaded", "{library}").format(library=driver, branch=driver.partition(".")[0])
     below = {**_module(card["flavour"], loaded), **_library(driver), **_bus(devices, card)}
+    below["kernel.log"] = row.get("kernel", "")
     below["lspci"] = _lspci(bus, redirects=row.get("redirects", False))
     return {**made, **{f"{FOLDER}/root/{path}": text for path, text in below.items()}}
 
@@ -65,6 +66,7 @@ def _answers(row: Row, card: Row, driver: str, values: Values) -> Row:
         "banner": _banner(driver),
         "topology": _topology(len(cards), row.get("link", "")),
         "status": row.get("status", 0),
+        "hangs": row.get("hangs", False),
         "says": row.get("says", "").format(library=driver.rpartition(".")[0]),
     }
 
@@ -104,8 +106,9 @@ def _module(flavour: str, version: str) -> dict[str, str]:
 def _library(version: str) -> dict[str, str]:
     folder = f"usr/lib/{platform.machine()}-linux-gnu"
     return {
-        f"{folder}/libcuda.so.{version}": f"{REMARK}\n",
-        f"{folder}/libcuda.so.1": f"->libcuda.so.{version}",
+        f"{folder}/{name}.so.{end}": content
+        for name in ("libcuda", "libnvidia-ml")
+        for end, content in ((version, f"{REMARK}\n"), ("1", f"->{name}.so.{version}"))
     }
 
 

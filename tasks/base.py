@@ -133,8 +133,8 @@ def have_apt_ready(survey: Survey) -> None:
 
 
 def have_as_user() -> None:
-    """Root's way to be a user, which other scripts on the box stand on."""
-    for program, mode in (("as_user.py", "644"), ("as-user", "755")):
+    """How programs are run, with a limit and as a user: other scripts on the box stand on it."""
+    for program, mode in (("bounded.py", "644"), ("as_user.py", "644"), ("as-user", "755")):
         config_files.copy(f"/usr/local/lib/deeprig/{program}", mode=mode)
 
 

@@ -41,7 +41,7 @@ def program() -> ModuleType:
 @pytest.mark.parametrize("profile", ANSWERING)
 def test_every_card_of_a_profile_is_read(program: ModuleType, profile: str) -> None:
     said = answers(profile)
-    cards = nvidia_smi.cards(program.answer(QUERY.split()[1:], said), FIELDS)
+    cards = nvidia_smi.cards(program.answer(list(QUERY[1:]), said), FIELDS)
     assert len(cards) == ANSWERING[profile]
     assert all(card.persistence and card.driver == DRIVER for card in cards)
     listed = files(profile)[f"{FOLDER}/cards"].splitlines()

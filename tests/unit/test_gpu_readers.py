@@ -142,7 +142,7 @@ def test_the_list_of_cards() -> None:
         (1, "the driver was updated under it; reboot"),
         (2, "holds no card (nouveau or vfio has it"),
         (3, "GPU 0000:01:00.0 is lost"),
-        (4, "GPU 0000:34:00.0 is lost"),
+        (4, "GPU 0000:34:00.0 does not answer (Unknown Error), and the kernel's log has no reason"),
     ],
 )
 def test_a_failure_is_told_in_a_sentence(number: int, sentence: str) -> None:
@@ -159,7 +159,7 @@ def test_an_unknown_failure_is_told_in_its_own_words() -> None:
 
 def test_a_lost_card_is_told_though_the_status_is_0() -> None:
     said = "Unable to determine the device handle for GPU0: Unknown Error\n" + answer()
-    assert gpu_failures.failure(said, 0).startswith("GPU 0 is lost")
+    assert gpu_failures.failure(said, 0).startswith("GPU 0 does not answer")
 
 
 def test_topology_of_a_pcie_host_with_escapes_and_two_tabs() -> None:

@@ -4,12 +4,11 @@ Written by deeprig (files/usr/local/lib/deeprig/apt_index.py): change it there.
 """
 
 import re
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import bounded
 from apt_specification import Repository
-from apt_words import C
 
 LISTS = Path("/var/lib/apt/lists")
 
@@ -25,10 +24,9 @@ def alone(folder: Path) -> list[str]:
 def release(options: list[str]) -> str:
     """How a pin names this repository, by the index that apt has of it; "" where it has none."""
     form = "$(ORIGIN)|$(LABEL)|$(FILENAME)|$(SITE)"
-    said = subprocess.run(
-        ["apt-get", *options, "indextargets", "--format", form, "Created-By: Packages"],
-        capture_output=True, text=True, env=C,
-    ).stdout  # fmt: skip
+    said = bounded.run(
+        ["apt-get", *options, "indextargets", "--format", form, "Created-By: Packages"]
+    ).out
     for line in said.splitlines():
         origin, label, file, site = line.split("|")
         # apt keeps an index packed where it is told so.
@@ -52,20 +50,16 @@ def read_anew(options: Sequence[str] = ()) -> list[str]:
     Its exit status is no proof: a source that is down, or signed by another key, is a warning, and
     what was read of it before stays.
     """
-    done = subprocess.run(
-        ["apt-get", "-q", *options, "update"],
-        capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, env=C,
-    )  # fmt: skip
+    done = bounded.run(["apt-get", "-q", *options, "update"], seconds=bounded.LONG)
     form = r"^(?:[WE]|Err|Error|Warning):.*(?:\n  .*)*"
-    return re.findall(form, done.stdout + done.stderr, re.M)
+    return re.findall(form, done.out + done.err, re.M)
 
 
 def last_read(uris: Sequence[str]) -> float:
     """When apt has last read an index of these addresses, in seconds; the oldest, 0 for none."""
-    said = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(FILENAME)", "Created-By: Packages"],
-        capture_output=True, text=True, env=C,
-    ).stdout  # fmt: skip
+    form = "$(REPO_URI)|$(FILENAME)"
+    asked = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
+    said = bounded.run(asked).out
     rows = [line.split("|") for line in said.splitlines()]
     plain = [uri.rstrip("/") for uri in uris]
     files = [file for uri, file in rows if uri.rstrip("/") in plain]

@@ -5,13 +5,13 @@ Written by deeprig (files/usr/local/lib/deeprig/apt_key.py): change it there.
 
 import io
 import re
-import subprocess
 import tarfile
 from pathlib import Path
 
+import bounded
 import openpgp_keys
 from apt_specification import Repository
-from apt_words import C, Wrong, explained
+from apt_words import Wrong, explained
 
 HELPER = "/usr/lib/apt/apt-helper"
 
@@ -21,22 +21,20 @@ def fetched(repository: Repository, folder: Path) -> bytes:
     said = ""
     for url in repository.spec["key_urls"]:
         file = folder / "fetched"
-        done = subprocess.run(
-            [HELPER, "download-file", url, str(file)], capture_output=True, text=True, env=C
-        )
-        if done.returncode == 0:
+        done = bounded.run([HELPER, "download-file", url, file], seconds=bounded.LONG)
+        if done.code == 0:
             return from_package(file) if url.endswith(".deb") else file.read_bytes()
-        said += done.stdout + done.stderr
+        said += done.out + done.err
     where = " or ".join(repository.spec["key_urls"])
     raise Wrong(f"{repository.title} hands out no key at {where}: {explained(said)}")
 
 
 def from_package(file: Path) -> bytes:
     """The keyring in a keyring package, which is read and never installed."""
-    unpacked = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(file)], capture_output=True)
-    if unpacked.returncode:
-        raise Wrong(f"its keyring package is no Debian package: {unpacked.stderr.decode().strip()}")
-    with tarfile.open(fileobj=io.BytesIO(unpacked.stdout)) as tar:
+    unpacked = bounded.run(["dpkg-deb", "--fsys-tarfile", file])
+    if unpacked.code:
+        raise Wrong(f"its keyring package is no Debian package: {unpacked.err.strip()}")
+    with tarfile.open(fileobj=io.BytesIO(unpacked.data)) as tar:
         for member in tar:
             if member.isfile() and re.search(r"keyrings/[^/]+\.(gpg|asc)$", member.name):
                 content = tar.extractfile(member)

@@ -5,15 +5,15 @@ until the program itself ends, whoever still holds them then, and no longer than
 Written by deeprig (files/usr/local/lib/deeprig/as_user.py): change it there.
 """
 
-import contextlib
 import os
 import pwd
 import selectors
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+import bounded
 
 SECONDS = 60.0
 MOST_BYTES = 4 * 2**20
@@ -65,9 +65,7 @@ def run(
     try:
         return _take(process, argv[0], seconds, most, show)
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        bounded.leave(process)
         raise
     finally:
         for pipe in (process.stdout, process.stderr):

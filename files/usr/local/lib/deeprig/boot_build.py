@@ -8,11 +8,11 @@ only the modules' own file, so that says so as well.
 """
 
 import re
-import subprocess
 from pathlib import Path
 
 import boot_proof
 import boot_record
+import bounded
 import driver_proof
 
 SOURCES = Path("/usr/src")
@@ -45,7 +45,7 @@ def build(kernel: str, *, anyway: bool = False) -> None:
     chosen = ["-m", name, "-v", version, "-k", kernel]
     print(f"deeprig: building the driver's modules for kernel {kernel} ...", flush=True)
     for action in ("build", "install"):
-        if subprocess.run(["dkms", action, "--force", *chosen]).returncode:
+        if bounded.run(["dkms", action, "--force", *chosen], seconds=bounded.LONG, shown=True).code:
             print("\n".join(boot_proof.build_log(kernel)), flush=True)
             return
 

@@ -6,12 +6,12 @@ Written by deeprig (files/usr/local/lib/deeprig/boot_loader.py): change it there
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import boot_menu
 import boot_record
+import bounded
 import driver_proof
 
 MENU = Path("/boot/grub/grub.cfg")
@@ -76,10 +76,9 @@ def stay_on(loader: Loader, pin: str) -> None:
 def renew(pin: str) -> None:
     """GRUB's menu as the kernels are now, with this pin or none."""
     write_pin(pin)
-    made = subprocess.run(["update-grub"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if made.returncode:
-        last = (made.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        print(f"deeprig: update-grub failed: {last}", file=sys.stderr, flush=True)
+    made = bounded.run(["update-grub"], seconds=bounded.LONG)
+    if made.code:
+        print(f"deeprig: update-grub failed: {made.last_words}", file=sys.stderr, flush=True)
     os.sync()  # a power cut in the next seconds would bring the old menu back
 
 

@@ -5,12 +5,12 @@ Written by deeprig (files/usr/local/lib/deeprig/boot_once.py): change it there.
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import boot_menu
 import boot_snapshot
+import bounded
 
 ENVIRONMENT, MARK = Path("/boot/grub/grubenv"), "deeprig_trial"
 # GRUB writes into a file's blocks in place, which these allow; it writes through no LVM or RAID.
@@ -19,11 +19,10 @@ WRITABLE = {"ext2", "fat", "xfs"}
 
 def run(*command: str) -> str:
     """What a command prints; ends this run with its last words where it fails."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        sys.exit(f"{command[0]} failed: {last}")
-    return done.stdout.strip()
+    done = bounded.run(command)
+    if done.code:
+        sys.exit(f"{command[0]} failed: {done.last_words}")
+    return done.out.strip()
 
 
 def mark() -> str:

@@ -6,9 +6,9 @@ Written by deeprig (files/usr/local/lib/deeprig/boot_proof.py): change it there.
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
+import bounded
 import driver_proof
 from driver_proof import said
 
@@ -117,13 +117,13 @@ def files(kernel: str, initrd: str) -> str:
     lister = shutil.which("lsinitramfs") or shutil.which("lsinitrd")
     if not lister:
         return ""
-    listed = subprocess.run([lister, str(ram)], capture_output=True, text=True, errors="replace")
-    if listed.returncode:
+    listed = bounded.run([lister, ram])
+    if listed.code:
         return (
             f"{ram} cannot be read to its end; `sudo update-initramfs -u -k {kernel}` makes it anew"
         )
     old = not BLACKLIST.exists() or ram.stat().st_mtime <= BLACKLIST.stat().st_mtime
-    rival = NOUVEAU.search(listed.stdout)
+    rival = NOUVEAU.search(listed.out)
     if rival and old and has_driver():
         return f"{ram} would load {rival[1]}; `sudo update-initramfs -u -k {kernel}` makes it anew"
     return ""
@@ -168,11 +168,9 @@ def owed() -> str:
 
 def refused() -> str:
     """Why this kernel does not take the module; empty if it does, or the card alone is at fault."""
-    tried = subprocess.run(
-        ["modprobe", driver_proof.plan()["module"]], capture_output=True, text=True
-    )
-    why = " ".join(tried.stderr.split())
-    return why if tried.returncode and not why.endswith("No such device") else ""
+    tried = bounded.run(["modprobe", driver_proof.plan()["module"]])
+    why = " ".join(tried.err.split())
+    return why if tried.code and not why.endswith("No such device") else ""
 
 
 def remedy(kernel: str) -> str:

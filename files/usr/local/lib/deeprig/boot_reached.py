@@ -4,10 +4,10 @@ Written by deeprig (files/usr/local/lib/deeprig/boot_reached.py): change it ther
 """
 
 import json
-import subprocess
 from pathlib import Path
 
 import boot_work
+import bounded
 from boot_once import run
 
 # Up to OpenSSH 9.7, and since: who lets people in, and so writes that down.
@@ -16,8 +16,11 @@ SSHD = ("/usr/sbin/sshd", "/usr/lib/openssh/sshd-session")
 
 def is_up() -> bool:
     """As far as the box itself can see: started, with a way out, and with sshd at its door."""
-    started = subprocess.run(["systemctl", "is-active", "-q", "multi-user.target"]).returncode == 0
-    return started and bool(run("ip", "route", "show", "default")) and "sshd" in listening()
+    return (
+        _active("multi-user.target")
+        and bool(run("ip", "route", "show", "default"))
+        and "sshd" in listening()
+    )
 
 
 def listening() -> str:
@@ -25,7 +28,7 @@ def listening() -> str:
 
 
 def _active(unit: str) -> bool:
-    return subprocess.run(["systemctl", "is-active", "-q", unit]).returncode == 0
+    return bounded.run(["systemctl", "is-active", "-q", unit]).code == 0
 
 
 def logins() -> bool:

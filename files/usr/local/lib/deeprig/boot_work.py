@@ -6,10 +6,11 @@ Written by deeprig (files/usr/local/lib/deeprig/boot_work.py): change it there. 
 import fcntl
 import pwd
 import re
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+import bounded
 
 NOTEBOOK = Path("/usr/local/lib/deeprig/notebook-server")
 DPKG_LOCK = Path("/var/lib/dpkg/lock-frontend")
@@ -148,8 +149,8 @@ def once(found: Iterable[Process]) -> list[str]:
 def in_notebooks() -> list[str]:
     if not NOTEBOOK.exists():
         return []
-    asked = subprocess.run([NOTEBOOK, "work"], capture_output=True, text=True)
-    said = asked.stdout.strip() if asked.returncode == 0 else "a notebook server that gives no word"
+    asked = bounded.run([NOTEBOOK, "work"])
+    said = asked.out.strip() if asked.code == 0 else "a notebook server that gives no word"
     return [said] if said else []
 
 

@@ -7,11 +7,12 @@ power cut leaves either an empty disk or one that bears our mark and nobody's da
 
 import json
 import os
-import subprocess
 import sys
 import time
 import uuid
 from pathlib import Path
+
+import bounded
 
 MIB = 2**20
 UNFINISHED, FINISHED = "deeprig-unfinished", "deeprig-data"
@@ -20,11 +21,10 @@ NODE_SECONDS = 10
 
 def run(*argv: str, stdin: str | None = None, fails: bool = False) -> str:
     """What a program prints; where it fails "" if it may (`fails`), else the end of this one."""
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True)
-    if done.returncode and not fails:
-        said = (done.stderr + done.stdout).strip().splitlines() or ["it gave no reason"]
-        sys.exit(f"{argv[0]} failed: {said[-1].rstrip('.')}.")
-    return "" if done.returncode else done.stdout.strip()
+    done = bounded.run(argv, stdin=stdin or "", seconds=bounded.LONG)
+    if done.code and not fails:
+        sys.exit(f"{argv[0]} failed: {done.last_words.rstrip('.')}.")
+    return "" if done.code else done.out.strip()
 
 
 def probe(device: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import bounded
 import driver_proof
 
 LOG = Path("/var/log/deeprig/driver.log")
@@ -91,11 +92,8 @@ def last_said() -> str:
 
 def simulated(names: list[str]) -> Simulation:
     """What `apt-get install` of these would do."""
-    done = subprocess.run(
-        [*APT_GET, "-s", "install", *names],
-        capture_output=True, text=True, stdin=subprocess.DEVNULL, env={**os.environ, **QUIET},
-    )  # fmt: skip
-    return read(done.stdout, done.stderr if done.returncode else "")
+    done = bounded.run([*APT_GET, "-s", "install", *names], environment=QUIET)
+    return read(done.out, done.err if done.code else "")
 
 
 def read(said: str, errors: str = "") -> Simulation:

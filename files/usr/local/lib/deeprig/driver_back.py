@@ -50,10 +50,10 @@ def arrived_back(move: dict, version: str) -> None:
 
 def arrive_back(move: dict) -> None:
     done = driver_reboot.ask("reboot-gate", "arrived")
-    if done.returncode:
-        record.note(move, record.STUCK, why=done.stderr.strip().rstrip("."))
+    if done.code:
+        record.note(move, record.STUCK, why=done.err.strip().rstrip("."))
         print(f"{move['why']}.", flush=True)
         return
     driver_snapshot.used(failed=move["kind"] == "upgrade")
     record.note(move, record.BACK, after=driver_proof.driver_version())
-    print(f"Driver {move['after']} is back: {done.stdout.strip()}.", flush=True)
+    print(f"Driver {move['after']} is back: {done.out.strip()}.", flush=True)

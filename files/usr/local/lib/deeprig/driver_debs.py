@@ -5,10 +5,10 @@ Written by deeprig (files/usr/local/lib/deeprig/driver_debs.py): change it there
 
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
+import bounded
 import driver_proof
 from driver_apt import QUIET
 from driver_downloads import DEBS, INCOMING
@@ -44,9 +44,9 @@ def keep(version: str, packages: dict[str, str]) -> list[str]:
 
 
 def fetch(folder: Path, asked: str) -> None:
-    subprocess.run(
+    bounded.run(
         ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", asked],
-        cwd=folder, capture_output=True, env={**os.environ, **QUIET},
+        folder=folder, seconds=bounded.LONG, environment=QUIET,
     )  # fmt: skip
 
 
@@ -63,17 +63,10 @@ def pack(folder: Path, name: str) -> None:
                     shutil.copy2(file, about / part)
         files = driver_proof.said("dpkg-query", "-L", name).splitlines()
         there = "\0".join(file.lstrip("/") for file in files if os.path.lexists(file))
-        packed = subprocess.Popen(
-            ["tar", "-C", "/", "--no-recursion", "--null", "-T", "-", "-cf", "-"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        unpacked = subprocess.Popen(["tar", "-C", made, "-xpf", "-"], stdin=packed.stdout)
-        assert packed.stdin
-        packed.stdin.write(there.encode())
-        packed.stdin.close()
-        unpacked.wait()
+        copy = 'tar -C / --no-recursion --null -T - -cf - | tar -C "$1" -xpf -'
+        bounded.run(["sh", "-c", copy, "sh", made], stdin=there, seconds=bounded.LONG)
         Path(made).chmod(0o755)
-        subprocess.run(["dpkg-deb", "-b", "-Zxz", "-z1", made, str(folder)], capture_output=True)
+        bounded.run(["dpkg-deb", "-b", "-Zxz", "-z1", made, folder], seconds=bounded.LONG)
 
 
 def control_file(status: str) -> str:

@@ -3,11 +3,10 @@
 Written by deeprig (files/usr/local/lib/deeprig/driver_downloads.py): change it there.
 """
 
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
+import bounded
 import driver_proof
 from driver_apt import QUIET
 
@@ -35,8 +34,8 @@ def keep_debs(version: str, names: list[str]) -> None:
     lacking = [n for n in lacking if not n.startswith(driver_proof.OF_A_KERNEL)]
     if lacking:
         asked = [f"{name}={there[name]}" for name in lacking]
-        subprocess.run(
+        bounded.run(
             ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *asked],
-            cwd=folder, capture_output=True, env={**os.environ, **QUIET},
+            folder=folder, seconds=bounded.LONG, environment=QUIET,
         )  # fmt: skip
     shutil.rmtree(INCOMING, ignore_errors=True)

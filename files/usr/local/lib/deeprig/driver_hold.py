@@ -4,10 +4,10 @@ Written by deeprig (files/usr/local/lib/deeprig/driver_hold.py): change it there
 """
 
 import re
-import subprocess
 from pathlib import Path
 
 import boot_record
+import bounded
 import driver_apt
 import driver_proof
 import driver_waiting
@@ -25,11 +25,9 @@ def mark(how: str, names: list[str]) -> None:
     """`apt-mark hold`, unhold, auto or manual."""
     if not names:
         return
-    done = subprocess.run(
-        ["apt-mark", how, *names], capture_output=True, text=True, env=driver_proof.C
-    )
-    if done.returncode:
-        raise Wrong(f"apt-mark {how} failed: {done.stderr.strip()}")
+    done = bounded.run(["apt-mark", how, *names])
+    if done.code:
+        raise Wrong(f"apt-mark {how} failed: {done.err.strip()}")
 
 
 def only(names: list[str], before: list[str]) -> None:

@@ -140,13 +140,13 @@ def owed(move: dict) -> None:
 def arrive(move: dict) -> None:
     """After the reboot: the new driver in use, or the way back."""
     done = driver_reboot.ask("reboot-gate", "arrived")
-    if done.returncode:
+    if done.code:
         driver_back.back(
-            move, done.stderr.strip().removeprefix("The reboot is done, and ").rstrip(".")
+            move, done.err.strip().removeprefix("The reboot is done, and ").rstrip(".")
         )
         return
     record.note(move, record.MOVED, why="")
-    print(f"Arrived: {done.stdout.strip()}.", flush=True)
+    print(f"Arrived: {done.out.strip()}.", flush=True)
 
 
 def give_up(move: dict, why: str) -> None:

@@ -4,11 +4,10 @@ Written by deeprig (files/usr/local/lib/deeprig/driver_proof.py): change it ther
 """
 
 import json
-import os
 import re
-import signal
-import subprocess
 from pathlib import Path
+
+import bounded
 
 PLAN = Path("/etc/deeprig/driver.json")
 GIVEN = Path("/etc/deeprig/passthrough.list")
@@ -23,8 +22,6 @@ OF_NO_DRIVER = re.compile(r"nvidia-container|nvidia-docker|nvidia-cuda-toolkit")
 OF_THE_BUILD = re.compile(r"^(nvidia-fabricmanager|libnvidia-nscq|nvidia-imex)(-\d+)?$")
 PREBUILT = "linux-modules-nvidia-"
 # What is parsed is asked for in one language, and for so long at most.
-C = {**os.environ, "LC_ALL": "C.UTF-8"}
-SECONDS = 120
 BOOT = Path("/boot")
 # What GRUB leaves out of its menu: see grub_file_is_not_garbage in grub-mkconfig_lib.
 NO_KERNEL = re.compile(r"\.dpkg-|\.rpm(save|new)$|~$|\.sig$")
@@ -34,20 +31,9 @@ OF_A_KERNEL = ("linux-image-", "linux-headers-", "linux-generic")
 
 
 def said(*argv: str) -> str:
-    """What a command prints, empty where it fails, does not exist or does not end."""
-    try:
-        asked = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, errors="replace", env=C, start_new_session=True,
-        )  # fmt: skip
-    except OSError:
-        return ""
-    try:
-        out, _ = asked.communicate(timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(asked.pid, signal.SIGKILL)  # one that waits for a device would not go: left alone
-        return ""
-    return out.strip() if asked.returncode == 0 else ""
+    """What a command prints, empty where it fails, hangs or does not exist."""
+    done = bounded.run(argv)
+    return done.out.strip() if done.code == 0 else ""
 
 
 def plan() -> dict:

@@ -4,11 +4,11 @@ Written by deeprig (files/usr/local/lib/deeprig/driver_reboot.py): change it the
 """
 
 import os
-import subprocess
 import time
 from pathlib import Path
 
 import boot_work
+import bounded
 import driver_proof
 from driver_apt import Wrong
 
@@ -47,23 +47,23 @@ def gate() -> None:
     """The boot loader set right, and whether what boots next comes up with the driver."""
     ask("boot-guard", "look")
     done = ask("reboot-gate", "check")
-    if done.returncode:
-        raise Wrong(done.stderr.strip().removeprefix("No reboot: ").rstrip("."))
-    print(f"Would boot: {done.stdout.strip().removeprefix('ok ')}", flush=True)
+    if done.code:
+        raise Wrong(done.err.strip().removeprefix("No reboot: ").rstrip("."))
+    print(f"Would boot: {done.out.strip().removeprefix('ok ')}", flush=True)
 
 
-def ask(script: str, *words: str) -> subprocess.CompletedProcess:
+def ask(script: str, *words: str) -> bounded.Done:
     if not (HERE / script).exists():
-        return subprocess.CompletedProcess([script], 0, "", "")
-    return subprocess.run([HERE / script, *words], capture_output=True, text=True)
+        return bounded.Done(0, b"", "")
+    return bounded.run([HERE / script, *words], seconds=bounded.LONG)
 
 
 def load() -> None:
     if driver_proof.in_use() == "load":
         for name in (driver_proof.plan()["module"], "nvidia-uvm"):
-            subprocess.run(["modprobe", name], capture_output=True)
+            bounded.run(["modprobe", name])
 
 
 def reboot() -> None:
     os.sync()
-    subprocess.run(["systemctl", "reboot", "--no-block"], check=False)
+    bounded.run(["systemctl", "reboot", "--no-block"])

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-C = {**os.environ, "LC_ALL": "C.UTF-8"}
+import bounded
+
 SEEN = Path("/var/lib/deeprig/driver-waiting.json")
 MOTD = Path("/var/lib/deeprig/driver-waiting.motd")
 REMEDY = "`deeprig driver upgrade`, from where you deploy, moves it"
@@ -42,8 +43,7 @@ class Fix(NamedTuple):
 
 def output(*argv: str) -> str:
     """What a command prints, in the one language that is read here."""
-    asked = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=C)
-    return asked.stdout
+    return bounded.run(argv, seconds=120).out
 
 
 def waiting_fixes(now: float | None = None) -> list[Fix]:
@@ -154,7 +154,7 @@ def is_nvidias(url: str) -> bool:
 
 def newer(version: str, installed: str) -> bool:
     command = ["dpkg", "--compare-versions", version, "gt", installed]
-    return subprocess.run(command, check=False).returncode == 0
+    return bounded.run(command).code == 0
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ import pwd
 import shutil
 import stat
 import struct
-import subprocess
 from pathlib import Path
 
 import as_user
+import bounded
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -40,11 +40,10 @@ class Wrong(Exception):
 
 def run(*argv: str) -> str:
     """What a command prints. Raises Wrong with its last words where it fails."""
-    done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
-        raise Wrong(f"`{' '.join(argv[:1] + argv[-2:])}` failed: {last}")
-    return done.stdout
+    done = bounded.run(argv, seconds=bounded.LONG)
+    if done.code:
+        raise Wrong(f"`{' '.join(argv[:1] + argv[-2:])}` failed: {done.last_words}")
+    return done.out
 
 
 def disk(name: str) -> Path:
@@ -205,12 +204,11 @@ def _probe() -> str:
         "-bios", str(firmware), "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
     ]  # fmt: skip
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS)
-    except subprocess.TimeoutExpired:
-        return f"a probe guest hung with KVM for {PROBE_SECONDS} s"
+        done = bounded.run(command, seconds=PROBE_SECONDS)
     finally:
         firmware.unlink()
-    if done.returncode == PROBE_STATUS:
+    if done.code == PROBE_STATUS:
         return ""
-    last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-    return f"a probe guest did not run with KVM: {last[:120]}"
+    if done.code == bounded.TIMED_OUT:
+        return f"a probe guest hung with KVM for {PROBE_SECONDS} s"
+    return f"a probe guest did not run with KVM: {done.last_words[:120]}"

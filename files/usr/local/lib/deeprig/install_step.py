@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 
+import bounded
+
 OPT = Path("/opt/deeprig")
 UV = OPT / "uv/bin/uv"
 PYTHONS = OPT / "python"
@@ -101,9 +103,8 @@ def environment(cache: Path) -> dict[str, str]:
     """A small environment of our own: the box's proxy and certificates, nothing of the caller's."""
     script = f"test ! -r {PROXY_FILE} || . {PROXY_FILE}; env"
     base = {"HOME": str(Path.home()), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-    lines = subprocess.run(
-        ["/bin/sh", "-c", script], env=base, check=True, capture_output=True, text=True
-    ).stdout.splitlines()
+    fresh = ["env", "-i", *(f"{name}={value}" for name, value in base.items())]
+    lines = bounded.run([*fresh, "/bin/sh", "-c", script]).out.splitlines()
     found = dict(line.split("=", 1) for line in lines if "=" in line)
     if Path(CERTIFICATES).is_file():
         found["SSL_CERT_FILE"] = CERTIFICATES

@@ -5,10 +5,11 @@ Written by deeprig (files/usr/local/lib/deeprig/job_cards.py): change it there.
 
 import csv
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple, NoReturn
+
+import bounded
 
 SECONDS = 60  # a card that was asleep takes its time
 IDLE, ALL, NONE = "idle", "all", "none"
@@ -31,17 +32,12 @@ def query(what: str) -> list[list[str]]:
     """nvidia-smi's rows for this, none where there is no nvidia-smi."""
     if not shutil.which("nvidia-smi"):
         return []
-    asked = ["nvidia-smi", what, "--format=csv,noheader"]
-    try:
-        done = subprocess.run(
-            asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS
-        )
-    except subprocess.TimeoutExpired:
+    done = bounded.run(["nvidia-smi", what, "--format=csv,noheader"], seconds=SECONDS)
+    if done.code == bounded.TIMED_OUT:
         refuse(f"nvidia-smi has not answered for {SECONDS} s; `deeprig verify` says more.")
-    if done.returncode:
-        said = (done.stderr + done.stdout).strip().splitlines() or ["nothing"]
-        refuse(f"nvidia-smi says: {said[-1].strip()}; `--gpu none` starts it without a GPU.")
-    return list(csv.reader(done.stdout.splitlines(), skipinitialspace=True))
+    if done.code:
+        refuse(f"nvidia-smi says: {done.last_words}; `--gpu none` starts it without a GPU.")
+    return list(csv.reader(done.out.splitlines(), skipinitialspace=True))
 
 
 def cards() -> list[Card]:

@@ -7,7 +7,6 @@ import base64
 import smtplib
 import socket
 import ssl
-import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,6 +14,8 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from pathlib import Path
 from typing import NamedTuple
+
+import bounded
 
 CONF = Path("/etc/deeprig/notify.conf")
 PROXY_FILE = "/etc/profile.d/deeprig-proxy.sh"
@@ -74,8 +75,8 @@ def post(message: Message, url: str) -> None:
 def proxies(where: str) -> dict[str, str]:
     """The proxy of the settings, unless this address is to be reached without."""
     script = f"test ! -r {PROXY_FILE} || . {PROXY_FILE}; echo $https_proxy; echo $no_proxy"
-    said = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
-    proxy, past, *_ = [*said.stdout.splitlines(), "", ""]
+    said = bounded.run(["/bin/sh", "-c", script]).out
+    proxy, past, *_ = [*said.splitlines(), "", ""]
     if not proxy or urllib.parse.urlsplit(f"//{where}").hostname in past.split(","):
         return {}
     return {"http": proxy, "https": proxy}
@@ -103,16 +104,9 @@ def mail(message: Message, to: str, relay: str) -> None:
 
 
 def hand_over(letter: EmailMessage) -> None:
-    try:
-        done = subprocess.run(
-            [SENDMAIL, "-t", "-oi"], input=letter.as_bytes(), capture_output=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Undelivered(f"{SENDMAIL} does not take it: {words(error)}") from None
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        why = said[-1] if said else f"it ended with {done.returncode}"
-        raise Undelivered(f"{SENDMAIL} does not take it: {why}")
+    done = bounded.run([SENDMAIL, "-t", "-oi"], stdin=letter.as_bytes(), seconds=60)
+    if done.code:
+        raise Undelivered(f"{SENDMAIL} does not take it: {done.last_words}")
 
 
 def words(error: object) -> str:

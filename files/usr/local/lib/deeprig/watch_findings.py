@@ -5,9 +5,10 @@ Written by deeprig (files/usr/local/lib/deeprig/watch_findings.py): change it th
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import bounded
 
 FULL_PERCENT = 90
 # A disk that hovers around the mark is one finding, not one every quarter of an hour.
@@ -45,8 +46,7 @@ class Finding(NamedTuple):
 
 
 def output(*argv: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
-    return done.stdout
+    return bounded.run(argv).out
 
 
 def mounts(table: str) -> dict[str, str]:

@@ -6,12 +6,11 @@ Written by deeprig (files/usr/local/lib/deeprig/watch_hardware.py): change it th
 import json
 import re
 import shutil
-import subprocess
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import bounded
 import driver_waiting
 from watch_findings import CannotTell, Finding, output
 
@@ -122,18 +121,9 @@ def cards(top: Path) -> tuple[Counter[str], set[str]]:
 
 
 def ask_the_driver() -> str:
-    """What `nvidia-smi -L` says. A driver that hangs must not take the watch with it, so nobody
-    waits for the end of one that was killed.
-    """
-    with tempfile.TemporaryFile("w+") as said:
-        asked = subprocess.Popen(["nvidia-smi", "-L"], stdout=said, stderr=said)
-        try:
-            asked.wait(SECONDS_TO_ANSWER)
-        except subprocess.TimeoutExpired:
-            asked.kill()
-            return HANGS
-        said.seek(0)
-        return said.read()
+    """What `nvidia-smi -L` says, or HANGS."""
+    done = bounded.run(["nvidia-smi", "-L"], seconds=SECONDS_TO_ANSWER)
+    return HANGS if done.code == bounded.TIMED_OUT else f"{done.out}\n{done.err}"
 
 
 def silent(said: str, memory: dict[str, Any], now: float) -> list[Finding]:
