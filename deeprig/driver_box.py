@@ -36,7 +36,9 @@ STANDING = (
         "plan": {"branch": str, "source": str, "flavour": str, "modules": str},
         "loaded": {"version": str, "flavour": str},
         "modules": {"running": str, "next": str, "versions": {str: str}},
-        "library": str,
+        "libraries": [
+            {"name": str, "file": str, "version": str, "owner": str, "named_in": str}
+        ],
         "packages": {str: str},
         "holds": {"held": NAMES, "loose": NAMES, "needless": NAMES, "not_excluded": NAMES},
         "offers": {str: NAMES},

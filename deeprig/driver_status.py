@@ -1,5 +1,6 @@
 """How a box's driver stands, judged from what its driver-move says; pure."""
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
@@ -76,9 +77,9 @@ def mismatches(facts: Facts) -> Iterable[str]:
     """Loaded, on disk, library and package must be one version."""
     version, loaded, modules = facts["driver"], facts["loaded"], facts["modules"]
     moved = moved_by(facts)
-    if facts["library"] != version:
-        got = facts["library"] or "(none)"
-        yield f"programs get libcuda {got}, the packages are {version}{moved}"
+    for library in facts["libraries"]:
+        if library["version"] != version:
+            yield f"programs get {wrong_library(library, version, moved)}"
     if facts["in_use"].startswith("reboot: "):
         why = facts["in_use"].removeprefix("reboot: ")
         yield f"a reboot is owed: {why}{moved if loaded['version'] != version else ''}"
@@ -103,6 +104,26 @@ def mismatches(facts: Facts) -> Iterable[str]:
         )
     if not facts["state"].startswith("ok "):
         yield f"{facts['state']}; a deploy mends it, or {GOES_BACK}"
+
+
+def wrong_library(library: Facts, version: str, moved: str) -> str:
+    """Which library is not the driver's, whose it is, and what takes it away."""
+    file, owner = library["file"], library["owner"]
+    got = f"{library['name']} {library['version'] or '(none)'}, the packages are {version}"
+    if not file:
+        return f"{got}; a deploy mends it, or {GOES_BACK}"
+    if not owner:
+        return (
+            f"{got}: {file} belongs to no package, and no reboot mends that; "
+            f"`sudo rm {shlex.quote(file)} && sudo ldconfig`"
+        )
+    if "compat" in owner or library["named_in"]:
+        where = library["named_in"] or "/etc/ld.so.conf"
+        return (
+            f"{got}: {file}, of the package {owner}, comes first by {where}; take its folder out "
+            "of there, then `sudo ldconfig`"
+        )
+    return f"{got}: {file}, of the package {owner}{moved}"
 
 
 def moved_by(facts: Facts) -> str:

@@ -38,7 +38,7 @@ def rows(standing: Standing) -> list[tuple[str, str]]:
         ("plan", f"{plan['branch']} {plan['flavour']} from {plan['source']}{until}"),
         ("loaded", f"{loaded} {facts['loaded']['flavour']}".strip()),
         ("on disk", kernels or "no kernel is installed"),
-        ("library", facts["library"] or "none"),
+        ("libraries", libraries(facts["libraries"])),
         ("packages", f"{len(facts['packages'])}, {len(holds['held'])} of them held"),
         ("index", f"{facts['index']['source']}, read {since(facts['index']['read'])}"),
         *last_move(standing),
@@ -47,6 +47,14 @@ def rows(standing: Standing) -> list[tuple[str, str]]:
 
 def since(moment: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment)) if moment else "never"
+
+
+def libraries(found: list[dict[str, str]]) -> str:
+    """The version, once where all are of one."""
+    versions = {library["version"] or "none" for library in found}
+    if len(versions) == 1:
+        return versions.pop()
+    return ", ".join(f"{each['name']} {each['version'] or 'none'}" for each in found)
 
 
 def last_move(standing: Standing) -> list[tuple[str, str]]:

@@ -102,9 +102,9 @@ def failure(text: str, status: int, kernel: str = "") -> str:
             f"GPU {what} does not answer ({', '.join(said)}), and the kernel's log has no reason "
             f"(`sudo dmesg | grep -E 'NVRM|Xid'`): {POWER}."
         )
-    for words, meaning in FAILURES.items():
+    for words, sentence in FAILURES.items():
         if words in text:
-            return f"nvidia-smi says '{words}': {meaning}."
+            return f"nvidia-smi says '{words}': {sentence}."
     if status and not (status == CORRUPTED and warnings(text)):
         said = " ".join(text.split()) or "nothing"
         return f"nvidia-smi ends with {status} and says {said[:200]!r}."

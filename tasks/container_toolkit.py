@@ -10,7 +10,7 @@ from pyinfra.context import host
 from deeprig import data
 from deeprig.settings import Containers
 from deeprig.survey import Survey
-from tasks import apt_repositories, operations
+from tasks import apt_repositories, config_files, operations
 from tasks.apt_repositories import Repository
 from tasks.box_fact import BoxFact
 from tasks.operations import Commands, Watched
@@ -29,6 +29,7 @@ SPECS = "/run/cdi/nvidia.yaml /var/run/cdi/nvidia.yaml /etc/cdi/nvidia.yaml"
 ANSWERS = "python3 -I /usr/local/lib/deeprig/bounded.py 60 nvidia-smi -L >/dev/null 2>&1"
 REFRESH = "nvidia-cdi-refresh.service"
 UNITS = (REFRESH, "nvidia-cdi-refresh.path")
+LINKS = "deeprig-gpu-links.service"
 
 
 def provide(settings: Containers, survey: Survey) -> None:
@@ -62,6 +63,17 @@ def repository(settings: Containers, architecture: str) -> Repository:
                 ("*", "", ONLY_THERE),
             )
         },
+    )
+
+
+def keep_cards() -> None:
+    """Have containers keep their cards at a daemon-reload: a link for each device file."""
+    config_files.copy(f"/etc/systemd/system/{LINKS}")
+    operations.enable(name=f"Have {LINKS} run at boot", unit=LINKS, start=False)
+    operations.bring_about(
+        name="Have the links of the cards now",
+        holds=f"[ -e /sys/module/nvidia ] && ! systemctl is-active -q {LINKS} || echo fine",
+        commands=[f"systemctl start {LINKS}"],
     )
 
 

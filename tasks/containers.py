@@ -30,8 +30,15 @@ TRACE = Trace(
         STATE,
         container_toolkit.UPDATES,
         "/etc/cdi/nvidia.yaml",
+        f"/etc/systemd/system/{container_toolkit.LINKS}",
     ),
-    units=("docker.socket", SERVICE, "containerd.service", *container_toolkit.UNITS),
+    units=(
+        "docker.socket",
+        SERVICE,
+        "containerd.service",
+        *container_toolkit.UNITS,
+        container_toolkit.LINKS,
+    ),
     packages=(
         *sorted({name for row in data.load("containers")["docker"] for name in row["packages"]}),
         *data.load("containers")["toolkit"]["packages"],
@@ -69,6 +76,7 @@ def provide(rig: Rig, survey: Survey) -> None:
             commands=[f"usermod -aG docker {shlex.quote(settings.user)}"],
         )
     if cards:
+        container_toolkit.keep_cards()
         container_toolkit.describe_cards()
 
 

@@ -1,7 +1,10 @@
 """Word to a person when the box needs one: a timer looks, and what it finds is sent."""
 
+import json
+
 from pyinfra.api.deploy import deploy
 
+from deeprig import data
 from tasks import config_files, driver, operations
 
 SCRIPTS = "/usr/local/lib/deeprig"
@@ -11,6 +14,7 @@ STATE = "/var/lib/deeprig/watch.json"
 SERVICE, TIMER = "deeprig-watch.service", "deeprig-watch.timer"
 UNITS = [f"/etc/systemd/system/{unit}" for unit in (SERVICE, TIMER)]
 MODULES = [f"{SCRIPTS}/watch_{name}.py" for name in ("delivery", "findings", "hardware", "record")]
+XIDS = f"{SCRIPTS}/gpu_xids.json"
 
 
 @deploy("Notifications")
@@ -21,6 +25,8 @@ def provide(to: str | None, relay: str | None) -> None:
         return
     for module in [*MODULES, driver.WAITING]:
         config_files.copy(module)
+    xids = data.load("gpu_errors")["xids"]
+    operations.put(name=f"Write {XIDS}", dest=XIDS, content=json.dumps(xids, indent=2))
     config_files.copy(WATCH, mode="755")
     config_files.write(CONF, mode="600", to=to, relay=relay)
     for unit in UNITS:
@@ -39,7 +45,7 @@ def provide(to: str | None, relay: str | None) -> None:
 
 
 def _take_out() -> None:
-    ours = " ".join([*UNITS, CONF, WATCH, *MODULES, STATE, STATE.replace(".json", ".lock")])
+    ours = " ".join([*UNITS, CONF, WATCH, *MODULES, XIDS, STATE, STATE.replace(".json", ".lock")])
     operations.bring_about(
         name="Send no word",
         holds=f"ls -d {ours} 2>/dev/null | grep -q . || echo gone",

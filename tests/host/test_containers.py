@@ -16,6 +16,7 @@ from deeprig.checks import NothingThere
 from deeprig.settings import Containers, Rig
 from deeprig.survey import Survey
 from tasks import apt_repositories, container_toolkit, containers
+from tests.host.programs import ask
 
 # A container without an image of its own: the box's /usr, read-only, on a root of links.
 LINKS = "bin=usr/bin lib=usr/lib lib64=usr/lib64 sbin=usr/sbin"
@@ -28,6 +29,8 @@ mkdir usr etc; tar -c . | docker import - $1 >/dev/null; rm -r $d
 PUBLISHED = re.compile(r"([^\s,]+):[\d-]+->")
 LOOPBACK = {"127.0.0.1", "::1", "[::1]"}
 OUR_IMAGES = "deeprig-verify-"
+# What systemd lets a container reach; NVIDIA's cards are of major 195 (the kernel's devices.txt).
+ALLOWED, CARDS = "systemctl show --property=DeviceAllow %s", "/dev/char/195:"
 SERVER = "docker run --detach --volume /usr:/usr:ro {more} {image} python3 -I -m http.server 80"
 
 
@@ -238,16 +241,60 @@ def test_the_toolkit_gets_its_security_fixes(host: Host, toolkit: dict[str, str]
 @pytest.mark.tier("functional")
 @pytest.mark.usefixtures("stack_plan")  # a pretended card is marked as such
 def test_a_container_is_given_the_cards(
-    host: Host, survey: Survey, toolkit: dict[str, str], run: Callable[..., Running]
+    host: Host,
+    survey: Survey,
+    toolkit: dict[str, str],
+    info: dict[str, Any],
+    run: Callable[..., Running],
 ) -> None:
     since = tables.load("containers")["since"]["features"]
     if containers.release(survey)["engine"] < since:
-        pytest.skip(f"--device nvidia.com/gpu=all needs Docker {since}; use --gpus all")
-    if host.run("nvidia-smi -L").rc:
+        pytest.skip(f"--device nvidia.com/gpu=all needs Docker {since}; use --runtime=nvidia")
+    if ask(host, "nvidia-smi", "-L").status:
         pytest.skip("no driver answers for a card")
     container = run("--device nvidia.com/gpu=all")
     with host.sudo():
         nodes = host.check_output("docker exec %s ls /dev", container.id).split()
-        assert "nvidia0" in nodes
+        assert "nvidia0" in nodes, f"a container with --device has {', '.join(nodes)} alone"
         without = host.check_output("docker exec %s ls /dev", run("").id).split()  # the control
-    assert [node for node in without if node.startswith("nvidia")] == []
+        given = [node for node in without if node.startswith("nvidia")]
+        assert given == [], f"a container that asks for no card has {', '.join(given)}"
+        if info["CgroupDriver"] != "systemd":
+            return  # no daemon-reload touches its devices then
+        stat = "docker exec %s stat -c %%t:%%T /dev/nvidia0"
+        device = ":".join(str(int(n, 16)) for n in host.check_output(stat, container.id).split(":"))
+        allowed = host.check_output(ALLOWED, f"docker-{container.id}.scope")
+    assert f"/dev/char/{device} " in allowed, (
+        f"systemd does not know of {device} in a container: at the next daemon-reload it loses its "
+        f"cards; `systemctl status {container_toolkit.LINKS}` says why it has no link"
+    )
+
+
+@pytest.mark.remedy("make it anew with --device nvidia.com/gpu=all (before Docker 25: "
+                    "--runtime=nvidia -e NVIDIA_VISIBLE_DEVICES=all)")  # fmt: skip
+def test_no_container_loses_its_cards_at_a_daemon_reload(
+    host: Host, info: dict[str, Any], toolkit: dict[str, str], warn: Callable[[str], None]
+) -> None:
+    """Those that got them behind systemd's back, as by --gpus all; nothing is reloaded here."""
+    if info["CgroupDriver"] != "systemd":
+        pytest.skip("Docker does not have systemd look after its containers")
+    with host.sudo():
+        ids = host.check_output("docker ps --quiet --no-trunc").split()
+        said = host.check_output(f"docker inspect {shlex.join(ids)}") if ids else "[]"
+        losing = [
+            container["Name"].lstrip("/")
+            for container in json.loads(said)
+            if asks_for_cards(container["HostConfig"])
+            and CARDS not in host.check_output(ALLOWED, f"docker-{container['Id']}.scope")
+        ]
+    if losing:
+        warn(f"the next daemon-reload takes the GPUs from {', '.join(losing)}")
+
+
+def asks_for_cards(asked: dict[str, Any]) -> bool:
+    """Whether a container was made with cards, by any of the ways there are."""
+    requests = asked.get("DeviceRequests") or []
+    return asked.get("Runtime") == "nvidia" or any(
+        ["gpu"] in (one.get("Capabilities") or []) or "nvidia.com" in str(one.get("DeviceIDs"))
+        for one in requests
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
-from deeprig import box_python, stack
+from deeprig import box_python, driver_parts, driver_status, stack
 from deeprig.checks import NothingThere
 from deeprig.settings import Rig
 from deeprig.survey import Survey
@@ -111,11 +111,20 @@ def test_dkms_says_installed_for_every_kernel(
         assert ": installed" in line
 
 
+@pytest.mark.remedy("do what it says; a library that no package owns outlives every deploy")
 def test_libraries_and_modules_have_one_version(
     host: Host, driver_set: set[str], version: str
 ) -> None:
-    library = host.check_output("readlink -f /usr/lib/$(uname -m)-linux-gnu/libcuda.so.1")
-    assert library.endswith(f".so.{version}")
+    say = "import json, driver_libraries as d; print(json.dumps(d.all_of_them()))"
+    with host.sudo():
+        found = json.loads(host.check_output(box_python.command(say)))
+    wrong = [
+        f"programs get {driver_status.wrong_library(library, version, '')}"
+        for library in found
+        if library["version"] != version
+    ]
+    assert found, "the box does not say which libraries programs get"
+    assert not wrong, "; ".join(wrong)
 
 
 @pytest.mark.remedy("`deeprig driver upgrade` moves both to one build")
@@ -144,6 +153,8 @@ def test_no_part_of_the_driver_is_of_another_version(
     own = {name for name in found if re.match(r"\d{3}\.\d", installed[name])}
     assert own <= driver_set
     assert {installed[name].partition("-")[0] for name in own} <= {version}
+    others = driver_parts.of_another_version(installed, version)
+    assert not others, f"the driver is {version}, and {', '.join(others)}"
 
 
 def test_kernels_are_held_together_with_modules_that_were_made_for_them(

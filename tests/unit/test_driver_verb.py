@@ -41,7 +41,13 @@ FACTS: dict[str, Any] = {
     "plan": {"branch": "580", "source": "nvidia", "flavour": "open", "modules": "dkms"},
     "loaded": {"version": OLD, "flavour": "open"},
     "modules": {"running": KERNEL, "next": KERNEL, "versions": {KERNEL: OLD}},
-    "library": OLD,
+    "libraries": [
+        {
+            "name": name, "version": OLD, "owner": "libnvidia-compute-580", "named_in": "",
+            "file": f"/usr/lib/x86_64-linux-gnu/{name[:-1]}{OLD}",
+        }
+        for name in ("libcuda.so.1", "libnvidia-ml.so.1")
+    ],
     "packages": {name: f"{OLD}-0ubuntu1" for name in NAMES},
     "holds": {"held": list(NAMES), "loose": [], "needless": [], "not_excluded": []},
     "offers": {"nvidia-dkms-580-open": [f"{OLD}-0ubuntu1"]},
@@ -55,6 +61,17 @@ FACTS: dict[str, Any] = {
     "way_back": {},
     "now": 1_795_602_164.0,
 }  # fmt: skip
+
+
+def libraries(
+    version: str, name: str = "libcuda.so.1", owner: str = "some", **changes: str
+) -> list[dict[str, str]]:
+    """One library as the standing has it."""
+    file = f"/usr/lib/{name[:-1]}{version}"
+    known = {"name": name, "version": version, "owner": owner, "file": file, "named_in": ""}
+    return [known | changes]
+
+
 HISTORY = """\
 
 Start-Date: 2026-11-24  06:12:01
@@ -95,7 +112,7 @@ def test_a_box_that_cannot_say_keeps_no_other_from_it(
     def status(self: DriverBox, names: list[str]) -> dict[str, Any]:
         if self.name == "rig1":
             raise DeeprigError("rig1 port 22 does not answer.")
-        return deepcopy(FACTS) | ({"library": NEW} if self.name == "rig3" else {})
+        return deepcopy(FACTS) | ({"libraries": libraries(NEW)} if self.name == "rig3" else {})
 
     monkeypatch.setattr(DriverBox, "status", status)
     inventory = tmp_path / "inventory.py"
@@ -129,8 +146,30 @@ def test_a_driver_of_one_piece_has_nothing_wrong() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"library": NEW}, f"programs get libcuda {NEW}, the packages are {OLD}"),
-        ({"library": ""}, "programs get libcuda (none)"),
+        (
+            {"libraries": libraries(NEW, owner="libnvidia-compute-580")},
+            f"programs get libcuda.so.1 {NEW}, the packages are {OLD}: /usr/lib/libcuda.so.{NEW}, "
+            "of the package libnvidia-compute-580",
+        ),
+        ({"libraries": libraries("", file="")}, "programs get libcuda.so.1 (none)"),
+        (
+            {"libraries": libraries(OTHER, name="libnvidia-ml.so.1", owner="")},
+            f"programs get libnvidia-ml.so.1 {OTHER}, the packages are {OLD}: "
+            f"/usr/lib/libnvidia-ml.so.{OTHER} belongs to no package, and no reboot mends that; "
+            f"`sudo rm /usr/lib/libnvidia-ml.so.{OTHER} && sudo ldconfig`",
+        ),
+        (
+            {
+                "libraries": libraries(
+                    OTHER, owner="cuda-compat-13-2", named_in="/etc/ld.so.conf.d/000_cuda.conf"
+                )
+            },
+            "of the package cuda-compat-13-2, comes first by /etc/ld.so.conf.d/000_cuda.conf; take",
+        ),
+        (
+            {"packages": {"nvidia-fabricmanager-580": f"{NEW}-1"}},
+            f"nvidia-fabricmanager-580 is {NEW}, the driver is {OLD}, and until they are one CUDA",
+        ),
         ({"loaded": {"version": NEW}}, f"driver {NEW} is loaded, {OLD} is installed"),
         ({"in_use": f"reboot: driver {NEW} is loaded, {OLD} installed"}, "a reboot is owed: "),
         ({"in_use": "load"}, "no module is loaded, though there is a card"),
@@ -193,7 +232,7 @@ def test_the_line_of_the_log_that_moved_it_is_named() -> None:
     standing = judged(
         in_use=f"reboot: driver {OLD} is loaded, {NEW} installed",
         driver=NEW,
-        library=NEW,
+        libraries=libraries(NEW),
         state=f"ok {NEW} for {KERNEL}",
         packages={name: f"{NEW}-0ubuntu1" for name in NAMES},
         modules={"versions": {KERNEL: NEW}},

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from deeprig import data
 from deeprig.settings import Rig
 from deeprig.survey import objections, read
 from lab import fake_gpu_files
@@ -247,6 +248,38 @@ def test_a_card_that_the_driver_gave_up_is_lost(hardware: Any, said: str, keys: 
     assert [finding.key for finding in hardware.silent(said, {}, NOW)] == keys
 
 
+def test_a_card_that_does_not_start_is_not_called_lost(hardware: Any) -> None:
+    said = "Unable to determine the device handle for GPU0: 0000:01:00.0: Unknown Error\n"
+    [finding] = hardware.silent(said, {}, NOW)
+    assert finding.subject == "a GPU does not answer"
+    assert "`sudo dmesg" in finding.text
+    [finding] = hardware.silent(GIVEN_UP, {}, NOW)
+    assert finding.subject == "a GPU is lost"
+
+
+@pytest.mark.parametrize("number", ["48", "62", "94", "95", "119", "120", "154"])
+def test_an_xid_that_needs_somebody_is_told_for_each_card_once(
+    hardware: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    monkeypatch.setattr(hardware, "XIDS", tmp_path / "xids.json")
+    hardware.XIDS.write_text(json.dumps(data.load("gpu_errors")["xids"]))
+    log = f"NVRM: Xid (PCI:0000:01:00): {number}, pid=1, name=python, its own words\n"
+    harmless = "NVRM: Xid (PCI:0000:01:00): 31, pid=1, name=python, MMU Fault\n"
+    other = log.replace("0000:01", "0000:02")
+    assert [f.key for f in hardware.failed(harmless + log + log + other)] == [
+        f"gpu:xid:{number}:0000:01:00",
+        f"gpu:xid:{number}:0000:02:00",
+    ]
+    [finding] = hardware.failed(log)
+    assert "its own words" in finding.text
+    back = (
+        "NVRM: Xid (PCI:0000:01:00): 154, GPU recovery action changed from 0x1 (GPU Reset "
+        "Required) to 0x0 (None)\n"
+    )
+    assert hardware.failed(log + back) == []
+    assert hardware.failed("") == []
+
+
 def test_libraries_newer_than_the_module_are_told_once_the_deploy_had_time_to_reboot(
     hardware: Any,
 ) -> None:
@@ -254,7 +287,7 @@ def test_libraries_newer_than_the_module_are_told_once_the_deploy_had_time_to_re
     assert hardware.silent(MISMATCH, memory, NOW) == []
     assert hardware.silent(MISMATCH, memory, NOW + 300) == []
     [finding] = hardware.silent(MISMATCH, memory, NOW + 900)
-    assert finding.text.endswith("reboot.")
+    assert "reboot. If that does not mend it" in finding.text
     assert hardware.silent(LISTED, memory, NOW + 1800) == []
     assert hardware.silent(MISMATCH, memory, NOW + 2700) == []
 

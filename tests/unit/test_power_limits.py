@@ -89,14 +89,44 @@ def test_without_limits_the_cards_are_not_asked(limits: Limits) -> None:
     assert module.check() == ["ok"]
 
 
-def test_where_nobody_has_written_limits_there_are_none(limits: Limits) -> None:
+def test_cards_that_do_not_answer_are_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """nvidia-smi is a program that hangs."""
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nsleep 100\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    (tmp_path / "asked.json").write_text(json.dumps([{"gpu": A, "watts": 280}]))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with loaded("power-limits") as module:
+        module.ASKED, module.SECONDS = tmp_path / "asked.json", 0.3
+        assert module.check() == ["later: nvidia-smi does not answer within 0.3 s"]
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "{}", "[1]", "[{}]", "null", '[{"gpu": 1, "watts": 2}]']
+)
+def test_a_file_that_is_gone_or_spoilt_is_a_sentence(
+    limits: Limits, text: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
     module = limits({})
     module.ASKED.unlink()
-    assert module.check() == ["ok"]
-
-
-def test_a_file_that_cannot_be_read_is_a_sentence(limits: Limits) -> None:
-    module = limits({})
-    module.ASKED.write_text("[{")
+    if text is not None:
+        module.ASKED.write_text(text)
     [said] = module.check()
-    assert said.startswith("later: ") and "the next deploy writes it anew" in said
+    if text == "{}":  # no limits at all
+        assert said == "ok"
+        return
+    assert said.startswith(f"later: {module.ASKED} is ")
+    monkeypatched = module.sys.argv
+    module.sys.argv = ["power-limits"]
+    try:
+        assert module.main() == 1
+    finally:
+        module.sys.argv = monkeypatched
+    assert f"No power limit is set: {module.ASKED} is " in capsys.readouterr().err
+
+
+def test_what_it_remembers_may_be_spoilt(limits: Limits) -> None:
+    module = limits({A: 350})
+    module.OURS.write_text("{")
+    assert module.check() == ["ok"]

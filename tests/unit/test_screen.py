@@ -79,7 +79,8 @@ def pages() -> Iterator[str]:
     yield off.Off(host="rig1", wake="", work=(WORD,), refused=WORD).page()
     told = since.Since(1, {}, [since.Moved("now", WORD, WORD, WORD)], [since.Told(2, WORD, WORD)])
     yield "\n".join(since.sentences(told, ["a"]))
-    yield driver_status_page.page(judged(library=WORD, state=WORD, in_use=f"reboot: {WORD}"))
+    library = [dict.fromkeys(("name", "file", "version", "owner", "named_in"), WORD)]
+    yield driver_status_page.page(judged(libraries=library, state=WORD, in_use=f"reboot: {WORD}"))
 
 
 @pytest.mark.parametrize("text", [*pages()])

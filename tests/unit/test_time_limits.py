@@ -22,6 +22,7 @@ STARTS = {
     for name in ("run", "Popen", "call", "check_call", "check_output", "getoutput")
 } | {("os", name) for name in ("system", "popen", "spawnv", "spawnvp", "posix_spawn")}
 # `nvidia-smi` where a command begins, not in prose.
+WITH_A_LIMIT = ("ask", "bounded.run", "bounded.command", "shutil.which")
 ASKS = re.compile(r"(?:^|[;&|({])\s*nvidia-smi(?= -| topo|\s*$)")
 
 
@@ -47,34 +48,18 @@ def starts(tree: ast.AST) -> list[str]:
 
 
 def asks_the_driver(tree: ast.AST) -> list[str]:
-    """Shell commands with nvidia-smi in them that are handed on as they are."""
-    docs = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-    }
-    handed = [
-        word
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and not named(node.func, "bounded", "ask_the_driver", "which")
-        for word in [*node.args, *(keyword.value for keyword in node.keywords)]
-    ]
+    """Shell commands with nvidia-smi in them that are handed to whoever sets no limit."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    bounded = [call for call in calls if ast.unparse(call.func) in WITH_A_LIMIT]
+    fine = {id(word) for call in bounded for word in ast.walk(call)}
+    handed = {id(word): word for call in calls for word in ast.walk(call) if id(word) not in fine}
     return [
         f"{word.lineno}: {word.value}"
-        for start in handed
-        for word in ast.walk(start)
+        for word in handed.values()
         if isinstance(word, ast.Constant)
         and isinstance(word.value, str)
-        and id(word) not in docs
         and ASKS.search(word.value)
-        and "bounded" not in word.value
     ]
-
-
-def named(call: ast.expr, *names: str) -> bool:
-    return any(name in ast.unparse(call) for name in names)
 
 
 def test_every_program_of_a_box_is_run_with_a_limit() -> None:

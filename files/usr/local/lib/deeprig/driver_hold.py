@@ -9,7 +9,6 @@ from pathlib import Path
 import boot_record
 import bounded
 import driver_apt
-import driver_proof
 import driver_waiting
 from driver_apt import Wrong
 

@@ -21,7 +21,6 @@ OF_NO_DRIVER = re.compile(r"nvidia-container|nvidia-docker|nvidia-cuda-toolkit")
 # What talks to the driver so closely that another point release does not do.
 OF_THE_BUILD = re.compile(r"^(nvidia-fabricmanager|libnvidia-nscq|nvidia-imex)(-\d+)?$")
 PREBUILT = "linux-modules-nvidia-"
-# What is parsed is asked for in one language, and for so long at most.
 BOOT = Path("/boot")
 # What GRUB leaves out of its menu: see grub_file_is_not_garbage in grub-mkconfig_lib.
 NO_KERNEL = re.compile(r"\.dpkg-|\.rpm(save|new)$|~$|\.sig$")

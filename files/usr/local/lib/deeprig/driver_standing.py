@@ -3,7 +3,6 @@
 Written by deeprig (files/usr/local/lib/deeprig/driver_standing.py): change it there. Reads only.
 """
 
-import os
 import platform
 import re
 import time
@@ -16,6 +15,7 @@ import driver_downloads
 import driver_history
 import driver_hold
 import driver_index
+import driver_libraries
 import driver_proof
 import driver_record as record
 import driver_snapshot
@@ -41,7 +41,7 @@ def facts(names: list[str]) -> dict:
         "plan": driver_proof.plan(),
         "loaded": loaded(),
         "modules": modules(),
-        "library": library(),
+        "libraries": driver_libraries.all_of_them(),
         "packages": packages,
         "holds": holds(),
         "system": system(),
@@ -92,15 +92,6 @@ def modules() -> dict:
         if kernel and (kernel in kernels or Path("/lib/modules", kernel).exists())
     }
     return {"running": running, "next": coming, "versions": versions}
-
-
-def library() -> str:
-    """The version of libcuda that programs get."""
-    machine = os.uname().machine
-    known = said("ldconfig", "-p")
-    found = re.search(r"^\s+libcuda\.so\.1 .*(?:x86-64|AArch64).* => (\S+)$", known, re.MULTILINE)
-    file = Path(found[1] if found else f"/usr/lib/{machine}-linux-gnu/libcuda.so.1")
-    return file.resolve().name.partition(".so.")[2] if file.exists() else ""
 
 
 def holds() -> dict:

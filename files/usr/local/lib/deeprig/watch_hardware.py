@@ -21,6 +21,9 @@ FORGET = "sudo /usr/local/lib/deeprig/watch --forget-gpus"
 # A lab's box may have fake cards here; see lab/fake_gpu.py.
 LAB, FAKES = Path("/etc/deeprig-lab"), Path("/etc/deeprig-lab-gpu")
 FELL_OFF = r"Xid.*: 79,|fallen off the bus"
+# Of deeprig/data/gpu_errors.toml: Xids that need somebody, and what they mean.
+XIDS = Path("/usr/local/lib/deeprig/gpu_xids.json")
+XID = re.compile(r"NVRM: Xid \(PCI:([0-9a-fA-F:.]+)\): (\d+)")
 LOST = re.compile(r"GPU is lost|Unable to determine the device handle for GPU")
 MISMATCH = "Driver/library version mismatch"
 SECONDS_TO_ANSWER, MINUTES_TO_REBOOT = 60, 10
@@ -91,7 +94,26 @@ def lost_gpus(before: set[str], memory: dict[str, Any], now: float) -> list[Find
         found.append(Finding("gpu:bus", "a GPU has fallen off the bus", text, "urgent"))
     elif "nvidia" in holders and shutil.which("nvidia-smi"):
         found += silent(ask_the_driver(), memory, now)
+    found += failed(output("journalctl", "-q", "-k", "-b", "-o", "cat", "--grep=NVRM: Xid"))
     return [marked(finding) for finding in found]
+
+
+def failed(log: str) -> list[Finding]:
+    """Cards whose errors since the boot need somebody, but for what the driver itself took back."""
+    table = json.loads(XIDS.read_text()) if XIDS.exists() else {"what": {}, "recovered": "$^"}
+    found: dict[tuple[str, str], Finding] = {}
+    for line in log.splitlines():
+        if not (xid := XID.search(line)):
+            continue
+        card, number = xid.groups()
+        if re.search(table["recovered"], line):
+            found = {key: finding for key, finding in found.items() if key[0] != card}
+        elif number in table["what"]:
+            said = line.partition("NVRM: ")[2].strip()[:200]
+            text = f"GPU {card}: {table['what'][number]}. The kernel says: {said}"
+            subject = f"a GPU has failed (Xid {number})"
+            found[card, number] = Finding(f"gpu:xid:{number}:{card}", subject, text, "urgent")
+    return list(found.values())
 
 
 def root() -> Path:
@@ -135,14 +157,20 @@ def silent(said: str, memory: dict[str, Any], now: float) -> list[Finding]:
     if said == HANGS:
         return [Finding("gpu:hangs", "the GPUs do not answer", f"{said} {POWER_CYCLE}", "urgent")]
     if LOST.search(said):
-        text = f"nvidia-smi says: {first}. {POWER_CYCLE}"
-        return [Finding("gpu:lost", "a GPU is lost", text, "urgent")]
+        lost = "GPU is lost" in said
+        why = "" if lost else "`sudo dmesg | grep -E 'NVRM|Xid'` may say why. "
+        text = f"nvidia-smi says: {first}. {why}{POWER_CYCLE}"
+        subject = "a GPU is lost" if lost else "a GPU does not answer"
+        return [Finding("gpu:lost", subject, text, "urgent")]
     if MISMATCH not in said:
         memory.pop("mismatch", None)
         return []
     if now - memory.setdefault("mismatch", now) < MINUTES_TO_REBOOT * 60:
         return []
-    text = f"nvidia-smi says: {MISMATCH}. The driver was updated under its loaded module; reboot."
+    text = (
+        f"nvidia-smi says: {MISMATCH}. The driver was updated under its loaded module; reboot. If "
+        "that does not mend it, `deeprig driver status` names the library that is in the way."
+    )
     return [Finding("gpu:mismatch", "the GPUs wait for a reboot", text, "high")]
 
 
