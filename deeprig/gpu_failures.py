@@ -97,14 +97,14 @@ def failure(text: str, status: int, kernel: str = "") -> str:
             return f"GPU {what} does not answer: {'; '.join(known)}."
         if IS_LOST in text:
             return f"GPU {what} is lost: it fell off the bus; {POWER}."
-        said = dict.fromkeys(match[2] for match in LOST.finditer(text))
+        words = ", ".join(dict.fromkeys(match[2] for match in LOST.finditer(text)))
         return (
-            f"GPU {what} does not answer ({', '.join(said)}), and the kernel's log has no reason "
+            f"GPU {what} does not answer ({words}), and the kernel's log has no reason "
             f"(`sudo dmesg | grep -E 'NVRM|Xid'`): {POWER}."
         )
-    for words, sentence in FAILURES.items():
-        if words in text:
-            return f"nvidia-smi says '{words}': {sentence}."
+    for sign, sentence in FAILURES.items():
+        if sign in text:
+            return f"nvidia-smi says '{sign}': {sentence}."
     if status and not (status == CORRUPTED and warnings(text)):
         said = " ".join(text.split()) or "nothing"
         return f"nvidia-smi ends with {status} and says {said[:200]!r}."

@@ -25,7 +25,7 @@ from fast_ssh.frames import ROOT, USER
 from fast_ssh.kept import Kept
 from fast_ssh.memory import Memory
 from fast_ssh.record import Question, Record
-from fast_ssh.wire import Done
+from fast_ssh.wire import QUESTION_SECONDS, Done
 
 # An answer is of this run, however slow the box is: who asks one by one has no newer one either.
 WHOLE_RUN = math.inf
@@ -37,6 +37,8 @@ AS_ROOT = "sudo sh -c "
 SUDO_AS = re.compile(r"sudo -u ([a-z_][a-z0-9_-]*) /bin/sh -c ")
 # A check of the work user's may wait for a notebook's kernel on a slow box.
 USER_SECONDS = 330
+# What a check only asks, and what one may take that does something: compile, train, wait for apt.
+ASK_SECONDS, DO_SECONDS = int(QUESTION_SECONDS), 1800
 
 
 class Answer(CommandResult):  # type: ignore[misc]  # testinfra carries no types
@@ -108,6 +110,8 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
                 self._with_one_shell_less(question.level)
             except (ShellLost, TooMuch) as lost:
                 raise paramiko.SSHException(str(lost)) from None
+            except TimeoutError:
+                raise paramiko.SSHException(f"it has not ended within {DO_SECONDS} s") from None
         return self._plainly(_apart(command.decode()))
 
     def _with_one_shell_less(self, level: str) -> None:
@@ -121,9 +125,7 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
         """A channel for each command, as `ssh` does it. Raises DeeprigError where none begins."""
         mark = secrets.token_hex(8)
         try:
-            code, out, err = super()._exec_command(
-                login_shell.behind(mark, f"{ENGLISH}{command}").encode()
-            )
+            code, out, err = self._in_channel(login_shell.behind(mark, f"{ENGLISH}{command}"))
         except paramiko.ChannelException as refused:
             raise DeeprigError(
                 f"{self.hostname} opens no channel for a command ({refused}); see MaxSessions in "
@@ -137,12 +139,31 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
             )
         return Done(code, login_shell.own(mark, out), login_shell.own(mark, err))
 
+    def _in_channel(self, command: str) -> Done:
+        """In a channel of its own, which is left where nothing comes of it in time."""
+        transport = self.client.get_transport()
+        assert transport is not None
+        seconds = DO_SECONDS if self._changes else ASK_SECONDS
+        with transport.open_session() as channel:
+            channel.settimeout(seconds)
+            try:
+                channel.exec_command(command)
+                out = b"".join(channel.makefile("rb"))
+                err = b"".join(channel.makefile_stderr("rb"))
+            except TimeoutError:
+                raise paramiko.SSHException(f"it has not answered for {seconds} s") from None
+            return Done(channel.recv_exit_status(), out, err)
+
+    def decode(self, data: bytes) -> str:
+        """A box may say what is no UTF-8; a check that compares it fails by itself."""
+        return data.decode(errors="replace")
+
     def _in_shell(self, question: Question) -> Done:
         kept = self._kept[question.level]
         if self._changes:
             for either in self._kept.values():
                 either.memory.forget()
-            return kept.run(Command(*question, question.command, None, None))
+            return kept.run(Command(*question, question.command, None, DO_SECONDS))
         # A check that asks the same twice wants to know whether it is so still.
         again = question in self._asked
         self._asked.add(question)

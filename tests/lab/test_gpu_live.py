@@ -7,8 +7,10 @@ only the live checks of the cards count here, and all of those are marked as fak
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from platform import machine
 from typing import Any
 
 import pytest
@@ -24,6 +26,12 @@ pytestmark = pytest.mark.lab
 Login = Callable[..., str]
 Verdict = dict[str, dict[str, Any]]
 NEWER = "595.91.07"
+EMPTY_PACKAGE = """
+d=$(mktemp -d); mkdir $d/DEBIAN; printf '%s\\n' 'Package: {name}' 'Version: {version}' \
+'Architecture: all' 'Maintainer: deeprig lab <lab@deeprig.invalid>' \
+"Description: empty, made by deeprig's lab" > $d/DEBIAN/control
+dpkg-deb -b $d $d.deb && dpkg -i $d.deb && rm -r $d $d.deb
+"""
 
 
 @pytest.fixture(scope="module")
@@ -137,16 +145,96 @@ def test_eight_cards_behind_switches_need_the_fabric_manager(
     assert "ECC Enabled" in found["mig ecc and compute mode are as their owner left them"]["reason"]
 
 
+def test_a_board_that_hides_its_switches_is_told(
+    box: boxes.Box, check: Callable[..., Verdict]
+) -> None:
+    fake_gpu.put(box, "eight-b200")
+    found = check()
+    assert list(reasons(found, "failed")) == [
+        "the fabric manager runs",
+        "the cards are in their fabric",
+    ]
+    assert "nvlsm" in reasons(found, "failed")["the fabric manager runs"]
+    assert "is In Progress" in reasons(found, "failed")["the cards are in their fabric"]
+    planned = reasons(found, "warned")["nothing is wanting in the plan"]
+    assert planned.startswith("this is an HGX board of B200 or B300, whose NVSwitches are")
+
+
+def test_a_fabric_manager_of_another_build_is_told(
+    box: boxes.Box, login: Login, check: Callable[..., Verdict]
+) -> None:
+    """By a package of that name and version with nothing in it."""
+    fake_gpu.put(box, "eight-h100")
+    login(as_root(EMPTY_PACKAGE.format(name="nvidia-fabricmanager-580", version="580.173.02-1")))
+    found = check()
+    login("sudo dpkg -r nvidia-fabricmanager-580")
+    assert (
+        reasons(found, "failed")["the fabric managers version is the drivers"]
+        == "driver 580.178.04 is loaded, and nvidia-fabricmanager-580 is 580.173.02"
+    )
+
+
+def test_a_driver_that_hangs_ends_verify_with_one_sentence(
+    box: boxes.Box, check: Callable[..., Verdict]
+) -> None:
+    fake_gpu.put(box, "hangs")
+    started = time.monotonic()
+    found = check()
+    assert time.monotonic() - started < 150
+    [said] = reasons(found, "failed").values()
+    assert said.startswith("nvidia-smi has not answered within 60 s: the driver hangs")
+    [told] = reasons(found, "warned").values()
+    assert told.startswith("GPU 0000:01:00: its own firmware (GSP) does not answer")
+
+
+def test_a_card_that_does_not_start_is_not_called_lost(
+    box: boxes.Box, check: Callable[..., Verdict]
+) -> None:
+    fake_gpu.put(box, "no-start")
+    [said] = reasons(check(), "failed").values()
+    assert said.startswith("GPU 0000:01:00.0 does not answer: its firmware (GSP) does not start;")
+
+
+def test_what_cannot_be_read_is_a_warning_and_not_off(
+    box: boxes.Box, check: Callable[..., Verdict]
+) -> None:
+    values = {
+        "persistence_mode": "[Unknown Error]", "temperature.gpu": "ERR!", "power.limit": "[N/A]",
+        "compute_mode": "[N/A]", "pcie.link.width.current": "[Unknown Error]",
+    }  # fmt: skip
+    fake_gpu.put(box, "one-3090", values=values)
+    found = check()
+    assert reasons(found, "failed") == {}
+    told = reasons(found, "warned")
+    assert "cannot tell " in told["every card says what it is asked"]
+    assert "temperature.gpu" in told["every card says what it is asked"]
+    assert "does not say whether" in told["persistence is on"]
+
+
 def test_libraries_that_are_newer_than_the_module_are_told(
     box: boxes.Box, verify: Callable[..., Verdict]
 ) -> None:
     fake_gpu.put(box, "mismatch")
     assert reasons(verify(), "failed") == {
         "nvidia smi answers": "nvidia-smi says 'Driver/library version mismatch': the loaded "
-        "module is older than the libraries: the driver was updated under it; reboot.",
-        "module library and plan are one version": "the module that is loaded is 580.1.01, the "
-        "library is 580.178.04",
+        "module and the libraries are not of one version: the driver was updated under it; reboot, "
+        "and where that does not mend it a library that no package owns is in the way, which "
+        "`deeprig driver status` names.",
+        "module library and plan are one version": "the module that is loaded is 580.1.01, "
+        f"libcuda.so.1 is 580.178.04 ({FOLDER}/root/usr/lib/{machine()}-linux-gnu/"
+        "libcuda.so.580.178.04); `deeprig driver status` says whose it is",
     }
+
+
+def test_a_stray_library_for_nvidia_smi_alone_is_told(
+    box: boxes.Box, login: Login, check: Callable[..., Verdict]
+) -> None:
+    fake_gpu.put(box, "one-3090")
+    folder = f"{FOLDER}/root/usr/lib/{machine()}-linux-gnu"
+    stray = f"{folder}/libnvidia-ml.so.590.44.01"
+    login(as_root(f"touch {stray}; ln -sfn {stray} {folder}/libnvidia-ml.so.1"))
+    [said] = reasons(check(), "failed").values()
+    assert "libnvidia-ml.so.1 is 590.44.01" in said
 
 
 def test_a_lost_card_is_told(box: boxes.Box, verify: Callable[..., Verdict]) -> None:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 from testinfra.host import Host
 
@@ -147,3 +148,21 @@ def test_over_the_plain_connection_each_command_has_its_channel(
         host.check_output("echo two")
     assert len(box.commands) == 2
     assert not Path(tmp_path, "questions").exists()
+
+
+@pytest.mark.parametrize("connection", ["fast", "ssh"])
+def test_a_command_that_hangs_is_given_up_and_the_next_is_answered(
+    session: Session, monkeypatch: pytest.MonkeyPatch, connection: str
+) -> None:
+    monkeypatch.setattr(live_host, "DO_SECONDS", 1)
+    with session(connection) as host:
+        host.backend.begin(changes=True)
+        with pytest.raises(paramiko.SSHException, match=r"(within|for) 1 s"):
+            host.run("sleep 30")
+        assert host.check_output("echo on") == "on"
+
+
+@pytest.mark.parametrize("connection", ["fast", "ssh"])
+def test_what_is_no_utf_8_is_an_answer(session: Session, connection: str) -> None:
+    with session(connection) as host:
+        assert host.check_output(r"printf 'a\377b'") == "a\ufffdb"
