@@ -150,7 +150,7 @@ def test_no_other_driver_holds_a_card(host: Host, present: tuple[Gpu, ...], root
         ).stdout
         for gpu in present
     }
-    names = {address: way.stdout.strip().rpartition("/")[2] for address, way in holders.items()}
+    names = {address: way.strip().rpartition("/")[2] for address, way in holders.items()}
     others = [f"{address} by {name or 'nothing'}" for address, name in names.items()]
     assert set(names.values()) == {"nvidia"}, f"the cards are held: {', '.join(others)}"
 

@@ -28,8 +28,39 @@ WITHOUT_US = (
 )
 
 
+# What the firmware keeps of this boot: the entry that it took, and what the loader calls itself.
+EFI = Path("/sys/firmware/efi/efivars")
+GLOBAL, LOADER = "8be4df61-93ca-11d2-aa0d-00e098032b8c", "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+# Loaders that take a kernel by themselves and read no GRUB_DEFAULT, by their file or its folder.
+OTHERS = re.compile(r"refind|systemd-boot|zbm|zfsbootmenu|limine", re.IGNORECASE)
+
+
 def has_grub() -> bool:
     return MENU.exists() and shutil.which("update-grub") is not None
+
+
+def other() -> str:
+    """The boot loader that this boot came by, where it is not GRUB, whatever lies in /boot/grub;
+    empty where it is GRUB, or where the firmware does not tell.
+    """
+    itself = _variable(f"LoaderInfo-{LOADER}").decode("utf-16-le", "replace").strip("\0")
+    if itself:
+        return "" if itself.startswith("GRUB") else itself
+    taken = _variable(f"BootCurrent-{GLOBAL}")
+    if len(taken) != 2:
+        return ""
+    entry = _variable(f"Boot{int.from_bytes(taken, 'little'):04X}-{GLOBAL}")
+    # Attributes, a length, a name and a path, all in UTF-16 but for the first six bytes.
+    found = OTHERS.search(entry[6:].decode("utf-16-le", "replace"))
+    return found[0] if found else ""
+
+
+def _variable(name: str) -> bytes:
+    """Its value, after four bytes of attributes; empty where there is none."""
+    try:
+        return (EFI / name).read_bytes()[4:]
+    except OSError:
+        return b""
 
 
 class Loader:

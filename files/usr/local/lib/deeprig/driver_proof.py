@@ -24,7 +24,7 @@ PREBUILT = "linux-modules-nvidia-"
 BOOT = Path("/boot")
 # What GRUB leaves out of its menu: see grub_file_is_not_garbage in grub-mkconfig_lib.
 NO_KERNEL = re.compile(r"\.dpkg-|\.rpm(save|new)$|~$|\.sig$")
-# As the distributions call those of a kernel, and Proxmox.
+# Debian's, Ubuntu's and XanMod's; Proxmox's since 8 and before. Read 2026-11-30.
 HEADERS = ("linux-headers-{}", "proxmox-headers-{}", "pve-headers-{}")
 OF_A_KERNEL = ("linux-image-", "linux-headers-", "linux-generic")
 

@@ -1,0 +1,79 @@
+"""Which loader a boot came by is the firmware's word; headers have a name that apt knows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.unit.box_scripts import loaded
+
+
+@pytest.fixture
+def loader(tmp_path: Path) -> Iterator[ModuleType]:
+    with loaded("boot_loader") as module:
+        module.EFI = tmp_path  # type: ignore[attr-defined]
+        yield module
+
+
+def entry(loader: ModuleType, path: str) -> None:
+    """The firmware took its entry 0003, which is this file."""
+    number = b"\7\0\0\0" + b"\x03\x00"
+    text = f"some name\0\4\4{path}\0".encode("utf-16-le")
+    (loader.EFI / f"BootCurrent-{loader.GLOBAL}").write_bytes(number)
+    (loader.EFI / f"Boot0003-{loader.GLOBAL}").write_bytes(b"\7\0\0\0\1\0\0\0\x62\0" + text)
+
+
+def itself(loader: ModuleType, name: str) -> None:
+    content = b"\6\0\0\0" + f"{name}\0".encode("utf-16-le")
+    (loader.EFI / f"LoaderInfo-{loader.LOADER}").write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("systemd-boot 257.9-1~deb13u1", "systemd-boot 257.9-1~deb13u1"), ("GRUB 2.12-9", "")],
+)
+def test_a_loader_that_says_what_it_is_is_believed(
+    loader: ModuleType, name: str, other: str
+) -> None:
+    entry(loader, r"\EFI\debian\shimx64.efi")
+    itself(loader, name)
+    assert loader.other() == other
+
+
+@pytest.mark.parametrize(
+    ("path", "other"),
+    [
+        (r"\EFI\refind\refind_x64.efi", "refind"),
+        (r"\EFI\systemd\systemd-bootx64.efi", "systemd-boot"),
+        (r"\EFI\ZBM\VMLINUZ.EFI", "ZBM"),
+        (r"\EFI\ubuntu\shimx64.efi", ""),
+        (r"\EFI\BOOT\BOOTX64.EFI", ""),
+    ],
+)
+def test_else_it_is_known_by_the_entry_that_the_firmware_took(
+    loader: ModuleType, path: str, other: str
+) -> None:
+    entry(loader, path)
+    assert loader.other() == other
+
+
+def test_without_such_a_firmware_nothing_is_said(loader: ModuleType) -> None:
+    assert loader.other() == ""
+
+
+@pytest.mark.parametrize(
+    ("kernel", "known", "said"),
+    [
+        ("6.12.118+deb13-amd64", ["linux-headers-6.12.118+deb13-amd64"], "`sudo apt install linux"),
+        ("6.8.12-4-pve", ["proxmox-headers-6.8.12-4-pve"], "`sudo apt install proxmox-headers-6.8"),
+        ("6.12.8-x64v3-xanmod1", ["linux-headers-6.12.8-x64v3-xanmod1"], "`sudo apt install linux"),
+        ("6.9.0-custom", [], "apt knows no linux-headers-6.9.0-custom (`sudo apt update` may"),
+    ],
+)
+def test_headers_are_named_as_apt_knows_them(
+    monkeypatch: pytest.MonkeyPatch, kernel: str, known: list[str], said: str
+) -> None:
+    with loaded("boot_proof") as proof:
+        monkeypatch.setattr(proof, "said", lambda *argv: "x" if argv[-1] in known else "")
+        assert proof.headers(kernel).startswith(said)
