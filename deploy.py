@@ -71,9 +71,7 @@ def build(rig: Rig) -> None:
         python_env.begin(asked=environments)  # downloads while the driver is built
     access.change(
         survey=survey,
-        ssh_settings=rig.ssh,
-        firewall_settings=rig.firewall,
-        guests=bool(rig.passthrough and rig.passthrough.guest),
+        rig=rig,
         session_files=sessions.sshd_files(caches),
     )
     if rig.ssh.keep_host_keys:

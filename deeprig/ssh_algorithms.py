@@ -43,11 +43,19 @@ def _strict_row(survey: Survey) -> dict[str, Any]:
     return found
 
 
+def known(keyword: str) -> tuple[str, ...]:
+    """What the SSH client that pyinfra brings (paramiko) can do, by sshd's word for the kind."""
+    kinds = {"KexAlgorithms": "kex", "Ciphers": "ciphers", "MACs": "macs"}
+    found: tuple[str, ...] = getattr(  # untyped there
+        paramiko.Transport, f"_preferred_{kinds.get(keyword, 'keys')}"
+    )
+    return found
+
+
 def objections(survey: Survey, *, strict: bool) -> list[str]:
     """Why these algorithms would lock out the SSH client that pyinfra brings (paramiko)."""
     offered = choose(survey, strict=strict)
-    known: tuple[str, ...] = getattr(paramiko.Transport, "_preferred_kex")  # noqa: B009  # untyped
-    if set(offered.kex) & set(known):
+    if set(offered.kex) & set(known("KexAlgorithms")):
         return []
     return [
         f"Ssh.strict is True, which leaves {', '.join(offered.kex) or 'nothing'} for the key "

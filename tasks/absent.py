@@ -8,7 +8,6 @@ from tasks import (
     containers,
     cuda,
     driver_absent,
-    firewall,
     notebook,
     python_env,
     storage_absent,
@@ -20,7 +19,10 @@ from tasks.traces import Trace
 
 @deploy("Absent")
 def take_out(rig: Rig, plan: Plan) -> None:
-    """Back to the state before them, what stands on others first."""
+    """Back to the state before them, what stands on others first.
+
+    The firewall goes with the way in, which is proved without it: tasks/access.py.
+    """
     for name, trace in of_all(rig, plan).items():
         if name in rig.absent:
             traces.take_out(name, trace)
@@ -36,5 +38,4 @@ def of_all(rig: Rig, plan: Plan) -> dict[str, Trace]:
         "cuda": cuda.trace(repository_stays=bool(rig.driver and plan.driver_source == "nvidia")),
         "driver": driver_absent.trace(repository_stays=rig.cuda is not None),
         "storage": storage_absent.TRACE,
-        "firewall": firewall.TRACE,
     }

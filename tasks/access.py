@@ -1,144 +1,181 @@
-"""The way in, SSH and firewall together: changed, proved by a new login, or taken back."""
+"""The way in, SSH and firewall together: changed, proved by a new login, or taken back.
 
-import time
-from pathlib import Path
+What is proved is the state after the last step, with everything taken out that goes.
+"""
+
+import secrets
+from typing import NamedTuple
 
 from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
-from pyinfra.api.state import State
 from pyinfra.context import host
 
-from deeprig import connection, known_hosts
-from deeprig.errors import DeeprigError
-from deeprig.settings import Firewall, Ssh
+from deeprig import sshd, ufw
+from deeprig.door import Door
+from deeprig.settings import Rig, Ssh
 from deeprig.survey import Survey
-from tasks import archive, config_files, firewall, operations, packages, ssh
-from tasks.access_facts import AccessState
+from tasks import access_proof, archive, config_files, firewall, operations, packages, ssh, traces
+from tasks.access_facts import AccessState, Answer, Dialled, SocketState, SshdSays
+from tasks.access_proof import GUARD, Way, begin, locked_out, may_stand, prove, who_gets_in
 from tasks.operations import Commands
 
-GUARD = "/usr/local/lib/deeprig/access-guard"
 BOOT_UNIT = "deeprig-access-boot.service"
-# The box takes the change back after 100 s (deeprig-access-revert.timer); we give up before.
-PROOF_SECONDS = 30
-RETRY_SECONDS = 4
+
+
+class Wall(NamedTuple):
+    """The firewall that is wanted: rules beside SSH's, by name; None for one that goes."""
+
+    rules: dict[str, ufw.Rule] | None
 
 
 @deploy("SSH and firewall")
 def change(
     survey: Survey,
-    ssh_settings: Ssh,
-    firewall_settings: Firewall | None,
+    rig: Rig,
     session_files: dict[str, str] | None = None,
-    guests: bool = False,
 ) -> None:
     """Keys only through SSH, and nothing else in but what the settings allow.
 
-    `session_files` are more files that sshd reads, path to content; `guests` of the box itself get
-    their addresses from it.
+    `session_files` are more files that sshd reads, path to content.
     """
     config_files.copy(GUARD, mode="755")
     for unit in ("deeprig-access-revert.service", "deeprig-access-revert.timer", BOOT_UNIT):
         config_files.copy(f"/etc/systemd/system/{unit}")
     operations.enable(name="Be ready for a power cut", unit=BOOT_UNIT, start=False)
-    if firewall_settings:
+    if rig.firewall:
         packages.install(name="Install ufw", packages=list(archive.UFW))
-    if ssh_settings.strict:
+    if rig.ssh.strict:
         ssh.strengthen_host_keys(survey=survey)
-
-    here = int(host.data.get("ssh_port") or 22)
-    port = ssh_settings.port or here
-    wanted = (
-        firewall.rules(firewall_settings, port=port, survey=survey, guests=guests)
-        if firewall_settings
-        else None
-    )
     prove_or_take_back(
         name="Change the way in, proved by a new login",
-        files=ssh.files(ssh_settings, survey=survey) | (session_files or {}),
-        rules=wanted,
-        port=port,
-        old_port=here,
+        files=_files(rig.ssh, survey) | (session_files or {}),
+        wall=_wall(rig, survey),
+        way=_way(rig, survey),
     )
+    if "firewall" in rig.absent:
+        traces.take_out("firewall", firewall.TRACE)
+
+
+def objections(survey: Survey, rig: Rig) -> list[str]:
+    """Whom these settings would lock out, a sentence each; asked before anything is touched."""
+    way = _way(rig, survey)
+    door = host.get_fact(Dialled, _sudo=False)
+    now: Answer = host.get_fact(SshdSays, accounts=way.accounts, door=door, files={})
+    if now.wrong:
+        return [f"sshd does not take its own settings ({now.wrong}); mend /etc/ssh/sshd_config."]
+    we = host.data.get("ssh_user")
+    if any(user.name == we and (not user.present or user.sudo is False) for user in rig.users):
+        return [f"This inventory logs in as {we}, whom Rig.users takes away or out of sudo."]
+    files = _files(rig.ssh, survey)
+    then: Answer = host.get_fact(SshdSays, accounts=way.accounts, door=door, files=files)
+    if then.wrong:
+        return [f"sshd would not take deeprig's settings: {then.wrong}."]
+    return locked_out(way, now, then)
+
+
+def _files(settings: Ssh, survey: Survey) -> dict[str, str]:
+    own: Answer = host.get_fact(SshdSays, accounts=[], door=None, files={ssh.DROP_IN: ""})
+    socket = host.get_fact(SocketState)
+    return ssh.files(settings, survey=survey, own=own.general, socket=socket)
+
+
+def _way(rig: Rig, survey: Survey) -> Way:
+    """Where sshd is to listen, by the box's own numbers, and where that is dialled from here."""
+    dialled = access_proof.dialled(host)
+    door: Door | None = host.get_fact(Dialled, _sudo=False)
+    here = door.port if door else dialled
+    base: Answer = host.get_fact(SshdSays, accounts=[], door=None, files={ssh.DROP_IN: ""})
+    socket = host.get_fact(SocketState)
+    ports = set(socket.base if survey.ssh_socket else ()) or sshd.ports(base.general) or {here}
+    if rig.ssh.port:
+        ports = {rig.ssh.port}
+    port = here if here in ports else min(ports)
+    people: dict[str, tuple[str, ...]] = {str(host.data.get("ssh_user") or "root"): ()}
+    if rig.notebook:
+        people[rig.notebook.user] = ()
+    people |= {user.name: user.keys for user in rig.users if user.present}
+    return Way(
+        port=port,
+        # A forwarded port leads to the one that sshd has; where sshd moves, so does what we dial.
+        dialled=dialled if port == here else port,
+        others=tuple(sorted(ports - {port})),
+        people=tuple(people.items()),
+        by_socket=survey.ssh_socket,
+    )
+
+
+def _wall(rig: Rig, survey: Survey) -> Wall | None:
+    if "firewall" in rig.absent:
+        return Wall(None)
+    if rig.firewall is None:
+        return None
+    guests = bool(rig.passthrough and rig.passthrough.guest)
+    return Wall(firewall.rules(rig.firewall, survey=survey, guests=guests))
+
+
+class Plan(NamedTuple):
+    """What is to be done: files to write or take away, commands for ufw, and what to say of it."""
+
+    files: dict[str, str]
+    commands: list[str]
+    said: list[str]
+    owed: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.commands or self.owed)
 
 
 @operation()
-def prove_or_take_back(
-    files: dict[str, str], rules: dict[str, str] | None, port: int, old_port: int
-) -> Commands:
-    """Make these files and firewall rules hold, if a new login through `port` succeeds with them.
+def prove_or_take_back(files: dict[str, str], wall: Wall | None, way: Way) -> Commands:
+    """Make these files and this firewall hold, if new logins succeed with them.
 
-    `files` maps a path to its content, empty for a file that must not be there; `rules` maps the
-    name of a ufw rule to the command that adds it, None where the firewall is not ours. The box
-    puts the old state back by itself where the login does not come, also after a power cut.
+    `files` maps a path to its content, empty for a file that must not be there; without `wall` the
+    firewall is not ours. The box puts the old state back by itself where the login does not come,
+    also after a power cut.
     """
-    now = host.get_fact(AccessState, paths=list(files))
-    changed = {path: text for path, text in files.items() if now.differs(path, text)}
-    missing = {n: c for n, c in (rules or {}).items() if n not in now.rules}
-    stale = [n for n in now.rules if rules is not None and n not in rules]
-    switch = firewall.SWITCH_ON if rules is not None and not now.firewall_on else []
-    if not (changed or missing or stale or switch or now.pending):
+    if not _plan(files, wall, way):
         host.noop("the way in is as wanted")
         return
-
-    yield StringCommand(GUARD, "begin")
-    for path, text in changed.items():
+    deploy_name = secrets.token_hex(8)
+    yield FunctionCommand(begin, (deploy_name,), {})
+    todo = _plan(files, wall, way)  # as it is now that no other deploy may change it
+    door = host.get_fact(Dialled, _sudo=False)
+    asked = {"accounts": way.accounts, "door": door}
+    now: Answer = host.get_fact(SshdSays, **asked, files={})
+    then: Answer = host.get_fact(SshdSays, **asked, files=todo.files)
+    own: Answer = host.get_fact(SshdSays, accounts=[], door=None, files={ssh.DROP_IN: ""})
+    inside: list[str] = []
+    yield FunctionCommand(may_stand, (deploy_name, way, (own, now, then), todo.said), {})
+    yield FunctionCommand(who_gets_in, (now, inside), {})
+    for path, text in todo.files.items():
         if text:
             yield from operations.put._inner(dest=path, content=text)
         else:
             yield StringCommand("rm -f", QuoteString(path))
-    old_door = firewall.ssh_rule(old_port) if rules is not None else {}
-    commands = [*old_door.values(), *missing.values(), *switch]
-    yield StringCommand(GUARD, "apply", _stdin="\n".join(["true", *commands]))
-    yield FunctionCommand(prove, (port,), {})
-    for name in {*stale, *old_door} - set(rules or {}):
-        yield StringCommand(firewall.removal(name))
+    yield StringCommand(
+        GUARD, "apply", QuoteString(str(way.port)), _stdin="\n".join(["true", *todo.commands])
+    )
+    yield FunctionCommand(prove, (deploy_name, way.dialled, inside), {})
 
 
-def prove(state: State, host: Host, port: int) -> bool:
-    """Log in once more through `port`; only that login takes the box's alarm away."""
-    data = host.data.dict()
-    started = time.monotonic()
-    why = ""
-    while time.monotonic() - started < PROOF_SECONDS:
-        try:
-            _confirm(data, port)
-        except DeeprigError as error:
-            before, why = why, str(error).partition(";")[0]  # what to do then is not the matter now
-            if why != before:
-                operations.say(host, f"No new login yet, trying for {PROOF_SECONDS} s: {why}")
-            time.sleep(RETRY_SECONDS)
+def _plan(files: dict[str, str], wall: Wall | None, way: Way) -> Plan:
+    now = host.get_fact(AccessState, paths=list(files))
+    changed = {path: text for path, text in files.items() if now.differs(path, text)}
+    commands, said = list[str](), list[str]()
+    if wall:
+        door: Door | None = host.get_fact(Dialled, _sudo=False)
+        there = firewall.Now(now.rules, now.policies, now.firewall_on, now.before)
+        to = door._replace(port=way.port) if door else None
+        if wall.rules is None:
+            commands, said = firewall.off(there, to)
         else:
-            _remember_door(host, data, port)
-            return True
-    operations.say(host, f"No new login through port {port}: {why}", wrong=True)
-    status, _ = host.run_shell_command(StringCommand(GUARD, "revert"), _sudo=True, _timeout=30)
-    back = "are back" if status else "come back by themselves within two minutes"
-    operations.say(host, f"The SSH and firewall settings from before {back}.", wrong=True)
-    return False
-
-
-def _confirm(data: dict[str, object], port: int) -> None:
-    client = connection.connect(data, port=port)
-    sudo = "" if data.get("ssh_user") == "root" else "sudo -n "
-    try:
-        _, output, errors = client.exec_command(f"{sudo}{GUARD} confirm", timeout=20)
-        if output.channel.recv_exit_status():
-            raise DeeprigError(errors.read().decode(errors="replace").strip() or "no confirmation")
-    except (OSError, EOFError) as error:
-        raise DeeprigError(f"the new login broke off ({error})") from None
-    finally:
-        client.close()
-
-
-def _remember_door(host: Host, data: dict[str, object], port: int) -> None:
-    """Pin the host key for the proved door, and dial it from now on, also after a reboot."""
-    path, hostname = Path(str(data["ssh_known_hosts_file"])), str(data["ssh_hostname"])
-    before = int(str(data["ssh_port"]))
-    try:
-        for key in known_hosts.keys_of(path, hostname, before):
-            known_hosts.pin(path, hostname, port, key, instead_of=before)
-    except DeeprigError as error:  # the way in is proved all the same
-        operations.say(host, str(error))
-    host.connector.data["ssh_port"] = port
+            needed, kept = firewall.needed([way.port, *way.others], now.rules, door)
+            commands = firewall.on(needed | wall.rules, there, kept)
+            said = firewall.guests_shut_off(wall.rules, there)
+            said += [
+                f"ufw has `{half.words}` of yours, which stays as it is: {name} is not added."
+                for name, rule in (needed | wall.rules).items()
+                for half in ufw.against(rule, now.rules)
+            ]
+    return Plan(changed, commands, said, now.pending)

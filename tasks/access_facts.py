@@ -2,22 +2,31 @@
 
 import hashlib
 import shlex
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from deeprig import door, ssh_socket, sshd, ufw, untrusted
+from deeprig.door import Door
+from deeprig.sshd import Account, Said
+from deeprig.ufw import Half
 from tasks import firewall
 from tasks.box_fact import BoxFact
 
-# How ufw writes what the comment of each rule of ours begins with.
-OURS = firewall.PREFIX.encode().hex()
+FOLDER = "/etc/ssh/sshd_config.d"
 
 
 class Access(NamedTuple):
-    """The way in as it is: files (SHA-256 and mode), names of our ufw rules, a proof owed."""
+    """The way in as it is: files (SHA-256 and mode), ufw's rules in their order, its policies for
+    what comes in, goes out and passes through, whether it is on, what stood before deeprig, and
+    whether a proof is owed.
+    """
 
     files: dict[str, str]
-    rules: list[str]
-    firewall_on: bool
-    pending: bool
+    rules: tuple[Half, ...] = ()
+    policies: tuple[str, ...] = ()
+    firewall_on: bool = False
+    before: firewall.Before | None = None
+    pending: bool = False
 
     def differs(self, path: str, content: str) -> bool:
         """True where the file must be written, or taken away if `content` is empty."""
@@ -30,33 +39,138 @@ class AccessState(BoxFact[Access]):
 
     @staticmethod
     def default() -> Access:
-        return Access({}, [], False, False)
+        return Access({})
 
     def command(self, paths: list[str]) -> str:
         return (
             f'for f in {shlex.join(paths)}; do [ -f $f ] || {{ echo "file $f -"; continue; }}; '
             'echo "file $f $(sha256sum < $f | cut -c1-64) $(stat -c %a $f)"; done; '
             "[ -e /var/lib/deeprig/access/pending ] && echo pending; "
+            f"{firewall.ASK_BEFORE}; "
             "command -v ufw >/dev/null || exit 0; "
             # What `ufw status` looks at, without starting ufw, which takes longer than all else.
-            f"sed -n 's/^### tuple ### .* comment={OURS}\\(\\([0-9a-f][0-9a-f]\\)*\\)$/rule \\1/p' "
-            "/etc/ufw/user.rules /etc/ufw/user6.rules 2>/dev/null | sort -u; "
-            "grep -qix 'ENABLED=\"*yes\"*' /etc/ufw/ufw.conf && "
-            "iptables -n -L ufw-user-input >/dev/null 2>&1 || exit 0; "
-            'for p in INPUT_POLICY=\\"DROP OUTPUT_POLICY=\\"ACCEPT FORWARD_POLICY=\\"ACCEPT; '
-            'do grep -q "^DEFAULT_$p" /etc/default/ufw || exit 0; done && echo firewall on; true'
+            'for v in 4 6; do sed -n "s/^### tuple ### /rule $v /p" '
+            "/etc/ufw/user${v#4}.rules 2>/dev/null; done; "
+            "for p in INPUT OUTPUT FORWARD; do "
+            'sed -n "s/^DEFAULT_${p}_POLICY=\\"*\\([A-Z]*\\).*/policy \\1/p" /etc/default/ufw; '
+            "done; grep -qix 'ENABLED=\"*yes\"*' /etc/ufw/ufw.conf && "
+            "iptables -n -L ufw-user-input >/dev/null 2>&1 && echo firewall on; true"
         )
 
     def process(self, output: list[str]) -> Access:
         lines = [line.strip().split(" ", 1) for line in output]
-        files = (rest[0].split(" ", 1) for word, *rest in lines if word == "file")
+        said: dict[str, list[str]] = {}
+        for word, *rest in lines:
+            said.setdefault(word, []).append(*rest or [""])
+        files = (rest.split(" ", 1) for rest in said.get("file", ()))
         return Access(
             files={path: state for path, state in files},
-            rules=[
-                bytes.fromhex(rest[0]).decode(errors="replace")
-                for word, *rest in lines
-                if word == "rule"
-            ],
-            firewall_on=["firewall", "on"] in lines,
-            pending=["pending"] in lines,
+            rules=tuple(map(ufw.read, said.get("rule", ()))),
+            policies=tuple(said.get("policy", ())),
+            firewall_on="firewall" in said,
+            before=firewall.before(said.get("before", [])),
+            pending="pending" in said,
         )
+
+
+class Dialled(BoxFact[Door | None]):
+    """Our own connection as the box sees it; None where it was not asked over SSH.
+
+    Ask it with `_sudo=False`.
+    """
+
+    @staticmethod
+    def default() -> None:
+        return None
+
+    def command(self) -> str:
+        return f'[ -z "$SSH_CONNECTION" ] || {{ {door.ASK}; }}'
+
+    def process(self, output: list[str]) -> Door | None:
+        return door.read(output[0])
+
+
+class Answer(NamedTuple):
+    """What sshd says in general and of each account that is there; `wrong` is why it says nothing.
+
+    What it says in general is for nobody in particular: no Match holds.
+    """
+
+    general: Said
+    accounts: dict[str, tuple[Account, Said]]
+    wrong: str = ""
+
+
+class SshdSays(BoxFact[Answer]):
+    """What sshd decides, or would decide if these files of its folder were like this."""
+
+    @staticmethod
+    def default() -> Answer:
+        return Answer({}, {})
+
+    def command(self, accounts: Sequence[str], door: Door | None, files: dict[str, str]) -> str:
+        """`files` maps a path to its content, empty for one that is not there."""
+        changes = [_change(path, text) for path, text in files.items() if _is_read(path)]
+        who = (
+            f"host={door.client},addr={door.client},laddr={door.server},lport={door.port}"
+            if door
+            else "host=,addr=127.0.0.1,laddr=127.0.0.1,lport=22"
+        )
+        return "\n".join(
+            [
+                # sshd says nothing where its own folder below /run is not there.
+                "(umask 022; mkdir -p /run/sshd; t=$(mktemp -d) || exit 0",
+                'trap \'rm -rf "$t"\' EXIT; mkdir "$t/d"',
+                f'cp -L {FOLDER}/* "$t/d/" 2>/dev/null',
+                *changes,
+                # The same Include lines, with the copy in the folder's place.
+                'cp -L /etc/ssh/sshd_config "$t/c"; '
+                'sed -i -E "/^[[:space:]]*Include/I s#(/etc/ssh/)?sshd_config[.]d/#$t/d/#g" '
+                '"$t/c" $(ls -d "$t"/d/* 2>/dev/null)',
+                'say() { n=$1; shift; said=$(timeout 20 sshd -T -f "$t/c" "$@" 2>&1) || '
+                f'{{ echo "wrong $said" | sed "s#$t/d#{FOLDER}#; s#$t/c#/etc/ssh/sshd_config#; q"; '
+                'exit 0; }; echo "$said" | sed "s/^/$n /"; }',
+                "say -",
+                f'for u in {shlex.join(accounts)}; do id "$u" >/dev/null 2>&1 || continue; '
+                'echo "groups $u $(id -Gn "$u")"; '
+                f'say "=$u" -C "user=$u,"{shlex.quote(who)}; done; true)',
+            ]
+        )
+
+    def process(self, output: list[str]) -> Answer:
+        said: dict[str, list[str]] = {}
+        for line in output:
+            word, _, rest = line.strip().partition(" ")
+            said.setdefault(word, []).append(rest)
+        if wrong := said.get("wrong"):
+            return Answer({}, {}, untrusted.words(wrong[0]))
+        accounts = {}
+        for line in said.get("groups", ()):
+            name, *groups = line.split()
+            who = Account(untrusted.user_name(name), tuple(map(sshd.group, groups)))
+            accounts[name] = (who, sshd.read(said.get(f"={name}", ())))
+        return Answer(sshd.read(said.get("-", ())), accounts)
+
+
+def _is_read(path: str) -> bool:
+    return path.startswith(f"{FOLDER}/")
+
+
+def _change(path: str, text: str) -> str:
+    """What gives the copy of sshd's folder this file, or takes it out."""
+    copy = shlex.quote(path.removeprefix(f"{FOLDER}/"))
+    return f'printf %s {shlex.quote(text)} > "$t/d/"{copy}' if text else f'rm -f "$t/d/"{copy}'
+
+
+class SocketState(BoxFact[ssh_socket.Socket]):
+    """What systemd's ssh.socket listens on, and by which files."""
+
+    @staticmethod
+    def default() -> ssh_socket.Socket:
+        return ssh_socket.Socket()
+
+    def command(self) -> str:
+        return ssh_socket.ASK
+
+    def process(self, output: list[str]) -> ssh_socket.Socket:
+        return ssh_socket.read(output)

@@ -22,7 +22,7 @@ from deeprig.refusal import Refusal
 from deeprig.settings import Rig
 from deeprig.stack import Plan
 from deeprig.survey import Survey, objections, script
-from tasks import config_files, operations, packages
+from tasks import access, config_files, operations, packages
 from tasks.facts import HostSurvey, MayBecomeRoot
 
 SCRIPTS = "/usr/local/lib/deeprig"
@@ -62,6 +62,7 @@ def survey(rig: Rig) -> Survey | None:
         *_twins(),
         *ssh_algorithms.objections(found, strict=rig.ssh.strict),
     ]
+    reasons = reasons or access.objections(found, rig)
     if reasons:
         _refuse(reasons)
         return None

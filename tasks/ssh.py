@@ -1,33 +1,48 @@
 """sshd's settings: keys only, algorithms for the OpenSSH on the box, one port."""
 
-from deeprig import ssh_algorithms
+from deeprig import hardening, ssh_algorithms, ssh_socket
+from deeprig.hardening import narrowed
 from deeprig.settings import Ssh
+from deeprig.sshd import Said, one
 from deeprig.survey import Survey
 from tasks import config_files, operations
 
 DROP_IN = "/etc/ssh/sshd_config.d/10-deeprig.conf"
-SOCKET_DROP_IN = "/etc/systemd/system/ssh.socket.d/50-deeprig.conf"
+SOCKET_DROP_IN = ssh_socket.DROP_IN
 HOST_KEYS = ("/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_rsa_key")
+SHORTEST_RSA = 3072
 
 
-def files(settings: Ssh, *, survey: Survey) -> dict[str, str]:
-    """The files that make the settings hold, path to content; "" for one that must not be there."""
+def files(settings: Ssh, *, survey: Survey, own: Said, socket: ssh_socket.Socket) -> dict[str, str]:
+    """The files that make the settings hold, path to content; "" for one that must not be there.
+
+    `own` is what sshd says without deeprig's files: what is stricter there stays as strict.
+    """
     offered = ssh_algorithms.choose(survey, strict=settings.strict)
+    rsa_bits = max(SHORTEST_RSA, int(one(own, "requiredrsasize", "0") or 0))
     drop_in = config_files.render(
         DROP_IN,
         port=settings.port,
+        hardening=hardening.choose(own),
         strict=settings.strict,
-        openssh=survey.openssh_version,
-        kex=offered.kex,
-        ciphers=offered.ciphers,
-        macs=offered.macs,
-        host_keys=offered.host_keys,
+        rsa_bits=rsa_bits if survey.openssh_version >= (9, 1) else 0,
+        kex=_both("KexAlgorithms", offered.kex, own),
+        ciphers=_both("Ciphers", offered.ciphers, own),
+        macs=_both("MACs", offered.macs, own),
+        host_keys=_both("HostKeyAlgorithms", offered.host_keys, own),
         host_key_files=HOST_KEYS if offered.rsa_4096 else HOST_KEYS[:1],
     )
     # sshd ignores `Port` where systemd holds the socket, and Debian has no generator for it.
-    moved_socket = survey.ssh_socket and settings.port
-    socket = config_files.render(SOCKET_DROP_IN, port=settings.port) if moved_socket else ""
-    return {DROP_IN: drop_in, SOCKET_DROP_IN: socket}
+    moved = (
+        config_files.render(SOCKET_DROP_IN, listen=socket.at(settings.port))
+        if survey.ssh_socket and settings.port
+        else ""
+    )
+    return {DROP_IN: drop_in, SOCKET_DROP_IN: moved}
+
+
+def _both(keyword: str, ours: tuple[str, ...], own: Said) -> tuple[str, ...]:
+    return narrowed(keyword, ours, own, ssh_algorithms.known(keyword))
 
 
 def strengthen_host_keys(survey: Survey) -> None:

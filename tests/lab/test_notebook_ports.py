@@ -43,7 +43,7 @@ table inet mine {
 def firewalled(rig: Rig) -> None:
     survey = base.survey(rig=rig)
     assert survey
-    access.change(survey=survey, ssh_settings=rig.ssh, firewall_settings=rig.firewall)
+    access.change(survey=survey, rig=rig)
 
 
 @pytest.fixture(scope="module", autouse=True)

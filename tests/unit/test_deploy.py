@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deeprig import runs
+from deeprig import runs, ufw
 from deeprig.runs import Report
 from deeprig.settings import Firewall, Notebook, Python, Rig, User
 from deeprig.survey import read
@@ -81,31 +81,30 @@ def test_every_operation_has_a_name_of_its_own_and_none_shows_its_arguments() ->
 
 
 def test_ssh_is_let_in_before_the_firewall_is_switched_on() -> None:
-    wanted = firewall.rules(Firewall(), port=2222, survey=read(DEBIAN_13))
-    assert wanted == {"ssh 2222/tcp": "ufw allow 2222/tcp comment 'deeprig ssh 2222/tcp'"}
-    assert firewall.SWITCH_ON[-1] == "ufw --force enable"
+    nothing = firewall.Now((), (), firewall_on=False, before=None)
+    commands = firewall.on(firewall.ssh_rules([2222]), nothing)
+    assert commands[0] == (
+        "ufw allow in proto tcp from any to any port 2222 comment 'deeprig ssh 2222/tcp'"
+    )
+    assert commands[-1] == "ufw --force enable"
 
 
 @pytest.mark.parametrize(
     ("rule", "command"),
     [
-        ("8080/tcp", "ufw allow 8080/tcp comment 'deeprig 8080/tcp'"),
-        ("60000:61000/udp", "ufw allow 60000:61000/udp comment 'deeprig 60000:61000/udp'"),
+        ("8080/tcp", "ufw allow in proto tcp from any to any port 8080"),
+        ("60000:61000/udp", "ufw allow in proto udp from any to any port 60000:61000"),
         (
-            "9100/tcp from 192.168.1.0/24",
-            "ufw allow from 192.168.1.0/24 to any port 9100 proto tcp "
-            "comment 'deeprig 9100/tcp from 192.168.1.0/24'",
+            "9100/tcp from 192.168.1.7/24",
+            "ufw allow in proto tcp from 192.168.1.0/24 to 0.0.0.0/0 port 9100",
         ),
     ],
 )
 def test_each_kind_of_rule_is_one_ufw_command(rule: str, command: str) -> None:
-    wanted = firewall.rules(Firewall(allow=(rule,)), port=22, survey=read(DEBIAN_13))
-    assert wanted[rule] == command
+    [wanted] = firewall.rules(Firewall(allow=(rule,)), survey=read(DEBIAN_13)).items()
+    assert ufw.missing(*wanted, []) == [f"{command} comment 'deeprig {rule}'"]
 
 
 def test_a_wireguard_link_in_use_is_let_in() -> None:
     survey = read([*DEBIAN_13, "wireguard=51820", "wireguard=0"])
-    assert list(firewall.rules(Firewall(), port=22, survey=survey)) == [
-        "ssh 22/tcp",
-        "wireguard 51820/udp",
-    ]
+    assert list(firewall.rules(Firewall(), survey=survey)) == ["wireguard 51820/udp"]
