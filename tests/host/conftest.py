@@ -12,6 +12,8 @@ from testinfra.host import Host
 
 from deeprig import connection, dial, inventories, live_host
 from deeprig.checks import FAKE, NOTE, TIERS, WARNING, tier_of
+from deeprig.door import ASK, Door
+from deeprig.door import read as door_of
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
 from deeprig.settings import Rig
@@ -221,6 +223,18 @@ def warn(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Have the check, where it passes, say what it saw."""
     return lambda sentence: request.node.user_properties.append((NOTE, sentence))
+
+
+@pytest.fixture
+def door(host: Host) -> Door:
+    """This login as the box sees it; its own port may be another than the one that is dialled."""
+    return door_of(host.check_output(ASK))
+
+
+@pytest.fixture
+def ssh_port(rig: Rig, door: Door) -> int:
+    """Where sshd is to listen on the box."""
+    return rig.ssh.port or door.port
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """Keys open the door, passwords do not, and tunnels go through it."""
 
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from testinfra.host import Host
 
+from deeprig.door import Door
 from deeprig.settings import Rig
 from tests.host.newcomer import Login, Stranger
 
@@ -38,9 +39,23 @@ def test_root_has_no_password_login(sshd: dict[str, str]) -> None:
     assert sshd["permitrootlogin"] in ("no", "without-password", "prohibit-password")
 
 
-def test_sshd_listens_where_the_settings_say(host: Host, rig: Rig, data: dict[str, Any]) -> None:
-    port = rig.ssh.port or data["ssh_port"]
-    assert host.socket(f"tcp://0.0.0.0:{port}").is_listening
+def test_sshd_listens_where_the_settings_say(host: Host, ssh_port: int) -> None:
+    rows = host.check_output("ss -H -l -n -t").splitlines()
+    assert ssh_port in {int(row.split()[3].rpartition(":")[2]) for row in rows}
+
+
+@pytest.mark.remedy("take the other `Port` lines out of /etc/ssh/sshd_config and its folder")
+def test_sshd_listens_on_no_other_port(host: Host, rig: Rig) -> None:
+    if rig.ssh.port is None:
+        pytest.skip("the settings name no port (Ssh.port); sshd listens where it did")
+    if host.service("ssh.socket").is_enabled:
+        said = host.check_output("systemctl show -P Listen ssh.socket").splitlines()
+        ports = {line.split()[0].rpartition(":")[2] for line in said}
+    else:
+        with host.sudo():
+            lines = host.check_output("sshd -T").splitlines()
+        ports = {line.split()[1] for line in lines if line.startswith("port ")}
+    assert ports == {str(rig.ssh.port)}
 
 
 def test_sshd_comes_back_after_a_reboot(host: Host) -> None:
@@ -61,17 +76,22 @@ def test_weak_algorithms_are_not_offered(sshd: dict[str, str]) -> None:
     assert weak == []
 
 
-def test_a_tunnel_to_any_port_goes_through(data: dict[str, Any], login: Login) -> None:
+@pytest.mark.remedy(
+    "take `AllowTcpForwarding` out of /etc/ssh/sshd_config and its folder: the notebook is reached "
+    "through a tunnel"
+)
+def test_a_tunnel_to_any_port_goes_through(door: Door, login: Login) -> None:
     transport = login().get_transport()
     assert transport is not None
     with transport.open_channel(
-        "direct-tcpip", ("127.0.0.1", int(data["ssh_port"])), ("127.0.0.1", 0), timeout=10
+        "direct-tcpip", ("127.0.0.1", door.port), ("127.0.0.1", 0), timeout=10
     ) as tunnel:
         assert tunnel.recv(4) == b"SSH-"
 
 
-def test_agents_may_be_forwarded(sshd: dict[str, str]) -> None:
-    assert sshd["allowagentforwarding"] == "yes"
+def test_agents_may_be_forwarded(sshd: dict[str, str], warn: Callable[[str], None]) -> None:
+    if sshd["allowagentforwarding"] != "yes":  # deeprig writes no such line
+        warn("a file of yours in /etc/ssh says `AllowAgentForwarding no`: no agent is forwarded")
 
 
 def test_no_change_of_the_way_in_waits_for_its_proof(host: Host) -> None:

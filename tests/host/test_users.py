@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from deeprig import sshd
+from deeprig.door import Door
 from deeprig.settings import DEPLOY_USER, Rig, User
 from deeprig.survey import Survey
 from tests.host.newcomer import Login, Stranger
@@ -83,6 +85,34 @@ def test_the_work_user_is_in_no_group_that_leads_to_root(
 @pytest.mark.remedy("install the person's key for that user, or add User(...) to Rig.users")
 def test_the_work_user_can_log_in_with_a_key(host: Host, work_user: str) -> None:
     assert "AAAA" in authorized_keys(host, work_user)
+
+
+@pytest.mark.remedy("see what /etc/ssh/sshd_config and its folder say of that user")
+def test_sshd_lets_everybody_in_who_is_to_log_in(
+    host: Host, rig: Rig, data: dict[str, Any], door: Door
+) -> None:
+    names = [str(data.get("ssh_user"))] + [rig.notebook.user] * bool(rig.notebook)
+    people = {name: () for name in names} | {u.name: u.keys for u in rig.users if u.present}
+    shut = {name: by for name, keys in people.items() if (by := shut_out(host, door, name, keys))}
+    assert shut == {}
+
+
+def shut_out(host: Host, door: Door, name: str, keys: tuple[str, ...]) -> str:
+    """By what sshd would not let this account in with a key, from where we come."""
+    where = f"host={door.client},addr={door.client},laddr={door.server},lport={door.port}"
+    with host.sudo():
+        said = sshd.read(host.check_output("sshd -T -C %s", f"user={name},{where}").splitlines())
+        groups = host.check_output("id -Gn %s", name).split()
+    who = sshd.Account(name, tuple(map(sshd.group, groups)), door.client, keys)
+    return sshd.shut_out(who, said) or (_looks_elsewhere(said) if keys else "")
+
+
+def _looks_elsewhere(said: sshd.Said) -> str:
+    """Where sshd looks for keys, if not in the home, where those of the settings are."""
+    files = sshd.one(said, "authorizedkeysfile").split()
+    asks = sshd.one(said, "authorizedkeyscommand", "none") != "none"
+    usual = {".ssh/authorized_keys", "%h/.ssh/authorized_keys"}
+    return "" if asks or usual & {*files} else f"AuthorizedKeysFile {' '.join(files)}"
 
 
 def test_people_of_the_settings_are_there_and_others_gone(host: Host, rig: Rig) -> None:
