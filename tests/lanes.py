@@ -46,7 +46,7 @@ LANES: dict[str, list[list[str]]] = {
     "reinstall": [
         [*PYTEST, "tests/lab/test_kept_host_keys.py", "tests/lab/test_reinstall.py"],
     ],
-    "lockout": [[*PYTEST, "tests/lab/test_lockout.py"]],
+    "lockout": [[*PYTEST, "tests/lab/test_lockout.py", "tests/lab/test_lockout_owner.py"]],
     "notebook": [[*PYTEST, "tests/lab/test_notebook.py"]],
     "notebook-ports": [[*PYTEST, "tests/lab/test_notebook_ports.py"]],
     "notebook-ports-ubuntu-like": [
