@@ -64,8 +64,21 @@ def one(said: Said, keyword: str, default: str = "") -> str:
 
 
 def ports(said: Said) -> set[int]:
-    """Where sshd listens, where it opens its ports itself. Raises NotSo."""
-    return {untrusted.number(value, 1, 65535) for value in said.get("port", ())}
+    """Where sshd listens beyond loopback, where it opens its ports itself. Raises NotSo.
+
+    An address may bring its own port, whatever `Port` says.
+    """
+    places = [value.rpartition(":") for value in said.get("listenaddress", ())]
+    beyond = [port for address, _, port in places if not _is_loopback(address)]
+    found = beyond if places else said.get("port", ())
+    return {untrusted.number(value, 1, 65535) for value in found}
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.strip("[]").partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def shut_out(who: Account, said: Said) -> str:

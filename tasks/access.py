@@ -88,6 +88,9 @@ def _way(rig: Rig, survey: Survey) -> Way:
     base: Answer = host.get_fact(SshdSays, accounts=[], door=None, files={ssh.DROP_IN: ""})
     socket = host.get_fact(SocketState)
     ports = set(socket.base if survey.ssh_socket else ()) or sshd.ports(base.general) or {here}
+    now: Answer = host.get_fact(SshdSays, accounts=[], door=None, files={})
+    if not survey.ssh_socket and here not in sshd.ports(now.general):
+        ports |= {here}  # by none of its files, such as `sshd -p`: it stays
     if rig.ssh.port:
         ports = {rig.ssh.port}
     port = here if here in ports else min(ports)

@@ -70,6 +70,20 @@ def test_who_is_let_in_and_by_what_not(lines: list[str], by: str) -> None:
     assert sshd.shut_out(ANNA, said(*lines)) == by
 
 
+@pytest.mark.parametrize(
+    ("lines", "ports"),
+    [
+        (["port 22"], {22}),
+        (["port 22", "port 2022"], {22, 2022}),
+        (["port 22", "listenaddress [::]:22", "listenaddress 0.0.0.0:22"], {22}),
+        (["port 22", "listenaddress 192.168.1.9:2022", "listenaddress 127.0.0.1:22"], {2022}),
+        (["port 22", "listenaddress fe80::1%eth0:22", "listenaddress [::1]:2022"], {22}),
+    ],
+)
+def test_where_sshd_listens_beyond_loopback(lines: list[str], ports: set[int]) -> None:
+    assert sshd.ports(said(*lines)) == ports
+
+
 def test_root_and_keys() -> None:
     root = Account("root", ("root",))
     assert sshd.shut_out(root, said()) == ""
