@@ -32,7 +32,7 @@ from tests.lab.attacked import (
     witness,
 )
 from tests.lab.attackers import LONG, PLACE, Account, Accounts, endless, haunted, instead
-from tests.lab.conftest import variant
+from tests.lab.conftest import variant, wait_for
 from tests.lab.measured import Said, deeprig, deploy
 
 pytest_plugins = ["tests.lab.trust_fixtures"]
@@ -203,8 +203,10 @@ def test_nobody_else_reads_the_notebooks_ports(accounts: Accounts) -> None:
         'print(u.build_opener(u.ProxyHandler({})).open("http://127.0.0.1:%s", timeout=5).status)\''
         " 2>&1 | tail -n 1"
     )
+    ai = accounts["ai"]
     for place in ("6006/data/environment", "8888/api"):
-        assert accounts["ai"].run(ask % place).strip() == "200"  # the control
+        # The control; the servers may only just have been started.
+        wait_for(lambda asked=ask % place: ai.run(asked).strip() == "200", 120)
         assert accounts["anna"].run(ask % place).strip() != "200", place
 
 
