@@ -1,5 +1,6 @@
 """Somebody who logs in anew, and tries before what must be refused."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,40 @@ import paramiko
 from deeprig import connection
 
 Login = Callable[[], paramiko.SSHClient]
+# More than any of these commands prints; a check that fails shows what it got many times over.
+MOST_SAID = 2**16
+LOOK_SECONDS = 0.01
+
+
+def says(login: Login, command: str, *, seconds: float = 60) -> tuple[bytes, bytes]:
+    """What a command prints and complains of in that login; no more is read than any of these has,
+    nor for longer.
+    """
+    transport = login().get_transport()
+    assert transport is not None
+    channel = transport.open_session()
+    channel.settimeout(seconds)
+    ends = time.monotonic() + seconds
+    out, err = bytearray(), bytearray()
+    try:
+        channel.exec_command(command)
+        # Both, as they come: one that nobody reads fills the window that they share.
+        while time.monotonic() < ends and max(len(out), len(err)) < MOST_SAID:
+            over = channel.exit_status_ready() and channel.eof_received
+            waiting = channel.recv_ready(), channel.recv_stderr_ready()
+            if waiting[0]:
+                out += channel.recv(MOST_SAID - len(out))
+            if waiting[1]:
+                err += channel.recv_stderr(MOST_SAID - len(err))
+            if over and not any(waiting):
+                break
+            if not any(waiting):
+                if channel.closed:
+                    break
+                time.sleep(LOOK_SECONDS)
+        return bytes(out), bytes(err)
+    finally:
+        channel.close()
 
 
 class Stranger(connection.Transport):

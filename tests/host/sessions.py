@@ -9,7 +9,7 @@ from testinfra.host import Host
 from deeprig import as_user
 from deeprig.visible import visible
 from fast_ssh import login_shell as shells
-from tests.host.newcomer import Login
+from tests.host.newcomer import Login, says
 
 WITHOUT_A_NOTEBOOK = ("login shell", "shell in a login", "command over SSH")
 SESSIONS = (*WITHOUT_A_NOTEBOOK, "notebook")
@@ -71,8 +71,8 @@ def _own(out: bytes, err: bytes, where: str) -> str:
 
 def over_ssh(command: str, login: Login) -> str:
     """What a command prints that the deploy user sends, whatever their shell is and says."""
-    _, out, err = login().exec_command(shells.behind(MARK, command), timeout=60)
-    return _own(out.read(), err.read(), "the deploy user's login shell")
+    out, err = says(login, shells.behind(MARK, command))
+    return _own(out, err, "the deploy user's login shell")
 
 
 def needs_profile(kind: str, host: Host, user: str) -> None:

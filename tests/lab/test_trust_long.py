@@ -244,7 +244,11 @@ def test_a_startup_file_without_an_end_holds_nothing_up_for_long(
     with instead(ai, profile, f"cat >{profile} <<'END'\n{note}{line}\nEND\n"):
         done = deeprig("verify", box.inventory, "--json")
         ran = ai.read("ran")
-        assert deploy(box.inventory).code == 0
+        again = deploy(box.inventory)
+        # A notebook whose own shell ends all of its user's processes does not run; that is said.
+        assert again.code == 0 or line == WITHOUT_END["kills"], again.all[-3000:]
+        sober(again)
+    assert deploy(box.inventory).code == 0  # the control
     ai.run("pkill -KILL -x sleep", check=False)
     assert ran
     others = {name for name in different(verified(done), sound) if not OF_SESSIONS.search(name)}

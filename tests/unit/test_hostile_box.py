@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from deeprig import connection, root_shell
@@ -14,6 +15,7 @@ from deeprig.job_box import JobBox
 from fast_ssh import sending, wire
 from fast_ssh.errors import TooMuch
 from fast_ssh.frames import MOST_BYTES, MOST_LINES, USER, Marks, Stream
+from tests.host.newcomer import MOST_SAID, says
 from tests.unit import ssh_server
 from tests.unit.local_shell import Make, environment, maker
 from tests.unit.ssh_server import Server
@@ -146,3 +148,25 @@ def test_a_log_may_be_longer_than_an_answer(box: Server, tmp_path: Path) -> None
         assert there.follow("train", out)["name"] == "train"
     there.close()
     assert log.stat().st_size == 20_000_000
+
+
+def test_every_check_reads_a_login_of_its_own_by_what_has_a_limit() -> None:
+    """What a check that fails got is shown by pytest: its `repr`, many times as large."""
+    folder = Path(__file__).parents[1] / "host"
+    asks = [file.name for file in folder.glob("*.py") if "exec_command(" in file.read_text()]
+    assert asks == ["newcomer.py"]
+
+
+def test_a_login_of_a_check_is_read_to_a_limit(box: Server, tmp_path: Path) -> None:
+    client = paramiko.SSHClient()
+    client._transport = _login(box, tmp_path)
+    try:
+        for command in (ENDLESS["zeros"], "cat /dev/zero >&2", "echo yes"):
+            tracemalloc.start()
+            said, complaint = says(lambda: client, command)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert max(len(said), len(complaint)) <= MOST_SAID and peak < 8 * MIB
+        assert said == b"yes\n"  # the control
+    finally:
+        client.close()
