@@ -10,16 +10,20 @@ from deeprig.errors import DeeprigError
 
 # A box without a driver does not have it: it is sent along, and leaves out the login it is run by.
 ASKED = Path(__file__).parents[1] / "files/usr/local/lib/deeprig/boot_work.py"
-PRINT = "\n\nimport json\nprint(json.dumps(all_of_it()))\n"
+# The one module of ours that it imports goes before it.
+BOUNDED = f"""import sys
+from types import ModuleType
+bounded = sys.modules["bounded"] = ModuleType("bounded")
+exec({ASKED.with_name("bounded.py").read_text()!r}, bounded.__dict__)
+"""
+PROGRAM = f"{BOUNDED}{ASKED.read_text()}\n\nimport json\nprint(json.dumps(all_of_it()))\n"
 SECONDS = 60
 FORM = {"work": [str], "people": [str]}
 
 
 def work(transport: paramiko.Transport, name: str) -> list[str]:
     """What runs there, of the cards, notebooks, containers and people; empty where nothing does."""
-    done = root_shell.run(
-        transport, "sudo -n python3 -IB -", stdin=ASKED.read_text() + PRINT, seconds=SECONDS
-    )
+    done = root_shell.run(transport, "sudo -n python3 -IB -", stdin=PROGRAM, seconds=SECONDS)
     try:
         if done.code == 0:
             found = untrusted.shaped(json.loads(done.out.splitlines()[-1]), FORM)

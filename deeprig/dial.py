@@ -113,6 +113,15 @@ def by(entry: Entry, port: int, user: str | None = None, *, seconds: float | Non
     return opened
 
 
+def addresses(entry: Entry, port: int) -> set[str]:
+    """Where this port is dialled from here; none where only another host knows the name."""
+    try:
+        found = socket.getaddrinfo(entry.hostname, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return set()
+    return {str(at[0]).partition("%")[0] for *_, at in found}
+
+
 def to(hostname: str, port: int, *, seconds: float | None = None) -> Socket:
     """An open way to a port of this host, as the owner's ssh would go. Raises OSError."""
     return by(ssh_config.of(hostname), port, seconds=seconds)

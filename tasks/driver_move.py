@@ -19,8 +19,8 @@ from tasks.operations import Commands, Watched
 SCRIPTS = "/usr/local/lib/deeprig"
 MOVE = f"{SCRIPTS}/driver-move"
 PARTS = (
-    "back", "debs", "history", "hold", "kernels", "libraries", "moving", "reboot", "record",
-    "snapshot", "standing", "transaction",
+    "back", "debs", "history", "hold", "kernels", "moving", "reboot", "record", "snapshot",
+    "standing", "transaction",
 )  # fmt: skip
 MODULES = [f"{SCRIPTS}/driver_{part}.py" for part in PARTS]
 UNIT = "deeprig-driver-move.service"

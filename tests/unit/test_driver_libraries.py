@@ -21,7 +21,7 @@ def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modul
             return f"{module.owned[argv[-1]]}:amd64: {argv[-1]}" if argv[-1] in module.owned else ""
 
         monkeypatch.setattr(module, "said", said)
-        monkeypatch.setattr(module, "FOLDERS", tmp_path / "ld.so.conf.d")
+        monkeypatch.setattr(module, "LOADER", tmp_path / "ld.so.conf.d")
         yield module
 
 
@@ -56,8 +56,8 @@ def test_one_that_comes_first_by_a_line_of_somebodys(libraries: ModuleType, tmp_
     link, file = library(tmp_path / "compat", "libcuda", "595.91.07")
     libraries.known.append((link.name, link))
     libraries.owned[str(file)] = "cuda-compat-13-2"
-    libraries.FOLDERS.mkdir()
-    conf = libraries.FOLDERS / "000_cuda.conf"
+    libraries.LOADER.mkdir()
+    conf = libraries.LOADER / "000_cuda.conf"
     conf.write_text(f"# first\n{link.parent}/\n")
     row = libraries.all_of_them()[0]
     assert (row["owner"], row["named_in"]) == ("cuda-compat-13-2", str(conf))

@@ -35,7 +35,7 @@ def test_what_is_sent_to_the_box_answers_by_itself() -> None:
     """The module with its last line runs from stdin, as on a box that has nothing of ours."""
     done = subprocess.run(
         [sys.executable, "-EsB", "-"],
-        input=busy.ASKED.read_text() + busy.PRINT,
+        input=busy.PROGRAM,
         capture_output=True, text=True, check=True, cwd="/",
     )  # fmt: skip
     assert sorted(json.loads(done.stdout)) == ["people", "work"]

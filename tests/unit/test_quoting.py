@@ -32,7 +32,7 @@ def run(transport, command: str, *, stdin: str = ""):
 HEAD = """
 import shlex, subprocess
 from functools import partial
-from deeprig import data, magic_packet, openssh, root_shell
+from deeprig import data, magic_packet, openssh, root_shell, ssh_config
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from tasks import operations

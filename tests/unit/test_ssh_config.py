@@ -87,10 +87,11 @@ def test_a_proxy_command_has_its_tokens_put_in(config: Configured) -> None:
     assert said == "way --to 192.0.2.7:2222 --as deeprig --for gpu 100%"
 
 
-def test_no_name_is_an_option(config: Configured) -> None:
+def test_no_name_is_an_option(config: Configured, tmp_path: Path) -> None:
+    made = tmp_path / "made"
     with pytest.raises(DeeprigError):
-        ssh_config.of("-oProxyCommand=touch /tmp/x")
-    assert not Path("/tmp/x").exists()
+        ssh_config.of(f"-oProxyCommand=touch {made}")
+    assert not made.exists()
 
 
 def test_without_an_ssh_there_is_no_configuration(

@@ -19,7 +19,7 @@ HEADER, ANSWER = struct.Struct("=IIQQIIII"), struct.Struct("=IiQ")
 # fuse_init_out of protocol 7.8 and older: major, minor, readahead, flags, background, threshold,
 # the largest write.
 FEATURES = struct.Struct("=IIIIHHI")
-DETACH = 2
+FORCE, DETACH = 1, 2  # the first ends what waits
 
 
 @contextmanager
@@ -39,8 +39,8 @@ def folder(at: Path) -> Iterator[Path]:
     try:
         yield at
     finally:
-        libc.umount2(bytes(at), DETACH)
-        os.close(device)  # aborts what waits, so that nothing is left
+        libc.umount2(bytes(at), FORCE | DETACH)
+        os.close(device)
 
 
 def _say_hello_and_no_more(device: int) -> None:

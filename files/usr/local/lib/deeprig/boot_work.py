@@ -134,6 +134,7 @@ def started_from(there: list[Process], folder: str) -> list[str]:
     found = []
     for process in there:
         try:
+            # It cannot hang: no kernel since 4.17 reads it from a file system (CVE-2018-1120).
             words = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace")
         except OSError:
             continue
