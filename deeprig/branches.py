@@ -1,6 +1,8 @@
 """NVIDIA's driver branches: their own CUDA, their end, and where they can be had."""
 
-from datetime import date
+from collections.abc import Iterable
+from datetime import date, timedelta
+from functools import cache
 from typing import Any
 
 from deeprig import data
@@ -13,6 +15,7 @@ def number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
+@cache
 def known() -> dict[str, dict[str, Any]]:
     """The rows of the table by name, in the order in which a branch is taken."""
     rows: list[dict[str, Any]] = data.load("drivers")["branch"]
@@ -20,10 +23,36 @@ def known() -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in ordered}
 
 
+def row(name: str) -> dict[str, Any]:
+    """The row of a branch; for one that no table knows, what may be said of any."""
+    new = {"name": name, "kind": "new-feature", "flavours": ["open", "proprietary"], "new": True}
+    return known().get(name, new)
+
+
 def at(system: str, source: str, architecture: str | None = None) -> list[str]:
-    """The branches that a source has for a system, by the tables, best first."""
-    row = repository(system, architecture) if source == "nvidia" else archive(system)
-    return [name for name in known() if row and name in row["branches"]]
+    """The branches that a source has for a system, by the tables, best first on any day."""
+    there = repository(system, architecture) if source == "nvidia" else archive(system)
+    return [name for name in known() if there and name in there["branches"]]
+
+
+def on(today: date, names: Iterable[str]) -> list[str]:
+    """The same in the order of that day: those that are too young, and then those that have ended,
+    come after all the others.
+    """
+    return sorted(names, key=lambda name: (has_ended(name, today), is_young(name, today)))
+
+
+def is_young(branch: str, today: date) -> bool:
+    """Whether it is too new to be a default; drivers.toml says why."""
+    since: date | None = known().get(branch, {}).get("since")
+    days = timedelta(days=data.load("drivers")["young_days"])
+    return since is not None and today < since + days
+
+
+def has_ended(branch: str, today: date) -> bool:
+    """Whether NVIDIA mends it no more."""
+    last = end(branch)
+    return last is not None and last < today
 
 
 def repository(system: str, architecture: str | None = None) -> dict[str, Any] | None:
@@ -50,6 +79,19 @@ def cuda(branch: str) -> str:
     older = [row for name, row in known().items() if int(name) <= int(branch)]
     found: str = max(older, key=lambda row: int(row["name"]))["cuda"] if older else "0.0"
     return found
+
+
+def covers(branch: str, toolkit: str) -> bool:
+    """Whether a toolkit is no newer than the CUDA of the driver itself."""
+    return number(toolkit) <= number(cuda(branch))
+
+
+def runs(branch: str, toolkit: str) -> bool:
+    """Whether the driver runs what a toolkit makes: that of its own major, and of older ones.
+
+    docs.nvidia.com/deploy/cuda-compatibility, minor version compatibility.
+    """
+    return number(toolkit)[:1] <= number(cuda(branch))[:1]
 
 
 def end(branch: str) -> date | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from deeprig import branches, driver_objections, limits, module_choice, offers, package_names
-from deeprig.question import SOURCES, Question, called, named, place
+from deeprig.gpus import Gpu, product, whole_system
+from deeprig.question import SOURCES, Question, Source, called, listed, named, place
 from deeprig.refusal import Refusal
 from deeprig.settings import Driver
 
@@ -24,12 +25,19 @@ class Choice:
     row: dict[str, Any]
     kernels: tuple[str, ...] = ()
 
-    def packages(self, *, desktop: bool, nvswitch: bool) -> tuple[str, ...]:
+    def packages(self, question: Question) -> tuple[str, ...]:
         """The first one has the driver's version."""
+        desktop = question.driver and question.driver.desktop == "keep"
         names = list(self.row[self.flavour]["desktop" if desktop else "packages"])
-        if nvswitch:
-            names += self.row["nvswitch"]
+        if question.switches:
+            names += self.of_the_switches(question)
         return package_names.filled(names, branch=self.branch, kernels=self.kernels)
+
+    def of_the_switches(self, question: Question) -> list[str]:
+        """The fabric manager and what belongs to it; none where the source lacks it."""
+        return package_names.of_the_switches(
+            self.row, self.branch, subnet_manager=question.subnet_manager
+        )
 
     @property
     def library(self) -> str:
@@ -46,10 +54,37 @@ class Choice:
 
 def choose(question: Question) -> Choice | Refusal:
     """The driver for a question that has cards."""
-    found = _first(question)
+    found = first(question)
     if found is None:
         return Refusal(refusal=driver_objections.why_none(question), instead=_instead(question))
-    return driver_objections.of_the_box(question, found.modules) or found
+    return driver_objections.of_the_box(question, found.modules, _signed(question)) or found
+
+
+def _signed(question: Question) -> str:
+    """The settings with which Ubuntu's archive has signed modules for this box, in words; "" where
+    it has none.
+    """
+    settings = question.driver or Driver()
+    asked = replace(settings, source="distro", branch=None, flavour=None)
+    usual = replace(question.graphics, kernel_packages=("linux-image-generic",))
+    for graphics, more in ((question.graphics, ""), (usual, " with linux-image-generic")):
+        found = first(replace(question, driver=asked, graphics=graphics))
+        if found and found.modules == "prebuilt":
+            return f'Driver(source="distro"){more}'
+    return ""
+
+
+def left_alone(question: Question) -> str:
+    """Why a box that comes with NVIDIA's own system keeps its driver; "" where it gets one: where
+    somebody asks for a driver in particular, or the distribution's archive drives it.
+    """
+    settings = question.driver or Driver()
+    asked = settings.source or settings.branch or settings.flavour
+    row = next(filter(None, map(whole_system, question.cards)), None)
+    if row is None or asked or question.driver_source == "distro":
+        return ""
+    cards = named([card for card in question.cards if whole_system(card)])
+    return f"{cards} is {row['is']}: what is there is left alone"
 
 
 def why_branch(question: Question, found: Choice) -> str:
@@ -57,7 +92,7 @@ def why_branch(question: Question, found: Choice) -> str:
     cards = named(question.cards)
     if question.driver and question.driver.branch:
         return f"Driver.branch asks for it, and it drives {cards}"
-    row = branches.known()[found.branch]
+    row = branches.row(found.branch)
     every = question.branches(found.source)
     passed_over = every[: every.index(found.branch)]
     if question.unknown and passed_over:
@@ -68,7 +103,17 @@ def why_branch(question: Question, found: Choice) -> str:
         if not unable:
             why = f"drives {cards}, and the index has no {' and no '.join(passed_over)}"
         return f"the first {row['kind']} branch that {why}"
-    return f"the {row['kind']} branch of {place(question.system, found.source)} drives {cards}"
+    young = [name for name in every if _waits(question, found.branch, name)]
+    later = f"; {listed(young)} is too new to be the default" if young else ""
+    place_ = place(question.system, found.source)
+    return f"the {row['kind']} branch of {place_} drives {cards}{later}"
+
+
+def _waits(question: Question, taken: str, other: str) -> bool:
+    """Whether the other branch would have been taken if it were older."""
+    young = branches.is_young(other, question.today)
+    order = list(branches.known())
+    return young and order.index(other) < order.index(taken) and _drives(question, other)
 
 
 def why_flavour(question: Question, found: Choice) -> str:
@@ -85,13 +130,28 @@ def why_flavour(question: Question, found: Choice) -> str:
     return f"{place(question.system, found.source)} has no open ones for {found.branch}"
 
 
-def _first(question: Question) -> Choice | None:
-    return next(_possible(question), None)
+def first(question: Question) -> Choice | None:
+    """The best driver that there is for a question.
+
+    One whose modules the archive has ready goes before one of the same kind that is built on the
+    box: it needs no compiler, and Secure Boot takes it.
+    """
+    found = list(_possible(question))
+    if not found:
+        return None
+    kind = branches.row(found[0].branch)["kind"]
+    ready = (one for one in found if one.modules == "prebuilt" and _is_usual(question, one, kind))
+    return found[0] if found[0].modules == "prebuilt" else next(ready, found[0])
+
+
+def _is_usual(question: Question, found: Choice, kind: str) -> bool:
+    same = branches.row(found.branch)["kind"] == kind
+    return same and not branches.has_ended(found.branch, question.today)
 
 
 def _possible(question: Question) -> Iterator[Choice]:
     settings, source = question.driver, question.driver_source
-    if settings is None or len(question.system) == 0:
+    if settings is None or len(question.system) == 0 or any(map(product, question.cards)):
         return
     for branch in question.branches(source):
         if settings.branch not in (None, branch) or not _drives(question, branch):
@@ -109,7 +169,11 @@ def _drives(question: Question, branch: str) -> bool:
 
 
 def _runs(question: Question, branch: str, flavour: str) -> bool:
-    if flavour not in branches.known()[branch]["flavours"]:
+    row = branches.row(branch)
+    if flavour not in row["flavours"]:
+        return False
+    named_for = (offers.named_by_archive(question.graphics, card) for card in question.cards)
+    if row.get("new") and not all((branch, flavour) in found for found in named_for):
         return False
     if not all(flavour in limits.of(card).flavours for card in question.known):
         return False
@@ -120,7 +184,7 @@ def _runs(question: Question, branch: str, flavour: str) -> bool:
 
 def _with_modules(question: Question, branch: str, flavour: str) -> Choice | None:
     """The choice with the archive's own modules where it builds them for the box's kernels."""
-    settings, system, source = question.driver, question.system, question.driver_source
+    system, source = question.system, question.driver_source
     kernels = module_choice.prebuilt_for(system, question.graphics)
     for modules in ("prebuilt", "dkms"):
         row = package_names.driver_set(system, source, branch, modules)
@@ -130,11 +194,9 @@ def _with_modules(question: Question, branch: str, flavour: str) -> Choice | Non
             branch=branch, flavour=flavour, source=source, modules=modules, row=row,
             kernels=kernels,
         )  # fmt: skip
-        desktop = bool(settings and settings.desktop == "keep")
-        switch = question.graphics.nvswitch
-        if switch and not row["nvswitch"]:
+        if question.switches and not found.of_the_switches(question):
             continue
-        names = found.packages(desktop=desktop, nvswitch=switch)
+        names = found.packages(question)
         there = offers.has(question.graphics, system, source, names)
         right = offers.has_version(question.graphics, system, source, names[0], f"{branch}.*")
         if there and right:
@@ -153,9 +215,13 @@ def _instead(question: Question) -> str:
     for source in (question.driver_source, *SOURCES):
         for branch, flavour in kept:
             nearest = replace(settings, source=source, branch=branch, flavour=flavour)
-            found = _first(replace(question, driver=nearest))
+            found = first(replace(question, driver=nearest))
             if found:
                 return _settings(question, found)
+    if strange := next(filter(None, map(product, question.cards)), None):
+        return f"{strange['instead']}."
+    if without := _without(question):
+        return f"take {named(without)} out of the box."
     if driver_objections.together(question):
         return "take one of them out of the box."
     if question.unknown:
@@ -168,12 +234,33 @@ def _instead(question: Question) -> str:
     return f"Rig(driver=None): deeprig knows no driver for it on {called(question.system)}."
 
 
+def _without(question: Question) -> list[Gpu]:
+    """The cards that nothing drives even alone, where others would have a driver without them."""
+    too_old = [card for card in question.cards if driver_objections.is_too_old(card)]
+    if too_old:
+        return too_old if len(too_old) < len(question.cards) else []
+    alone = {
+        card.id: any(
+            first(replace(question, cards=(card,), driver=_plain(question, source)))
+            for source in SOURCES
+        )
+        for card in question.known
+    }
+    unable = [card for card in question.known if not alone[card.id]]
+    return unable if any(alone.values()) else []
+
+
+def _plain(question: Question, source: Source) -> Driver:
+    settings = question.driver or Driver()
+    return replace(settings, source=source, branch=None, flavour=None)
+
+
 def _both_named(question: Question, settings: Driver) -> str:
     """The first branch and flavour there that an unknown card may be given by hand."""
     for branch in question.branches():
         for flavour in PREFERRED:
             named_both = replace(settings, branch=branch, flavour=flavour)
-            if found := _first(replace(question, driver=named_both)):
+            if found := first(replace(question, driver=named_both)):
                 example = f'Driver(branch="{found.branch}", flavour="{found.flavour}")'
                 return f"name both, such as {example}, if you know what it needs; or "
     return ""

@@ -1,19 +1,17 @@
 """Why a box gets no driver, or not this one: its cards, its settings, the box itself."""
 
-import re
-
-from deeprig import data, limits
-from deeprig.gpus import Gpu
+from deeprig import branches, data, limits, offers, tables
+from deeprig.gpus import Gpu, product
 from deeprig.question import Question, called, listed, named, place
 from deeprig.refusal import Refusal
-
-NAMED = re.compile(r"nvidia-(?:driver|headless|headless-no-dkms)-(\d+)-server(-open)?")
 
 
 def why_none(question: Question) -> str:
     """The first thing that keeps every driver from these cards."""
     return (
-        _no_source(question)
+        _product(question)
+        or _no_source(question)
+        or _too_old(question)
         or _unknown(question)
         or together(question)
         or _branch(question)
@@ -30,7 +28,7 @@ def may_run(question: Question, card: Gpu, branch: str, flavour: str) -> bool:
         return True
     if question.driver_source != "distro":
         return False
-    return (branch, flavour) in _named_by_archive(question, card)
+    return (branch, flavour) in offers.named_by_archive(question.graphics, card)
 
 
 def together(question: Question) -> str:
@@ -45,9 +43,17 @@ def together(question: Question) -> str:
     )
 
 
-def of_the_box(question: Question, modules: str) -> Refusal | None:
-    """What the box itself has against a driver whose modules come so."""
-    return _desktop(question) or _kernel(question) or _secure_boot(question, modules)
+def of_the_box(question: Question, modules: str, signed: str) -> Refusal | None:
+    """What the box itself has against a driver whose modules come so; `signed` names the settings
+    with which they would come signed, if any.
+    """
+    return _desktop(question) or _kernel(question) or _secure_boot(question, modules, signed)
+
+
+def _product(question: Question) -> str:
+    """A GPU that is no board of ours."""
+    found = ((card, product(card)) for card in question.cards)
+    return next((f"{card} {row['is']}." for card, row in found if row), "")
 
 
 def _no_source(question: Question) -> str:
@@ -57,13 +63,28 @@ def _no_source(question: Question) -> str:
     return f"deeprig knows no driver in {where}{question.unusual}."
 
 
+def _too_old(question: Question) -> str:
+    """A card that no branch of the table drives."""
+    where = place(question.system, question.driver_source)
+    card = next(filter(is_too_old, question.cards), None)
+    if card is None:
+        return ""
+    border = limits.of(card).driver_border(question.branches()[0])
+    return f"{card} {border}, and {where} has {listed(sorted(question.branches()))}."
+
+
+def is_too_old(card: Gpu) -> bool:
+    """Whether no branch of the table drives it."""
+    return card.is_known and not any(limits.of(card).drives(branch) for branch in branches.known())
+
+
 def _unknown(question: Question) -> str:
     settings = question.driver
     ids = [card.id for card in question.unknown]
     if not ids or (settings and settings.branch and settings.flavour):
         return ""
     asked = question.driver_source == "distro" and question.system.startswith("ubuntu-")
-    if asked and all(_named_by_archive(question, card) for card in question.unknown):
+    if asked and all(offers.named_by_archive(question.graphics, card) for card in question.unknown):
         return ""
     return (
         f"{listed(ids)} {'is' if len(ids) == 1 else 'are'} in no table that deeprig has"
@@ -81,6 +102,11 @@ def _branch(question: Question) -> str:
         border = limits.of(card).driver_border(asked)
         if border:
             return f"{card} {border}, and Driver.branch is {asked!r}."
+    if asked not in there and asked in offers.new_branches(question.graphics):
+        return (
+            f"{tables.unknown(f'driver {asked}')} Driver.branch asks for it, and no package of it "
+            f"says that it drives {named(question.cards)}."
+        )
     if asked not in there:
         has = listed(sorted(there))
         where = place(question.system, question.driver_source)
@@ -114,18 +140,14 @@ def _flavour(question: Question) -> str:
 def _index(question: Question) -> str:
     where = place(question.system, question.driver_source)
     there = " or ".join(question.branches())
-    if question.graphics.nvswitch:
+    if question.subnet_manager:
+        return (
+            f"{named(question.cards)} has NVLink 5, and deeprig knows no nvlsm for it in {where}."
+        )
+    if question.switches:
         return f"The box has an NVSwitch, and {where} has no fabric manager for it."
     cards = named(question.cards)
     return f"The index of {where} has none of the drivers that {cards} needs: {there}."
-
-
-def _named_by_archive(question: Question, card: Gpu) -> set[tuple[str, str]]:
-    """(branch, flavour) of the archive's packages whose Modaliases name the card."""
-    lines = [line.split() for line in question.graphics.modaliases]
-    names = [words[1] for words in lines if len(words) == 2 and words[0] == card.id]
-    found = [NAMED.fullmatch(name) for name in names]
-    return {(m[1], "open" if m[2] else "proprietary") for m in found if m}
 
 
 def _desktop(question: Question) -> Refusal | None:
@@ -151,19 +173,13 @@ def _kernel(question: Question) -> Refusal | None:
     )
 
 
-def _secure_boot(question: Question, modules: str) -> Refusal | None:
+def _secure_boot(question: Question, modules: str, signed: str) -> Refusal | None:
     graphics = question.graphics
     if not graphics.secure_boot or graphics.module_key_enrolled or modules == "prebuilt":
         return None
     rows = data.load("driver_packages")["module_key"]
     key = next((row for row in rows if question.system in row["systems"]), None)
-    ways = []
-    if question.branches("distro") and question.system.startswith("ubuntu-"):
-        ways.append(
-            'Driver(source="distro") with linux-image-generic, whose modules are signed'
-            if question.driver_source == "nvidia"
-            else "a kernel that Ubuntu signs modules for, such as linux-image-generic"
-        )
+    ways = [f"{signed}, whose modules are signed"] if signed else []
     if key:
         ways.append(
             f"enrol the key, once: `{key['make']}`, `sudo mokutil --import {key['file']}` with a "

@@ -85,10 +85,13 @@ def variables(*, expected: Iterable[str], planned: bool, cardless: bool) -> str:
         for row in data.load("driver_packages")["module_key"]
         for system in row["systems"]
     )
+    known = [row["name"] for row in data.load("drivers")["branch"]]
+    known += [row["version"].replace(".", "-") for row in data.load("cuda")["toolkit"]]
     without = "yes" if cardless else ""
     return (
         f"EXPECTED={shlex.quote(ids)} MODULE_KEYS={shlex.quote(keys)} "
-        f"OFFERS={shlex.quote(offers)} CARDLESS={shlex.quote(without)}"
+        f"OFFERS={shlex.quote(offers)} KNOWN={shlex.quote('|'.join(known))} "
+        f"CARDLESS={shlex.quote(without)}"
     )
 
 
@@ -154,6 +157,27 @@ def hidden_switches(cards: Iterable[Gpu]) -> dict[str, Any] | None:
     return None
 
 
+def is_one_of(card: Gpu, ids: Iterable[str]) -> bool:
+    """Whether a card has one of these device ids."""
+    return card.id.removeprefix("10de:") in ids
+
+
+def product(card: Gpu) -> dict[str, str] | None:
+    """What a GPU is that is on no board of its own, such as a Jetson's; None for all others."""
+    return _row_of(card, "product")
+
+
+def whole_system(card: Gpu) -> dict[str, str] | None:
+    """What a GPU belongs to that comes with NVIDIA's own system and driver; None for others."""
+    return _row_of(card, "system")
+
+
+def _row_of(card: Gpu, table: str) -> dict[str, str] | None:
+    device = card.id.removeprefix("10de:")
+    rows = data.load("gpus")[table]
+    return next((row for row in rows if row["ids"][0] <= device <= row["ids"][1]), None)
+
+
 def identify(pci_id: str, address: str = "") -> Gpu:
     """What the table knows of a card, by an id such as `10de:2204`."""
     ids = data.load("gpus")["ids"]
@@ -164,11 +188,16 @@ def identify(pci_id: str, address: str = "") -> Gpu:
                 return Gpu(
                     id=pci_id,
                     address=address,
-                    name=ids["names"].get(device, f"a card with {chips}"),
+                    name=ids["names"].get(device) or _name_by_the_driver(device, chips),
                     architecture=architecture,
                     compute_capability=capability,
                 )
     return Gpu(id=pci_id, address=address)
+
+
+def _name_by_the_driver(device: str, chips: str) -> str:
+    names: list[str] = data.load("gpu_names")["names"].get(device, [f"a card with {chips}"])
+    return names[0]
 
 
 def _numbers(release: str) -> tuple[list[int], str]:

@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from deeprig import gpu_names, stack
+from deeprig import data, gpu_names, stack
 from deeprig.errors import DeeprigError
-from deeprig.gpus import Graphics
+from deeprig.gpus import Gpu, Graphics, is_one_of
 from deeprig.question import called, named
 from deeprig.refusal import Refusal
-from deeprig.setting_types import Branch, CudaVersion
+from deeprig.setting_types import Branch, CudaVersion, TorchVersion
 from deeprig.settings import Cuda, Driver
 from deeprig.stack import Plan
 
@@ -28,11 +28,16 @@ class ImaginedBox:
     cuda: str | None
     torch: str | None
     secure_boot: bool
+    architecture: Literal["amd64", "arm64"] | None = None
 
     @property
     def said(self) -> str:
         """The box in words."""
-        return f"{called(self.system or '')} with {named(self._graphics().gpus)}"
+        cards = self._cards()
+        counts = {str(card): sum(str(other) == str(card) for other in cards) for card in cards}
+        each = [f"{count} x {card}" if count > 1 else card for card, count in counts.items()]
+        on = " on arm64" if self._architecture() == "arm64" else ""
+        return f"{called(self.system or '')}{on} with {' and '.join(each)}"
 
     @property
     def is_meant(self) -> bool:
@@ -57,13 +62,34 @@ class ImaginedBox:
             version=_checked("--cuda", CudaVersion, self.cuda),
         )
         return stack.resolve(
-            self.system, self._graphics(), driver=driver, cuda=cuda, torch=self.torch
+            self.system,
+            Graphics(gpus=self._cards(), secure_boot=self.secure_boot),
+            driver=driver,
+            cuda=cuda,
+            torch=_checked("--torch", TorchVersion, self.torch),
+            architecture=self._architecture(),
         )
 
-    def _graphics(self) -> Graphics:
-        return Graphics(
-            gpus=tuple(gpu_names.find(name) for name in self.gpus), secure_boot=self.secure_boot
-        )
+    def _cards(self) -> tuple[Gpu, ...]:
+        try:
+            return tuple(card for name in self.gpus for card in gpu_names.find_all(name))
+        except DeeprigError as error:
+            raise DeeprigError(f"--gpu {error}") from None
+
+    def _architecture(self) -> str:
+        """That of the option, or else the one that its cards exist with."""
+        bound = [card for card in self._cards() if is_one_of(card, _arm64_only())]
+        if bound and self.architecture == "amd64":
+            raise DeeprigError(
+                f"--arch is amd64, and {named(bound)} exists with an arm64 processor only; leave "
+                "--arch out."
+            )
+        return self.architecture or ("arm64" if bound else "amd64")
+
+
+def _arm64_only() -> list[str]:
+    ids: list[str] = data.load("gpus")["arm64_only"]["ids"]
+    return ids
 
 
 def _checked(option: str, kind: Any, value: str | None) -> str | None:

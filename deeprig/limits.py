@@ -1,6 +1,7 @@
 """What a card can run: kernel modules, driver branches and CUDA toolkits."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from deeprig import data
@@ -10,13 +11,16 @@ from deeprig.gpus import Gpu
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """First and last are included; "" for no limit."""
+    """First and last are included; "" for no limit. `unlisted` are branches between them whose list
+    lacks the card.
+    """
 
     flavours: tuple[str, ...] = ()
     first_driver: str = ""
     last_driver: str = ""
     first_cuda: str = ""
     last_cuda: str = ""
+    unlisted: tuple[str, ...] = ()
 
     def drives(self, branch: str) -> bool:
         return not self.driver_border(branch)
@@ -27,6 +31,8 @@ class Limits:
     def driver_border(self, branch: str) -> str:
         """Why a branch does not drive the card, as the end of a sentence; "" where it does."""
         first, last = self.first_driver, self.last_driver
+        if branch in self.unlisted:
+            return f"is not on the list of driver {branch}"
         return _border(branch, first, last, f"needs driver {first} or newer", "driver ")
 
     def cuda_border(self, cuda: str) -> str:
@@ -35,6 +41,7 @@ class Limits:
         return _border(cuda, first, last, f"begins with {first}")
 
 
+@cache
 def of(card: Gpu) -> Limits:
     """Those of its architecture, of its compute capability and of the card itself together."""
     table = data.load("gpus")
@@ -51,6 +58,11 @@ def of(card: Gpu) -> Limits:
         last_driver=rows[0].get("last_driver", ""),
         first_cuda=_last_of(rows, "first_cuda"),
         last_cuda=rows[0].get("last_cuda", ""),
+        unlisted=tuple(
+            branch
+            for branch, ids in table["unlisted"].items()
+            if branch.isdecimal() and card.id.removeprefix("10de:") in ids
+        ),
     )
 
 

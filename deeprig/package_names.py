@@ -21,6 +21,16 @@ def driver_set(system: str, source: str, branch: str, modules: str) -> Row | Non
     return None
 
 
+def of_the_switches(row: Row, branch: str, *, subnet_manager: bool) -> list[str]:
+    """What a box with an NVSwitch needs beside the driver, with gaps; none where nobody has it."""
+    later = {first: names for first, names in row.get("nvswitch_from", {}).items()
+             if int(branch) >= int(first)}  # fmt: skip
+    names: list[str] = later[max(later, key=int)] if later else row["nvswitch"]
+    if not subnet_manager:
+        return list(names)
+    return [*names, *row["nvlsm"]] if names and row.get("nvlsm") else []
+
+
 def filled(
     names: Iterable[str], *, branch: str = "", kernels: Iterable[str] = (), cuda: str = ""
 ) -> tuple[str, ...]:
@@ -65,7 +75,8 @@ def _drivers(system: str, source: str) -> Iterable[str]:
             row = driver_set(system, source, branch, modules)
             if row is None:
                 continue
-            names = [*row["nvswitch"], *([row["pin"]] if branch in row.get("pinned", ()) else ())]
+            names = [*row["nvswitch"], *of_the_switches(row, branch, subnet_manager=True)]
+            names += [row["pin"]] if branch in row.get("pinned", ()) else []
             for flavour in FLAVOURS:
                 if flavour in row and flavour in branches.known()[branch]["flavours"]:
                     names += [*row[flavour]["packages"], *row[flavour]["desktop"]]

@@ -21,9 +21,14 @@ SOURCES = click.Choice(["distro", "nvidia"])
 DESCRIBING = (
     click.option(
         "--gpu", "gpus", multiple=True, metavar="NAME|ID",
-        help='For a box you only think of: its card, as "RTX 3090" or 10de:2204; once for each.',
+        help='For a box you only think of: its card, as "RTX 3090", "2 x 3090" or 10de:2204; '
+        "once for each kind.",
     ),
     click.option("--os", "system", type=click.Choice(SYSTEMS), help="Its system."),
+    click.option(
+        "--arch", "architecture", type=click.Choice(["amd64", "arm64"]),
+        help="Its processor; by its GPUs, or else amd64.",
+    ),
     click.option("--driver-source", type=SOURCES, help="As Driver(source=)."),
     click.option("--cuda-source", type=SOURCES, help="As Cuda(source=)."),
     click.option("--branch", metavar="580", help="As Driver(branch=)."),

@@ -1,12 +1,14 @@
 """What a plan is asked for: a system, its cards, what the box is, and the settings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
-from deeprig import branches
-from deeprig.gpus import Gpu, Graphics
+from deeprig import branches, data, offers
+from deeprig.gpus import Gpu, Graphics, is_one_of
 from deeprig.settings import Cuda, Driver
+from deeprig.words import listed as listed
 
 Source = Literal["distro", "nvidia"]
 SOURCES: tuple[Source, ...] = ("distro", "nvidia")
@@ -15,7 +17,8 @@ SOURCES: tuple[Source, ...] = ("distro", "nvidia")
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """`system` is such as debian-12; `cards` are those in the box and those to prepare for; `torch`
-    is a version that somebody asks for, or None; `architecture` is Debian's name.
+    is a version that somebody asks for, or None; `architecture` is Debian's name; `today` is the
+    day whose branches are taken.
     """
 
     system: str
@@ -25,11 +28,24 @@ class Question:
     cuda: Cuda | None
     torch: str | None = None
     architecture: str = "amd64"
+    today: date = field(default_factory=date.today)
+
+    @property
+    def switches(self) -> bool:
+        """Whether the box has NVSwitches, which want the fabric manager."""
+        return self.graphics.nvswitch or self.subnet_manager
+
+    @property
+    def subnet_manager(self) -> bool:
+        """Whether its NVSwitches are those of an HGX board with NVLink 5, which want nvlsm too."""
+        boards = data.load("gpus")["nvswitch"]["boards"]
+        return any(is_one_of(card, boards) for card in self.cards)
 
     @property
     def driver_source(self) -> Source:
-        """The one of the settings, or else the one that is usual for the system."""
-        usual: Source = "distro" if self.system.startswith("ubuntu-") else "nvidia"
+        """The one of the settings, or else the one that is usual for the system and its cards."""
+        ubuntu = self.system.startswith("ubuntu-") and not self.subnet_manager
+        usual: Source = "distro" if ubuntu else "nvidia"
         return (self.driver and self.driver.source) or usual
 
     @property
@@ -38,8 +54,20 @@ class Question:
         return branches.repository(self.system, self.architecture)
 
     def branches(self, source: str | None = None) -> list[str]:
-        """Those that a source has for this box, or the one that is asked for."""
-        return branches.at(self.system, source or self.driver_source, self.architecture)
+        """Those that a source has for this box, best first on this day."""
+        where = source or self.driver_source
+        found = branches.on(self.today, branches.at(self.system, where, self.architecture))
+        return [*found, *self._new_branch(where)]
+
+    def _new_branch(self, source: str) -> list[str]:
+        """The branch that is asked for and that no table knows, where the archive's own packages
+        of it name every card.
+        """
+        asked = self.driver and self.driver.branch
+        if not asked or source != "distro" or asked not in offers.new_branches(self.graphics):
+            return []
+        named_for = [offers.named_by_archive(self.graphics, card) for card in self.cards]
+        return [asked] if all(asked in dict(found) for found in named_for) else []
 
     @property
     def known(self) -> tuple[Gpu, ...]:
@@ -70,8 +98,3 @@ def place(system: str, source: str) -> str:
 def named(cards: Sequence[Gpu]) -> str:
     """The cards in words, each kind once."""
     return " and ".join(dict.fromkeys(str(card) for card in cards))
-
-
-def listed(words: Sequence[str]) -> str:
-    """ "a, b and c"."""
-    return ", ".join(words[:-1]) + (" and " if words[1:] else "") + "".join(words[-1:])

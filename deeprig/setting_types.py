@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import pyrage
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from deeprig import url_login
+from deeprig import gpu_names, url_login
+from deeprig.errors import DeeprigError
 
 
 def _matching(pattern: str, example: str) -> AfterValidator:
@@ -142,7 +143,6 @@ Requirement = Annotated[
 AbsolutePath = Annotated[str, _matching(r"(/[A-Za-z0-9_][\w.-]*)+", "/data")]
 Uuid = Annotated[str, _matching(r"[0-9A-Fa-f-]{4,36}", "the UUID that `lsblk -f` shows")]
 Serial = Annotated[str, _matching(r"[\w.:+-]+", "the SERIAL that `lsblk -d -o NAME,SERIAL` shows")]
-PciId = Annotated[str, _matching(r"10de:[0-9a-f]{4}", "10de:2204, as `lspci -nn` shows it")]
 PciAddress = Annotated[
     str,
     _matching(
@@ -195,6 +195,23 @@ Notify = Annotated[
     ),
 ]
 Relay = Annotated[str, _matching(r"[\w.:-]+:\d{1,5}", "mail.lan:25")]
+
+
+def _gpu_ids(value: Any) -> Any:
+    """The ids of GPUs that are named, as "2 x RTX 3090", or given as ids."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
+        return value
+    if any(
+        "@" in each or "://" in each for each in value
+    ):  # it may hold a password, which no message may show
+        raise ValueError("write it like RTX 3090, 2 x T4 or 10de:2204")
+    try:
+        return gpu_names.ids(value)
+    except DeeprigError as error:
+        raise ValueError(str(error).rstrip(".")) from None
+
+
+Gpus = Annotated[tuple[str, ...], BeforeValidator(_gpu_ids)]
 
 
 def _in_order(value: Any) -> Any:

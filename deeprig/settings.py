@@ -20,6 +20,7 @@ from deeprig.setting_types import (
     Components,
     CudaVersion,
     Fingerprint,
+    Gpus,
     GpuUuid,
     IndexUrl,
     Interface,
@@ -30,7 +31,6 @@ from deeprig.setting_types import (
     ModuleOption,
     Notify,
     PasswordHash,
-    PciId,
     Port,
     ProxyUrl,
     PublicKey,
@@ -149,7 +149,7 @@ class Driver:
     source: Literal["distro", "nvidia"] | None = None
     branch: Branch | None = None
     flavour: Literal["open", "proprietary"] | None = None
-    gpus: tuple[PciId, ...] = ()
+    gpus: Gpus = ()
     mirror: MirrorUrl | None = None
     repo_key: Fingerprint | None = None
     desktop: Literal["keep", "off"] | None = None

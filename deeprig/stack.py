@@ -9,14 +9,24 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from deeprig import branches, data, driver_choice, module_choice, toolkit_choice, torch_choice
-from deeprig.gpus import Graphics, hidden_switches, identify
+from deeprig import (
+    branches,
+    data,
+    driver_choice,
+    driver_notes,
+    module_choice,
+    tables,
+    tensorflow_choice,
+    toolkit_choice,
+    torch_choice,
+)
+from deeprig.gpus import Gpu, Graphics, hidden_switches, identify
 from deeprig.question import Question, named, place
 from deeprig.refusal import Refusal
 from deeprig.settings import Cuda, Driver, Rig
 from deeprig.survey import Survey
 
-__all__ = ["Plan", "Refusal", "decide", "ended", "resolve"]
+__all__ = ["Plan", "Refusal", "dated", "decide", "ended", "resolve"]
 
 NONE = "none"
 
@@ -34,7 +44,8 @@ class Plan:
     are package globs that NVIDIA's repository must not give, `build_tools` what it gives beside
     the driver since the distribution's is too old for it. `repository` is a row of
     data/repositories.toml, `repository_folder` what follows its base for this box's processor.
-    `kernel_metapackages` are held together with prebuilt modules.
+    `kernel_metapackages` are held together with prebuilt modules. `notes` are what is good to know,
+    `warnings` what to look after.
     """
 
     driver_branch: str = NONE
@@ -63,6 +74,7 @@ class Plan:
     repository_folder: str = ""
     kernel_metapackages: tuple[str, ...] = ()
     reasons: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -90,7 +102,7 @@ def decide(survey: Survey, rig: Rig) -> Plan | Refusal:
     torch = rig.python.torch if rig.python else None
     # Another processor than these is refused before.
     architecture = data.load("systems")["architectures"].get(survey.architecture, "amd64")
-    return resolve(
+    found = resolve(
         system,
         survey.graphics,
         driver=rig.driver,
@@ -98,6 +110,19 @@ def decide(survey: Survey, rig: Rig) -> Plan | Refusal:
         torch=torch,
         architecture=architecture,
     )
+    wanted = rig.python.frameworks if rig.python else ()
+    if isinstance(found, Refusal) or "tensorflow" not in wanted:
+        return found
+    unable = tensorflow_choice.unable(_cards(survey.graphics, rig.driver))
+    refusal = tensorflow_choice.refusal(unable, torch=found.torch_cuda != NONE)
+    return refusal or replace(
+        found, warnings=(*found.warnings, *tensorflow_choice.warnings(unable))
+    )
+
+
+def _cards(graphics: Graphics, driver: Driver | None) -> tuple[Gpu, ...]:
+    """Those in the box, and those to prepare for."""
+    return (*graphics.gpus, *(identify(pci_id) for pci_id in (driver.gpus if driver else ())))
 
 
 def resolve(
@@ -108,19 +133,20 @@ def resolve(
     cuda: Cuda | None,
     torch: str | None = None,
     architecture: str = "amd64",
+    today: date | None = None,
 ) -> Plan | Refusal:
     """What goes on a box of this system with these cards, or why nothing does; `architecture` is
-    Debian's name.
+    Debian's name; `today` is the day that decides which branches are young or have ended.
     """
-    expected = [identify(pci_id) for pci_id in driver.gpus] if driver else []
     question = Question(
         system=system,
-        cards=(*graphics.gpus, *expected),
+        cards=_cards(graphics, driver),
         graphics=graphics,
         driver=driver,
         cuda=cuda,
         torch=torch,
         architecture=architecture,
+        today=today or date.today(),
     )
     plan: Plan | Refusal = Plan()
     for step in (_driver, _frameworks, _toolkit):
@@ -137,6 +163,11 @@ def ended(plan: Plan, today: date) -> list[str]:
     return [f"NVIDIA's fixes for driver {plan.driver_branch} ended on {end}; take a newer branch"]
 
 
+def dated(plan: Plan, today: date) -> list[str]:
+    """What of the plan, and of the tables that it was made from, is too old on that day."""
+    return [*ended(plan, today), *tables.age(today)]
+
+
 def _driver(plan: Plan, question: Question) -> Plan | Refusal:
     settings = question.driver
     if settings is None:
@@ -144,6 +175,9 @@ def _driver(plan: Plan, question: Question) -> Plan | Refusal:
     if not question.cards:
         why = "there is no NVIDIA card in the box; Driver(gpus=...) prepares for one"
         return plan.because({"driver_branch": why})
+    own = driver_choice.left_alone(question)
+    if own:
+        return plan.because({"driver_branch": own})
     found = driver_choice.choose(question)
     if isinstance(found, Refusal):
         return found
@@ -164,15 +198,14 @@ def _driver(plan: Plan, question: Question) -> Plan | Refusal:
         dkms_name=modules["dkms_name"],
         library=found.library,
         headers=() if prebuilt else module_choice.headers(graphics),
-        driver_packages=found.packages(
-            desktop=settings.desktop == "keep", nvswitch=graphics.nvswitch
-        ),
+        driver_packages=found.packages(question),
         pin=found.pin,
         pins=_own_pins(found) if nvidia and not found.pin else (),
         build_tools=() if prebuilt or not nvidia else module_choice.build_tools(question.system),
         repository=repository["name"] if repository else "",
         repository_folder=_folder(repository, question),
         kernel_metapackages=module_choice.metapackages(graphics, found.kernels) if prebuilt else (),
+        notes=(*plan.notes, *driver_notes.of(question, found)),
         warnings=_warnings(question),
     )
 
@@ -185,6 +218,8 @@ def _why_source(question: Question, modules: str) -> str:
     }[modules]
     if settings and settings.source:
         return f"{where}, by Driver.source; {ready}"
+    if question.subnet_manager:
+        return f"{where}, for nvlsm is there alone; {ready}"
     return f"{where}, as is usual there; {ready}"
 
 
@@ -201,7 +236,7 @@ def _warnings(question: Question) -> tuple[str, ...]:
         found.append(
             f"{ids}: in no table that deeprig has; the driver is what the settings or apt say"
         )
-    board = None if question.graphics.nvswitch else hidden_switches(question.cards)
+    board = None if question.switches else hidden_switches(question.cards)
     if board:
         found.append(
             f"this is {board['means']}; until {board['needs']} are there CUDA says 802 (system not "
@@ -221,12 +256,14 @@ def _frameworks(plan: Plan, question: Question) -> Plan | Refusal:
     cards, driver = question.cards, _running(plan, question)
     if not cards:
         return plan.because({"torch": "there is no card: the newest one, on the CPU"})
-    toolkits = toolkit_choice.fitting(question, driver)
-    found = torch_choice.choose(question.known, driver, question.torch, toolkits)
+    toolkits = toolkit_choice.covered(question, driver)
+    found = torch_choice.choose(
+        question.known, driver, question.torch, toolkits, question.architecture
+    )
     if isinstance(found, Refusal):
         return found
     if found is None:
-        why = f"no torch has kernels for {named(cards)}: it runs on the CPU"
+        why = f"no torch has kernels for {named(cards)}{question.unusual}: it runs on the CPU"
         return plan.because({"torch": why})
     return plan.because(
         {"torch": torch_choice.why(found, question.known, driver)},
@@ -262,6 +299,7 @@ def _toolkit(plan: Plan, question: Question) -> Plan | Refusal:
         cudnn=found.cudnn,
         nccl=found.nccl,
         cuda_packages=found.packages,
+        notes=(*plan.notes, *found.notes),
         pins=(*plan.pins, *found.pins),
         shut_out=tuple(shut_out),
         repository=row["name"] if row else plan.repository,

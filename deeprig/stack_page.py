@@ -54,6 +54,7 @@ def lines(decided: Plan | Refusal, *, torch: bool, today: date) -> list[str]:
             for key, label in SHOWN.items()
             if key in decided.reasons and key not in left_out
         ),
+        *(f"  note: {said}" for said in decided.notes),
         *(f"  {click.style('!', fg='yellow')} {said}" for said in warnings),
     ]
 
@@ -73,7 +74,7 @@ def to_json(decided: Plan | Refusal, *, today: date) -> dict[str, Any]:
 
 
 def _warnings(plan: Plan, today: date) -> list[str]:
-    return [*plan.warnings, *stack.ended(plan, today)]
+    return [*plan.warnings, *stack.dated(plan, today)]
 
 
 def _backend(plan: Plan) -> str:

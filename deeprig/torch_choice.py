@@ -1,6 +1,6 @@
 """Which torch and which JAX have kernels for a set of cards and run with their driver."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from deeprig import branches, data
@@ -13,27 +13,36 @@ Build = dict[str, Any]
 
 
 def choose(
-    cards: Sequence[Gpu], driver: str, asked: str | None, toolkits: Container[str] = ()
+    cards: Sequence[Gpu],
+    driver: str,
+    asked: str | None,
+    toolkits: Container[str] = (),
+    architecture: str = "amd64",
 ) -> Build | Refusal | None:
     """The row of torch.toml for these cards; None where no torch has kernels for any of them.
 
     `driver` is the branch that runs, "" where nobody knows; `asked` a release such as 2.14. A build
-    with the CUDA of one of the `toolkits` goes before the others of its release.
+    with the CUDA of one of the `toolkits` goes before the others of its release. The answer has its
+    `release` where one is asked for.
     """
-    rows = [row for row in _builds() if not driver or number(row["driver"]) <= number(driver)]
-    wanted = [row for row in rows if asked in (None, row["torch"], row.get("version"))]
+    every = _builds(architecture)
+    rows = [row for row in every if not driver or number(row["driver"]) <= number(driver)]
+    wanted = [row for row in rows if asked is None or _is(row, asked)]
     able = max((_able(row, cards) for row in rows), key=len, default=[])
     fitting = [row for row in wanted if able and len(_able(row, cards)) == len(able)]
     if fitting:
         newest = [row for row in fitting if row["torch"] == fitting[0]["torch"]]
         paired = [row for row in newest if row["cuda"] in toolkits]
-        return _nearest(paired or newest, driver)
-    return _refusal(cards, driver, asked, rows) if asked else None
+        return _nearest(paired or newest, driver) | ({"asked": asked} if asked else {})
+    return _refusal(cards, driver, asked, rows, architecture) if asked else None
 
 
 def requirement(build: Build) -> str:
-    """As uv takes it: the newest release is not bound to its number."""
-    if build["torch"] == _builds()[0]["torch"]:
+    """As uv takes it: the newest release is not bound to its number unless somebody asks for it."""
+    asked = build.get("asked", "")
+    if asked and asked != build["torch"]:
+        return f"torch=={asked}"
+    if build["torch"] == _builds()[0]["torch"] and not asked:
         return "torch"
     return f"torch=={build.get('version') or build['torch'] + '.*'}"
 
@@ -43,7 +52,7 @@ def why(build: Build, cards: Sequence[Gpu], driver: str) -> str:
     there = _able(build, cards)
     unable = [card for card in cards if card not in there]
     without = f", which has none for {named(unable)}" if unable else ""
-    newest = _builds()[0]
+    newest = next(row for row in _builds(build["architecture"]))
     cuda = f"torch {build['torch']} with CUDA {build['cuda']}"
     if build["torch"] == newest["torch"]:
         return f"{cuda} has kernels for {named(there)}{without}"
@@ -69,19 +78,32 @@ def jax(cards: Sequence[Gpu], driver: str) -> str:
     return "jax[cuda13]" if new and runs else "jax[cuda12]"
 
 
-def _builds() -> list[Build]:
+def _builds(architecture: str = "amd64") -> list[Build]:
+    """The rows, with the capabilities of the wheels for this processor."""
     rows: list[Build] = data.load("torch")["build"]
-    return rows
+    key = "arm64" if architecture == "arm64" else "capabilities"
+    return [row | {"capabilities": row[key], "architecture": architecture} for row in rows]
+
+
+def _is(build: Build, asked: str) -> bool:
+    """Whether a build is of this release: 2.14, or one of its versions that the index has."""
+    release = ".".join(asked.split(".")[:2])
+    versions = data.load("torch")["releases"]["versions"]
+    return build["torch"] == release and (asked == release or asked in versions)
+
+
+def _able_for(card: Gpu) -> Callable[[Build], bool]:
+    return lambda build: runs_on(build["capabilities"], card.compute_capability)
 
 
 def _able(build: Build, cards: Sequence[Gpu]) -> list[Gpu]:
-    return [card for card in cards if runs_on(build, card.compute_capability)]
+    return [card for card in cards if runs_on(build["capabilities"], card.compute_capability)]
 
 
-def runs_on(build: Build, capability: str) -> bool:
-    """Whether one of its kernels has the capability's major number and no larger minor one."""
+def runs_on(kernels: Sequence[str], capability: str) -> bool:
+    """Whether one of the kernels has the capability's major number and no larger minor one."""
     mine = number(capability)
-    found = [number(row) for row in build["capabilities"]]
+    found = [number(row) for row in kernels]
     return any(mine and row[0] == mine[0] and row <= mine for row in found)
 
 
@@ -94,18 +116,24 @@ def _nearest(rows: list[Build], driver: str) -> Build:
     return max(below, key=lambda row: number(row["cuda"])) if below else rows[-1]
 
 
-def _refusal(cards: Sequence[Gpu], driver: str, asked: str, rows: list[Build]) -> Refusal:
-    known = list(dict.fromkeys(row["torch"] for row in _builds()))
-    named_rows = [row for row in _builds() if asked in (row["torch"], row.get("version"))]
+def _refusal(
+    cards: Sequence[Gpu], driver: str, asked: str, rows: list[Build], architecture: str
+) -> Refusal:
+    every = _builds(architecture)
+    named_rows = [row for row in every if _is(row, asked)]
     if not named_rows:
-        what = f"Python.torch is {asked!r}, and deeprig knows {', '.join(known)}."
+        known = list(dict.fromkeys(row["torch"] for row in every))
+        versions = data.load("torch")["releases"]["versions"]
+        what = (
+            f"Python.torch is {asked!r}, and deeprig knows {', '.join(known)}, and of their "
+            f"versions {', '.join(versions)}."
+        )
     elif not any(row in rows for row in named_rows):
         least = min((row["driver"] for row in named_rows), key=number)
         what = f"torch {asked} needs a driver from {least} on, and this one is {driver}."
     else:
-        lacking = [card for card in cards if not any(runs_on(r, card.compute_capability)
-                                                     for r in named_rows)] or cards  # fmt: skip
+        lacking = [card for card in cards if not any(map(_able_for(card), named_rows))] or cards
         what = f"torch {asked} has no kernels for {named(lacking)}."
-    other = choose(cards, driver, None)
+    other = choose(cards, driver, None, architecture=architecture)
     fits = f'Python(torch="{other["torch"]}")' if isinstance(other, dict) else "Python(torch=None)"
     return Refusal(refusal=what, instead=f"{fits}.")

@@ -70,8 +70,13 @@ manager=/etc/systemd/system/display-manager.service
 
 if [ -n "$OFFERS" ] && [ -n "$devices$EXPECTED$CARDLESS" ]; then
   echo offers=yes
+  # Branches and toolkits that no table knows yet; a module's packages of one kernel each are left out.
+  newer=$(apt-cache pkgnames 2>/dev/null | grep -vE '[0-9]\.[0-9]+\.[0-9]' | grep -E \
+    -e '^(linux-modules-nvidia|(lib)?nvidia-[a-z-]+)-[4-9][0-9][0-9](-server.*)?$' \
+    -e '^cuda-(toolkit|minimal-build|libraries|libraries-dev)-[1-9][0-9]-[0-9]$' |
+    grep -vE -- "-($KNOWN)(-|\$)" | sort)
   # shellcheck disable=SC2086 # words
-  apt-cache madison $OFFERS 2>/dev/null | awk '$NF != "Sources" && !seen[$1, $3]++ {
+  apt-cache madison $OFFERS $newer 2>/dev/null | awk '$NF != "Sources" && !seen[$1, $3]++ {
       if (!($1 in versions)) names[++count] = $1
       versions[$1] = versions[$1] " " $3
     }

@@ -301,7 +301,7 @@ def test_mig_ecc_and_compute_mode_are_as_their_owner_left_them(
 
 
 def test_the_driver_still_gets_fixes(plan: Plan, present: tuple[Gpu, ...], warn: Say) -> None:
-    if said := stack.ended(plan, date.today()):
+    if said := stack.dated(plan, date.today()):
         warn("; ".join(said))
 
 

@@ -258,9 +258,9 @@ def test_what_is_offered_is_said_by_branch_under_its_names() -> None:
 
 def test_an_end_of_life_is_said_by_a_given_day() -> None:
     facts = deepcopy(FACTS)
-    for day, said in ((date(2028, 8, 31), False), (date(2028, 9, 1), True)):
+    for day, said in ((date(2028, 6, 30), False), (date(2028, 7, 1), True)):
         notes = driver_status.judge("rig1", facts, None, day).notes
-        assert any("fixes for branch 580 ended on 2028-08-31" in note for note in notes) is said
+        assert any("fixes for branch 580 ended on 2028-06-30" in note for note in notes) is said
 
 
 def test_settings_that_ask_for_another_driver_are_said() -> None:

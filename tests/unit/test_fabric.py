@@ -22,13 +22,14 @@ def test_a_board_is_known_by_its_cards(device: str, count: int, hidden: bool) ->
     assert bool(hidden_switches(graphics(device, count).gpus)) == hidden
 
 
-@pytest.mark.parametrize(("count", "told"), [(8, True), (1, False)])
-def test_the_plan_tells_of_it(count: int, told: bool) -> None:
+@pytest.mark.parametrize("count", [8, 1])
+def test_the_plan_tells_of_it_and_has_what_it_needs(count: int) -> None:
     plan = resolve(
         "ubuntu-24.04", graphics("2901", count), driver=Driver(source="nvidia"), cuda=None
     )
     assert isinstance(plan, Plan)
-    assert any("CUDA says 802" in line and "nvlsm" in line for line in plan.warnings) == told
+    assert any("CUDA says 802" in line and "nvlsm" in line for line in plan.notes)
+    assert {"nvidia-fabricmanager", "nvlsm"} <= set(plan.driver_packages)
 
 
 def test_what_belongs_to_a_driver_is_compared_by_version_and_nvlsm_is_not() -> None:

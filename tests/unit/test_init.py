@@ -98,7 +98,7 @@ def test_every_line_fits_and_a_card_of_each_kind_is_counted(tmp_path: Path) -> N
     cards = [f"gpu=0000:0{n}:00.0 10de:2204 030000" for n in range(1, 5)]
     text, _, _ = loaded(CHOSEN, surveyed(*cards, "kernel=6.12.1"), tmp_path)
     assert "# GPUs found: 4 x GeForce RTX 3090 (10de:2204)" in text
-    assert "# They get driver 580, open modules; `deeprig plan` says why." in text
+    assert "# They get driver 580, open modules and CUDA 13.1; `deeprig plan` says why." in text
 
 
 def test_disks_are_told_with_what_is_on_them_and_none_is_taken_unasked(tmp_path: Path) -> None:

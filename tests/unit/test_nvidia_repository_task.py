@@ -2,7 +2,7 @@
 
 import pytest
 
-from deeprig import stack
+from deeprig import data, stack
 from deeprig.gpus import Graphics
 from deeprig.settings import Cuda, Driver
 from deeprig.stack import Plan
@@ -99,7 +99,18 @@ def test_for_cuda_alone_the_key_is_cudas_setting() -> None:
     assert (there.repo_key, there.setting) == (KEY, "Cuda")
 
 
-def test_where_the_key_is_not_known_none_is_called_another_distributions() -> None:
+def test_the_key_of_ubuntu_2604_is_its_own() -> None:
+    driver = Driver(gpus=("10de:2b85",), source="nvidia")
+    there = repository(plan("ubuntu-26.04", driver), driver, None)
+    assert there.fingerprints == ("14BAFBC7562AD710CA04E69905FBB6DA60DF8A40",)
+    assert any(key.endswith("3BF863CC") for key in there.foreign)
+
+
+def test_where_the_key_is_not_known_none_is_called_another_distributions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = next(r for r in data.load("repositories")["repository"] if r["name"] == "ubuntu2604")
+    monkeypatch.setitem(row, "fingerprints", [])
     driver = Driver(gpus=("10de:2b85",), source="nvidia")
     there = repository(plan("ubuntu-26.04", driver), driver, None)
     assert (there.fingerprints, there.foreign) == ((), {})

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deeprig import data, gpu_names, outlook, runs, stack_page
+from deeprig.checked import SettingsError
 from deeprig.cli import main
+from deeprig.gpus import identify
 from deeprig.outlook import Outlook
 from deeprig.runs import Report
 from deeprig.settings import Driver, Python, Rig, Storage
@@ -47,9 +49,38 @@ def answer(*words: str) -> dict[str, Any]:
         ("T4", "10de:1eb8"),
         ("NVIDIA A100-SXM4-80GB", "10de:20b2"),
         ("NVIDIA A100 80GB PCIe", "10de:20b5"),
-        ("H100", "10de:2330"),  # one of several that are all the same to a driver
+        ("H100", "10de:2339"),  # one of several that are all the same to a driver
         ("10DE:2B85", "10de:2b85"),
         ("10de:ffff", "10de:ffff"),
+        ("RTX 3060 12GB", "10de:2503"),
+        ("RTX 3080 10GB", "10de:2206"),
+        ("RTX 3090 24GB", "10de:2204"),
+        ("RTX 4060 Ti 8GB", "10de:2803"),
+        ("RTX 4060Ti 16 GB", "10de:2805"),
+        ("RTX 5060 Ti 16GB", "10de:2d04"),
+        ("RTX 5090D", "10de:2b87"),
+        ("RTX 5090 FE", "10de:2b85"),
+        ("ASUS ROG Strix GeForce RTX 4090 OC Edition 24GB", "10de:2684"),
+        ("MSI GeForce RTX 4070 Ti SUPER 16G GAMING X SLIM", "10de:2705"),
+        ("Gigabyte RTX 3060 Ti Eagle OC D6X 8G", "10de:2486"),
+        ("3060 Ti LHR", "10de:2486"),
+        ("H100 SXM", "10de:2330"),
+        ("A100-SXM", "10de:20b0"),
+        ("HGX B200", "10de:2901"),
+        ("DGX Spark", "10de:2e12"),
+        ("RTX 4090 Laptop", "10de:2717"),
+        ("K40", "10de:1024"),
+        ("GTX 1660S", "10de:21c4"),
+        ("4070tis", "10de:2705"),
+        ("RTX 4050", "10de:28a1"),
+        ("T4G", "10de:1eb4"),
+        ("0x2204", "10de:2204"),
+        ("2204", "10de:2204"),
+        ("Quadro 6000", "10de:06d8"),
+        ("Quadro 5000", "10de:06d9"),
+        ("Quadro 4000", "10de:06dd"),
+        ("RTX PRO 6000 Max-Q", "10de:2bb4"),
+        ("T1000", "10de:1fb0"),
     ],
 )
 def test_a_card_is_found_by_what_people_call_it(asked: str, pci_id: str) -> None:
@@ -59,12 +90,21 @@ def test_a_card_is_found_by_what_people_call_it(asked: str, pci_id: str) -> None
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("RTX 6000", "Quadro RTX 6000 (10de:1e36), RTX 6000 Ada Generation (10de:26b1); name one"),
+        ("RTX 6000", "Quadro RTX 6000 (10de:1e36), RTX 6000 Ada Generation (10de:26b1)"),
         ("TITAN X", "GeForce GTX TITAN X (10de:17c2), TITAN X Pascal (10de:1b00); name one"),
         ("RTX 3909", "near it are GeForce RTX 3090"),
         ("banana", "no card that deeprig knows by name; an id does too, such as 10de:2204"),
         ("", "no card that deeprig knows by name"),
-        ("1002:73bf", "no id of an NVIDIA card; write it like 10de:2204"),
+        ("1002:73bf", "is an AMD GPU; deeprig is for NVIDIA GPUs only"),
+        ("8086:e20b", "is an Intel GPU; deeprig is for NVIDIA GPUs only"),
+        ("1af4:1050", "no id of an NVIDIA card; write it like 10de:2204"),
+        ("AMD Radeon RX 7900 XTX", "is an AMD GPU; deeprig is for NVIDIA GPUs only"),
+        ("MI300X", "is an AMD GPU; deeprig is for NVIDIA GPUs only"),
+        ("Arc B580", "is an Intel GPU; deeprig is for NVIDIA GPUs only"),
+        ("Jetson AGX Orin", "is a Jetson; NVIDIA's JetPack"),
+        ("GRID T4-4Q", "is a virtual GPU; the host's vGPU software"),
+        ("NVIDIA A100-40C", "is a virtual GPU; the host's vGPU software"),
+        ("0 x RTX 3090", "no card that deeprig knows by name"),
         ("10de:22", "no id of an NVIDIA card"),
     ],
 )
@@ -73,6 +113,54 @@ def test_a_name_that_is_none_or_several_is_told_in_one_line(asked: str, said: st
     assert done.exit_code == 2
     [line] = done.output.splitlines()
     assert said in line
+
+
+NAMES_OF_THE_DRIVER = (Path(__file__).parent / "nvidia_names.txt").read_text().splitlines()
+BY_THE_DRIVER = [line.split("|") for line in NAMES_OF_THE_DRIVER if not line.startswith("#")]
+
+
+def test_every_name_that_nvidias_driver_gives_finds_a_gpu_with_the_same_limits() -> None:
+    assert len(BY_THE_DRIVER) > 370
+    for name, ids in BY_THE_DRIVER:
+        right = {gpu_names._runs(identify(f"10de:{device}")) for device in ids.split()}
+        for spelled in (name, name.removeprefix("NVIDIA "), name.upper()):
+            assert gpu_names._runs(gpu_names.find(spelled)) in right, spelled
+
+
+def test_several_of_a_kind_are_asked_for_at_once() -> None:
+    for asked in ("2 x RTX 3090", "2x3090", "2 X RTX 3090", "2 \u00d7 3090", "2*3090"):
+        assert [card.id for card in gpu_names.find_all(asked)] == ["10de:2204"] * 2
+    done = deeprig("--gpu", "2x3090", "--gpu", "T4", "--os", "ubuntu-24.04")
+    first = done.stdout.splitlines()[0]
+    assert first == "Ubuntu 24.04 with 2 x GeForce RTX 3090 (10de:2204) and Tesla T4 (10de:1eb8):"
+
+
+def test_the_settings_take_names_too() -> None:
+    assert Driver(gpus=("RTX 3090", "2 x T4")).gpus == ("10de:2204", "10de:1eb8", "10de:1eb8")
+    assert Driver(gpus=("10de:2204",)).gpus == ("10de:2204",)
+    for asked, said in (("RTX 3909", "near it are GeForce RTX 3090"), ("MI300X", "an AMD GPU")):
+        with pytest.raises(SettingsError) as wrong:
+            Driver(gpus=(asked,))
+        assert said in str(wrong.value)
+
+
+@pytest.mark.parametrize("name", ["GH200", "GB200", "GB300", "GB10", "DGX Spark"])
+def test_a_gpu_that_exists_on_arm64_only_brings_its_processor(name: str) -> None:
+    done = deeprig("--gpu", name, "--os", "ubuntu-24.04")
+    assert done.exit_code == 0 and done.stdout.startswith("Ubuntu 24.04 on arm64 with ")
+    assert answer("--gpu", name, "--os", "ubuntu-24.04")["repository_folder"].endswith("/sbsa")
+    wrong = deeprig("--gpu", name, "--os", "ubuntu-24.04", "--arch", "amd64")
+    assert wrong.exit_code == 2
+    [line] = wrong.output.splitlines()
+    assert "exists with an arm64 processor only" in line
+
+
+def test_a_processor_can_be_named() -> None:
+    asked = ["--gpu", "T4G", "--os", "ubuntu-24.04", "--arch", "arm64"]
+    found = answer(*asked)
+    assert found["repository_folder"] == "ubuntu2404/sbsa"
+    assert "no torch has kernels" in found["reasons"]["torch"]
+    assert answer(*asked[:4])["repository_folder"] == "ubuntu2404/x86_64"
 
 
 def test_every_name_in_the_table_finds_its_own_card() -> None:
@@ -96,7 +184,7 @@ def test_a_box_one_only_thinks_of_is_planned_by_the_tables_alone() -> None:
         (["--driver-source", "distro", "--cuda-source", "distro"], "cuda", "12.4"),
         (["--branch", "595"], "driver_branch", "595"),
         (["--flavour", "proprietary"], "module_flavour", "proprietary"),
-        (["--branch", "595", "--cuda", "13.1"], "cuda", "13.1"),
+        (["--branch", "595", "--cuda", "13.3"], "cuda", "13.3"),
         (["--torch", "2.14"], "torch", "torch==2.14.1"),
     ],
 )

@@ -69,7 +69,7 @@ def make(kind: type, **values: Any) -> Any:
         (Driver, {"source": "ubuntu"}, r"Driver\.source is 'ubuntu'; "),
         (Driver, {"branch": "580.178"}, r"Driver\.branch is '580\.178'; .*580: the number before"),
         (Driver, {"flavour": "closed"}, r"Driver\.flavour is 'closed'; "),
-        (Driver, {"gpus": ("RTX 3090",)}, r"Driver\.gpus\.0 is 'RTX 3090'; .*10de:2204"),
+        (Driver, {"gpus": ("RTX 3909",)}, r"Driver\.gpus is .*'RTX 3909' is no card .*10de:2204"),
         (Driver, {"mirror": "mirror.lan"}, r"Driver\.mirror is 'mirror\.lan'; .*https://mirror"),
         (Driver, {"repo_key": "3BF863CC"}, r"Driver\.repo_key is '3BF863CC'; .*all 40 hex digits"),
         (Driver, {"desktop": "yes"}, r"Driver\.desktop is 'yes'; "),

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from deeprig import branches, data, module_choice
+from deeprig import branches, data, module_choice, tables
 from deeprig.gpus import Graphics, identify
 from deeprig.question import Question
 from deeprig.refusal import Refusal
-from deeprig.settings import Cuda, Driver, Rig
-from deeprig.stack import Plan, decide, ended, resolve
+from deeprig.settings import Cuda, Driver, Python, Rig
+from deeprig.stack import Plan, dated, decide, ended, resolve
 from deeprig.survey import Survey
 
 CARDS = {
+    "fermi": "10de:06d8",
     "kepler": "10de:102d",
     "maxwell": "10de:13f2",
     "pascal": "10de:1b06",
@@ -32,11 +33,12 @@ CARDS = {
 }
 OLD = ("maxwell", "pascal", "volta")
 NEW = ("turing", "ampere", "ada", "hopper")
-NEWEST = ("blackwell", "b300", "gb10")
+NEWEST = ("blackwell", "gb10")
 UBUNTUS = ("ubuntu-22.04", "ubuntu-24.04", "ubuntu-26.04")
 DEBIANS = ("debian-12", "debian-13")
 KERNELS = ("6.1.0-56-amd64",)
 ANY = Driver()
+TODAY = date(2026, 11, 30)
 METAPACKAGES = {"debian": ("linux-image-amd64",), "ubuntu": ("linux-image-generic",)}
 
 
@@ -47,6 +49,7 @@ def decided(
     cuda: Cuda | None = None,
     torch: str | None = None,
     architecture: str = "amd64",
+    today: date = TODAY,
     **more: Any,
 ) -> Plan | Refusal:
     """The decision for a box with these cards in it."""
@@ -57,8 +60,9 @@ def decided(
     }
     graphics = Graphics(gpus=there, **(usual | more))
     return resolve(
-        system, graphics, driver=driver, cuda=cuda, torch=torch, architecture=architecture
-    )
+        system, graphics, driver=driver, cuda=cuda, torch=torch, architecture=architecture,
+        today=today,
+    )  # fmt: skip
 
 
 def planned(system: str, *cards: str, **more: Any) -> Plan:
@@ -82,24 +86,33 @@ PLANS: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
     *((s, (c,), (*OF_NEW, "prebuilt", "13.0", *TORCH_130)) for s in UBUNTUS[:2] for c in NEW),
     *((s, (c,), (*OF_NEW, "prebuilt", "13.0", *TORCH_130)) for s in UBUNTUS[:2] for c in NEWEST),
     *((s, ("pro4500",), ("595", "open", "prebuilt", "13.2", *TORCH)) for s in UBUNTUS[:2]),
-    # NVIDIA's repository for 26.04 begins with CUDA 13.3, Debian 13's with 13.1, beyond 580's 13.0.
+    # Eight on an HGX board: nvlsm is in NVIDIA's repository alone.
+    *((s, ("b300",), (*OF_NEW, "dkms", "13.0", *TORCH_130)) for s in (*UBUNTUS[:2], "debian-12")),
+    ("ubuntu-26.04", ("b300",), ("595", "open", "dkms", "13.3", *TORCH)),
+    ("debian-13", ("b300",), (*OF_NEW, "dkms", "13.1", *TORCH_130)),
+    *((s, ("rubin",), ("615", "open", "prebuilt", "13.4", *TORCH)) for s in UBUNTUS),
+    # On no list of 580's builds.
+    ("ubuntu-24.04", ("10de:31c3",), ("595", "open", "prebuilt", "13.2", *TORCH)),
+    ("debian-13", ("10de:2909",), ("595", "open", "dkms", "13.2", *TORCH)),
+    # NVIDIA's repository for 26.04 begins with CUDA 13.3, Debian 13's with 13.1: beyond the 13.0
+    # of 580 itself, which runs every 13 all the same.
     *(("ubuntu-26.04", (c,), (*OF_OLD, "prebuilt", "none", *OLD_TORCH)) for c in OLD),
-    *(("ubuntu-26.04", (c,), (*OF_NEW, "prebuilt", "none", *TORCH_130)) for c in (*NEW, *NEWEST)),
-    ("ubuntu-26.04", ("pro4500",), ("595", "open", "prebuilt", "none", *TORCH)),
+    *(("ubuntu-26.04", (c,), (*OF_NEW, "prebuilt", "13.3", *TORCH_130)) for c in (*NEW, *NEWEST)),
+    ("ubuntu-26.04", ("pro4500",), ("595", "open", "prebuilt", "13.3", *TORCH)),
     *(("debian-12", (c,), (*OF_OLD, "dkms", "12.6", *OLD_TORCH)) for c in OLD),
-    *(("debian-12", (c,), (*OF_NEW, "dkms", "13.0", *TORCH_130)) for c in (*NEW, *NEWEST)),
+    *(("debian-12", (c,), (*OF_NEW, "dkms", "13.0", *TORCH_130)) for c in (*NEW, "blackwell")),
     ("debian-12", ("pro4500",), ("595", "open", "dkms", "13.0", *TORCH_130)),
-    ("debian-12", ("rubin",), ("615", "open", "dkms", "none", *TORCH)),
+    ("debian-12", ("rubin",), ("620", "open", "dkms", "none", *TORCH)),
     *(("debian-13", (c,), (*OF_OLD, "dkms", "none", *OLD_TORCH)) for c in OLD),
-    *(("debian-13", (c,), (*OF_NEW, "dkms", "none", *TORCH_130)) for c in (*NEW, *NEWEST)),
+    *(("debian-13", (c,), (*OF_NEW, "dkms", "13.1", *TORCH_130)) for c in (*NEW, "blackwell")),
     ("debian-13", ("pro4500",), ("595", "open", "dkms", "13.2", *TORCH)),
-    ("debian-13", ("rubin",), ("615", "open", "dkms", "13.4", *TORCH)),
+    ("debian-13", ("rubin",), ("620", "open", "dkms", "13.5", *TORCH)),
     # Mixed boxes: one kernel module for all.
     *((s, ("pascal", "ampere"), (*OF_OLD, "prebuilt", "12.6", *OLD_TORCH)) for s in UBUNTUS[:2]),
     ("debian-12", ("maxwell", "hopper"), (*OF_OLD, "dkms", "12.6", *OLD_TORCH)),
     ("ubuntu-24.04", ("turing", "blackwell"), (*OF_NEW, "prebuilt", "13.0", *TORCH_130)),
     ("ubuntu-24.04", ("ampere", "pro4500"), ("595", "open", "prebuilt", "13.2", *TORCH)),
-    ("debian-13", ("ada", "rubin"), ("615", "open", "dkms", "13.4", *TORCH)),
+    ("debian-13", ("ada", "rubin"), ("620", "open", "dkms", "13.5", *TORCH)),
 ]
 
 
@@ -112,7 +125,8 @@ def test_a_card_gets_its_driver_its_modules_its_toolkit_and_its_torch(
         plan.driver_branch, plan.module_flavour, plan.modules, plan.cuda, plan.torch,
         plan.torch_backend,
     ) == expected  # fmt: skip
-    assert plan.driver_source == ("distro" if system.startswith("ubuntu") else "nvidia")
+    ubuntu = system.startswith("ubuntu") and cards != ("b300",)
+    assert plan.driver_source == ("distro" if ubuntu else "nvidia")
     assert not any(name.startswith(("nvidia-driver-5", "xserver")) for name in plan.names())
     assert bool(plan.warnings) is (plan.cuda == "none")
 
@@ -120,26 +134,235 @@ def test_a_card_gets_its_driver_its_modules_its_toolkit_and_its_torch(
 def test_the_table_has_every_architecture_on_every_system() -> None:
     architectures = {row["name"] for row in data.load("gpus")["architecture"]}
     covered = {(system, card) for system, cards, _ in PLANS for card in cards}
-    refused_here = {(s, "kepler") for s in (*UBUNTUS, *DEBIANS)} | {(s, "rubin") for s in UBUNTUS}
+    refused_here = {(s, a) for s in (*UBUNTUS, *DEBIANS) for a in ("fermi", "kepler")}
     assert {(s, a) for s in (*UBUNTUS, *DEBIANS) for a in architectures} == {
         (s, c) for s, c in covered | refused_here if c in architectures
     }
 
 
 @pytest.mark.parametrize("system", [*UBUNTUS, *DEBIANS])
-def test_a_kepler_ends_with_470_everywhere(system: str) -> None:
-    refusal = refused(system, "kepler")
-    assert "ends with driver 470" in refusal.refusal
+@pytest.mark.parametrize(("card", "last"), [("fermi", "390"), ("kepler", "470")])
+def test_what_is_too_old_ends_with_its_driver_everywhere(system: str, card: str, last: str) -> None:
+    refusal = refused(system, card)
+    assert f"ends with driver {last}" in refusal.refusal
     assert "Rig(driver=None)" in refusal.instead
+    beside = refused(system, card, "ampere")
+    assert f"ends with driver {last}" in beside.refusal
+    assert beside.instead == f"take {identify(CARDS[card])} out of the box."
 
 
 @pytest.mark.parametrize("system", UBUNTUS)
-def test_ubuntus_archive_has_no_driver_for_a_rubin_and_nvidia_has(system: str) -> None:
-    refusal = refused(system, "rubin")
-    assert "needs driver 615 or newer" in refusal.refusal
-    assert refusal.instead == 'Driver(source="nvidia").'
+def test_ubuntus_archive_has_615_and_nvidia_has_620(system: str) -> None:
+    asked = planned(system, "ada", driver=Driver(branch="615"))
+    assert (asked.driver_branch, asked.modules, asked.module_flavour) == ("615", "prebuilt", "open")
     plan = planned(system, "rubin", driver=Driver(source="nvidia"))
-    assert (plan.driver_branch, plan.modules) == ("615", "dkms")
+    assert (plan.driver_branch, plan.modules) == ("620", "dkms")
+
+
+YOUNG = date(2027, 2, 1)  # the last of 90 days since 2026-11-04
+
+
+@pytest.mark.parametrize("system", DEBIANS)
+def test_a_new_long_term_branch_becomes_the_default_after_90_days(system: str) -> None:
+    young, old = planned(system, "ada", today=YOUNG), planned(system, "ada", today=date(2027, 2, 2))
+    assert (young.driver_branch, old.driver_branch) == ("580", "620")
+    assert "620 is too new to be the default" in young.reasons["driver_branch"]
+    assert planned(system, "volta", today=date(2027, 2, 2)).driver_branch == "580"
+    mixed = planned(system, "volta", "ada", today=date(2027, 2, 2))
+    assert (mixed.driver_branch, mixed.module_flavour) == ("580", "proprietary")
+    asked = planned(system, "ada", driver=Driver(branch="620"))
+    assert (asked.driver_branch, asked.module_flavour) == ("620", "open")
+
+
+def test_a_branch_that_has_ended_is_the_default_only_where_nothing_else_drives_the_gpus() -> None:
+    asked: dict[str, Any] = {"driver": Driver(source="nvidia")}
+    assert planned("ubuntu-26.04", "ada", **asked, today=date(2027, 1, 1)).driver_branch == "595"
+    assert planned("ubuntu-26.04", "ada", **asked, today=date(2027, 4, 1)).driver_branch == "620"
+    assert planned("debian-12", "ada", driver=DISTRO).driver_branch == "535"
+    # 615 has ended, 620 is young: of the two the one that is mended.
+    assert planned("debian-13", "rubin").driver_branch == "620"
+
+
+@pytest.mark.parametrize(
+    ("branch", "end"),
+    [("535", (2026, 6, 30)), ("580", (2028, 6, 30)), ("595", (2027, 3, 31)),
+     ("610", (2026, 8, 31)), ("615", (2026, 11, 4)), ("620", (2029, 9, 30))],
+)  # fmt: skip
+def test_a_branch_ends_when_nvidia_says(branch: str, end: tuple[int, int, int]) -> None:
+    assert branches.end(branch) == date(*end)
+
+
+def test_modules_that_the_archive_has_ready_go_before_newer_ones_of_its_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    archive = data.load("drivers")["archive"]
+    row = next(row for row in archive if row["system"] == "ubuntu-24.04")
+    monkeypatch.setitem(row, "branches", ["580", "620"])
+    day = date(2027, 6, 1)
+    assert planned("ubuntu-24.04", "ada", today=day).driver_branch == "620"
+    ready = planned("ubuntu-24.04", "ada", today=day).driver_packages
+    built = planned("ubuntu-24.04", "ada", today=day, kernel_packages=("linux-image-lowlatency",))
+    there = {name.replace("620", "580"): ("580.178.04-0",) for name in ready}
+    there |= {name: ("620.70.06-0",) for name in built.driver_packages}
+    plan = planned("ubuntu-24.04", "ada", today=day, offers=there)
+    assert (plan.driver_branch, plan.modules) == ("580", "prebuilt")
+
+
+@pytest.mark.parametrize(
+    ("system", "card", "driver", "cuda"),
+    [
+        ("ubuntu-24.04", "ada", Driver(), "13.2"),
+        ("ubuntu-24.04", "ada", Driver(branch="535"), "12.9"),
+        ("ubuntu-24.04", "volta", Driver(branch="535"), "12.6"),
+        ("ubuntu-26.04", "turing", Driver(), "13.5"),
+        ("debian-13", "blackwell", Driver(), "13.5"),
+    ],
+)
+def test_a_driver_runs_every_toolkit_of_its_cudas_major_and_says_what_is_lost(
+    system: str, card: str, driver: Driver, cuda: str
+) -> None:
+    plan = planned(system, card, driver=driver, cuda=Cuda(version=cuda))
+    assert plan.cuda == cuda
+    [note] = plan.notes
+    assert f"CUDA {cuda} is newer than driver {plan.driver_branch}'s own" in note
+    assert "-arch=native" in note and "error 222" in note
+    covered = planned("ubuntu-24.04", "ada", cuda=Cuda(version="12.9"))
+    assert (covered.cuda, covered.notes) == ("12.9", ())
+
+
+def test_the_note_names_the_long_term_branch_that_has_the_toolkit_itself() -> None:
+    [note] = planned("debian-13", "ada", cuda=Cuda(version="13.3")).notes
+    assert note.endswith('; Driver(branch="620") has 13.5 itself.')
+    asked = Driver(branch="620")
+    assert planned("debian-13", "ada", driver=asked, cuda=Cuda(version="13.3")).notes == ()
+
+
+def test_the_drivers_cuda_torchs_and_the_toolkit_are_three_figures() -> None:
+    plan = planned("ubuntu-26.04", "ada", cuda=Cuda())
+    assert (branches.cuda(plan.driver_branch), plan.torch_cuda, plan.cuda) == (
+        "13.0", "13.0", "13.3",
+    )  # fmt: skip
+    assert "the driver's own is 13.0" in plan.reasons["cuda"]
+
+
+@pytest.mark.parametrize(
+    ("system", "cards", "without"),
+    [
+        ("debian-12", ["2783", "2705", "2702", "25b2", "25b0", "28b0", "2335", "233b", "2348"],
+         "535"),
+        ("debian-13", ["233b", "2348"], "550"),
+    ],
+)  # fmt: skip
+def test_an_archives_driver_that_does_not_list_a_gpu_is_refused(
+    system: str, cards: list[str], without: str
+) -> None:
+    for card in cards:
+        refusal = refused(system, f"10de:{card}", driver=DISTRO)
+        assert f"is not on the list of driver {without}" in refusal.refusal
+        assert refusal.instead == 'Driver(source="nvidia").'
+        assert planned(system, f"10de:{card}", driver=NVIDIA).driver_branch == "580"
+    assert planned(system, "ada", driver=DISTRO).driver_branch == without
+
+
+@pytest.mark.parametrize("card", ["2b00", "29bb"])
+def test_a_jetson_is_another_product(card: str) -> None:
+    refusal = refused("ubuntu-24.04", f"10de:{card}", architecture="arm64")
+    assert "is part of a" in refusal.refusal
+    assert refusal.instead.startswith("NVIDIA's ")
+
+
+@pytest.mark.parametrize("card", ["2901", "3182"])
+@pytest.mark.parametrize("system", [*UBUNTUS, *DEBIANS])
+def test_an_hgx_board_of_nvlink_5_gets_nvlsm_beside_the_fabric_manager(
+    system: str, card: str
+) -> None:
+    plan = planned(system, f"10de:{card}")
+    assert {"nvidia-fabricmanager", "nvlsm"} <= set(plan.driver_packages)
+    [note] = plan.notes
+    assert "nvlsm" in note and "not known" in note
+    assert "nvlsm is there alone" in plan.reasons["driver_source"]
+    refusal = refused(system, f"10de:{card}", driver=DISTRO)
+    assert refusal.instead == 'Driver(source="nvidia").'
+    assert not any("nvlsm" in name for name in planned(system, "hopper", nvswitch=True).packages)
+
+
+def test_a_gpu_of_a_rack_is_told_what_is_left_to_others() -> None:
+    for card in ("2941", "31c2", "31c3"):
+        plan = planned("ubuntu-24.04", *[f"10de:{card}"] * 4, architecture="arm64")
+        [warning] = plan.warnings
+        assert "NVSwitches are in the rack's own trays" in warning and "nvidia-imex" in warning
+
+
+def test_a_dgx_spark_keeps_its_own_driver_but_where_the_archive_drives_it() -> None:
+    archive = planned("ubuntu-24.04", "gb10", architecture="arm64")
+    assert archive.driver_branch == "580"
+    [note] = archive.notes
+    assert "DGX Spark" in note and "Rig(driver=None)" in note
+    own = planned("debian-13", "gb10", architecture="arm64")
+    assert own.driver_packages == () and "DGX Spark" in own.reasons["driver_branch"]
+    asked = planned("debian-13", "gb10", architecture="arm64", driver=Driver(branch="595"))
+    assert asked.driver_branch == "595"
+
+
+@pytest.mark.parametrize(
+    ("card", "architecture", "torch"),
+    [
+        ("10de:1eb4", "amd64", True), ("10de:1eb4", "arm64", False),  # T4G
+        ("volta", "amd64", True), ("volta", "arm64", False),
+        ("pascal", "arm64", False), ("turing", "arm64", False),
+        ("ampere", "arm64", True), ("ada", "arm64", True), ("hopper", "arm64", True),
+        ("blackwell", "arm64", True), ("gb10", "arm64", True), ("10de:2b00", "arm64", True),
+        ("10de:2b00", "amd64", False),
+    ],
+)  # fmt: skip
+def test_torchs_kernels_are_those_of_the_wheels_for_the_processor(
+    card: str, architecture: str, torch: bool
+) -> None:
+    plan = planned("ubuntu-24.04", card, driver=None, architecture=architecture)
+    assert (plan.torch_cuda != "none") is torch
+    assert ("no torch has kernels" in plan.reasons["torch"]) is not torch
+    assert architecture == "amd64" or torch or "on arm64" in plan.reasons["torch"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "requirement"),
+    [
+        ("2.15.0", "torch==2.15.0"), ("2.15", "torch==2.15.*"), ("2.14.0", "torch==2.14.0"),
+        ("2.14.1", "torch==2.14.1"), ("2.13.0", "torch==2.13.0"), ("2.12.1", "torch==2.12.1"),
+    ],
+)  # fmt: skip
+def test_a_version_of_torch_that_the_index_has_is_taken_by_its_number(
+    asked: str, requirement: str
+) -> None:
+    assert planned("ubuntu-24.04", "ada", torch=asked).torch == requirement
+    for unknown in ("2.14.7", "2.16.0", "2.15.0.1"):
+        assert "deeprig knows 2.15" in refused("ubuntu-24.04", "ada", torch=unknown).refusal
+
+
+@pytest.mark.parametrize(
+    ("system", "flavour", "architecture"),
+    [
+        ("ubuntu-22.04", "generic-6.8", "amd64"), ("ubuntu-22.04", "nvidia", "amd64"),
+        ("ubuntu-24.04", "generic-6.8", "amd64"), ("ubuntu-24.04", "ibm", "amd64"),
+        ("ubuntu-24.04", "oem-24.04", "amd64"), ("ubuntu-24.04", "generic-64k", "arm64"),
+        ("ubuntu-24.04", "nvidia-64k-hwe-24.04", "arm64"), ("ubuntu-26.04", "generic-7.0", "amd64"),
+        ("ubuntu-22.04", "azure-fde", "amd64"),
+    ],
+)  # fmt: skip
+def test_a_kernel_that_ubuntu_signs_modules_for_gets_them(
+    system: str, flavour: str, architecture: str
+) -> None:
+    there = {"kernel_packages": (f"linux-image-{flavour}",), "secure_boot": True}
+    plan = planned(system, "ada", architecture=architecture, **there)
+    assert plan.modules == "prebuilt"
+    assert f"linux-modules-nvidia-580-server-open-{flavour}" in plan.driver_packages
+
+
+def test_nvidias_fabric_manager_for_ubuntu_has_no_branch_in_its_name_from_580_on() -> None:
+    for branch, name in (("570", "nvidia-fabricmanager-570"), ("580", "nvidia-fabricmanager")):
+        asked = Driver(source="nvidia", branch=branch)
+        plan = planned("ubuntu-24.04", "hopper", driver=asked, nvswitch=True)
+        assert name in plan.driver_packages
 
 
 # The archives of Debian itself.
@@ -179,7 +402,8 @@ REFUSALS: dict[str, tuple[str, tuple[str, ...], dict[str, Any], str, str]] = {
         "a box loads one of them", "take one of them out",
     ),
     "Kepler together with Rubin": (
-        "debian-13", ("kepler", "rubin"), {}, "a box loads one of them", "take one of them out",
+        "debian-13", ("kepler", "rubin"), {}, "Tesla K80 (10de:102d) ends with driver 470",
+        "take Tesla K80 (10de:102d) out",
     ),
     "Pascal and 590": (
         "ubuntu-24.04", ("pascal",), {"driver": Driver(source="nvidia", branch="590")},
@@ -211,12 +435,12 @@ REFUSALS: dict[str, tuple[str, tuple[str, ...], dict[str, Any], str, str]] = {
     ),
     "a branch that nobody has": (
         "ubuntu-26.04", ("ampere",), {"driver": Driver(branch="570")},
-        "Driver.branch is '570', and Ubuntu 26.04's archive has 580 and 595",
+        "Driver.branch is '570', and Ubuntu 26.04's archive has 580, 595 and 615",
         'Driver(branch="580")',
     ),
     "580 of NVIDIA on 26.04": (
         "ubuntu-26.04", ("pascal",), {"driver": NVIDIA},
-        "ends with driver 580, and NVIDIA's repository for Ubuntu 26.04 has 595, 610 and 615",
+        "ends with driver 580, and NVIDIA's repository for Ubuntu 26.04 has 595, 610, 615 and 620",
         'Driver(source="distro")',
     ),
     "an unknown card on Debian": (
@@ -260,8 +484,13 @@ REFUSALS: dict[str, tuple[str, tuple[str, ...], dict[str, Any], str, str]] = {
         'Cuda(version="12.9")',
     ),
     "a toolkit above the driver's CUDA": (
-        "ubuntu-24.04", ("ampere",), {"cuda": Cuda(version="13.2")},
-        "CUDA 13.2 is more than driver 580 runs, which is 13.0", 'Cuda(version="13.0")',
+        "ubuntu-24.04", ("ampere",), {"driver": Driver(branch="535"), "cuda": Cuda(version="13.0")},
+        "driver 535 runs CUDA 12 and older, and CUDA 13.0 is newer", 'Cuda(version="12.6")',
+    ),
+    "a newer toolkit than the repository has": (
+        "debian-12", ("ampere",), {"cuda": Cuda(version="13.2")},
+        "deeprig knows CUDA 12.3, 12.4, 12.5, 12.6, 12.8, 12.9 and 13.0 in NVIDIA's repository",
+        'Cuda(version="13.0")',
     ),
     "a toolkit below the card's first": (
         "ubuntu-24.04", ("blackwell",), {"cuda": Cuda(version="12.6")},
@@ -269,8 +498,8 @@ REFUSALS: dict[str, tuple[str, tuple[str, ...], dict[str, Any], str, str]] = {
     ),
     "a toolkit that the repository has not": (
         "debian-13", ("rubin",), {"cuda": Cuda(version="13.0")},
-        "Cuda.version is '13.0', and NVIDIA's repository for Debian 13 has 13.1",
-        'Cuda(version="13.4")',
+        "Cuda.version is '13.0', and deeprig knows CUDA 13.1, 13.2, 13.3, 13.4 and 13.5 in",
+        'Cuda(version="13.5")',
     ),
     "Debian's toolkit on a Blackwell": (
         "debian-13", ("blackwell",), {"driver": None, "cuda": Cuda(source="distro")},
@@ -353,14 +582,17 @@ def test_a_repository_without_a_folder_for_the_processor_is_not_planned_from() -
     assert planned("debian-12", "ampere").repository_folder == "debian12/x86_64"
 
 
-NEAREST = {
+NEAREST: dict[str, dict[str, Any]] = {
     "Pascal and 590": {"driver": Driver(source="nvidia", branch="580")},
     "Blackwell and Debian's 550": {"driver": NVIDIA},
     "Volta and open": {"driver": Driver(flavour="proprietary")},
     "615 and proprietary": {"driver": Driver(branch="615", flavour="open")},
     "580 of NVIDIA on 26.04": {"driver": DISTRO},
     "CUDA 13 on Pascal": {"cuda": Cuda(version="12.9")},
-    "a toolkit above the driver's CUDA": {"cuda": Cuda(version="13.0")},
+    "a toolkit above the driver's CUDA": {
+        "driver": Driver(branch="535"),
+        "cuda": Cuda(version="12.9"),
+    },
     "a torch without kernels for the card": {"torch": "2.14"},
     "a desktop": {"driver": Driver(desktop="keep"), "desktop": "gdm.service"},
 }
@@ -580,6 +812,94 @@ def test_nccl_comes_in_a_build_that_the_index_has() -> None:
     there |= {"libnccl2": ("2.30.4-1+cuda13.0",)}
     plan = planned("ubuntu-24.04", "ampere", driver=None, cuda=Cuda(version="12.8"), offers=there)
     assert plan.nccl == "none"
+
+
+NEW_SERVER = {
+    name.format("640"): ("640.20.01-0ubuntu0.24.04.1",)
+    for name in (
+        "nvidia-headless-no-dkms-{}-server-open", "linux-modules-nvidia-{}-server-open-generic",
+        "nvidia-utils-{}-server", "nvidia-compute-utils-{}-server",
+    )
+}  # fmt: skip
+
+
+def test_a_branch_that_no_table_knows_is_said_and_taken_where_its_package_names_the_gpu() -> None:
+    usual = planned("ubuntu-24.04", "ada")
+    there = {name: ("580.178.04-0",) for name in usual.driver_packages} | NEW_SERVER
+    said = "The box's apt offers driver 640, which deeprig's tables of 2026-11-30 do not know."
+    plan = planned("ubuntu-24.04", "ada", offers=there)
+    assert (plan.driver_branch, plan.notes) == ("580", (said,))
+    asked = Driver(branch="640")
+    refusal = refused("ubuntu-24.04", "ada", driver=asked, offers=there)
+    assert said in refusal.refusal and "no package of it says that it drives" in refusal.refusal
+    assert refusal.instead == 'Driver(branch="580").'
+    names = {"offers": there, "modaliases": ("10de:2684 nvidia-driver-640-server-open",)}
+    plan = planned("ubuntu-24.04", "ada", driver=asked, **names)
+    assert (plan.driver_branch, plan.module_flavour, plan.modules) == ("640", "open", "prebuilt")
+    assert "linux-modules-nvidia-640-server-open-generic" in plan.driver_packages
+    # Each GPU has to be named, and for the modules that are asked for.
+    assert refused("ubuntu-24.04", "ada", "ampere", driver=asked, **names)
+    closed = Driver(branch="640", flavour="proprietary")
+    assert refused("ubuntu-24.04", "ada", driver=closed, **names)
+    # What NVIDIA's own packages drive they do not say.
+    pinning = {"nvidia-driver-pinning-640": ("640-2ubuntu1",)}
+    assert refused(
+        "ubuntu-24.04", "ada", driver=Driver(source="nvidia", branch="640"), offers=pinning
+    )
+
+
+def test_a_toolkit_that_no_table_knows_is_said_and_taken_where_it_is_asked_for() -> None:
+    usual = planned("debian-13", "ada", cuda=Cuda(version="13.5"))
+    there = {
+        name.replace("13-5", new): ("1",) for name in usual.names() for new in ("13-5", "13-6")
+    }
+    there |= {usual.driver_packages[0]: ("580.178.04-1",), "libnccl2": ("2.33.1-1+cuda13.6",)}
+    there |= {"libnccl-dev": ("2.33.1-1+cuda13.6",), "nvidia-driver-pinning-580": ("580-1",)}
+    plan = planned("debian-13", "ada", cuda=Cuda(), offers=there)
+    assert plan.cuda == "13.5"
+    assert "offers CUDA 13.6, which deeprig's tables" in " ".join(plan.notes)
+    asked = planned("debian-13", "ada", cuda=Cuda(version="13.6"), offers=there)
+    assert (asked.cuda, asked.nccl) == ("13.6", "2.*+cuda13.*")
+    assert "cuda-minimal-build-13-6" in asked.cuda_packages
+    wanted: dict[str, Any] = {"driver": None, "cuda": Cuda(version="13.6"), "offers": there}
+    old = refused("debian-13", "volta", **wanted)
+    assert "CUDA 13.6 does not compile for Tesla V100" in old.refusal
+
+
+def test_tables_older_than_90_days_are_said() -> None:
+    plan = planned("debian-13", "ada")
+    assert dated(plan, date(2027, 2, 28)) == []
+    [said] = dated(plan, date(2027, 3, 1))
+    assert said.startswith("deeprig's tables of GPUs, drivers and CUDA are of 2026-11-30, 91 days")
+    assert all("read" in data.load(name) for name in tables.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("cards", "refuses", "warns"),
+    [
+        (("maxwell",), True, False), (("blackwell",), True, False), (("b300",), True, False),
+        (("pascal",), False, False), (("volta",), False, False), (("turing",), False, False),
+        (("ada",), False, False), (("hopper",), False, False),
+        (("ada", "blackwell"), False, True), (("maxwell", "pascal"), False, True),
+        ((), False, False),
+    ],
+)  # fmt: skip
+def test_tensorflow_is_refused_for_gpus_that_its_wheels_have_no_kernels_for(
+    cards: tuple[str, ...], refuses: bool, warns: bool
+) -> None:
+    there = tuple(identify(CARDS[card]) for card in cards)
+    box = Survey(
+        system="ubuntu", version="24.04", architecture="x86_64", graphics=Graphics(gpus=there)
+    )
+    asked = Rig(python=Python(frameworks=("torch", "tensorflow")))
+    found = decide(box, asked)
+    assert isinstance(found, Refusal) is refuses
+    if isinstance(found, Refusal):
+        assert "TensorFlow's wheels have no kernels for" in found.refusal
+        assert 'without "tensorflow"' in found.instead
+    else:
+        assert any("TensorFlow" in warning for warning in found.warnings) is warns
+    assert isinstance(decide(box, Rig(python=Python(frameworks=("torch",)))), Plan)
 
 
 def test_every_choice_has_its_reason() -> None:

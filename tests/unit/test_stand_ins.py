@@ -79,7 +79,7 @@ def test_it_has_what_a_plan_may_take_from_nvidia(system: str) -> None:
             continue
         there = {p.fields["Package"] for p in nvidia_repository.driver(dist, version)}
         for flavour in branches.known()[branch]["flavours"]:
-            wanted = [*row[flavour]["packages"], row["pin"], *row["nvswitch"]]
+            wanted = [*row[flavour]["packages"], row["pin"], *_switches(row, branch)]
             names = set(package_names.filled(wanted, branch=branch))
             assert names <= there, (version, flavour)
 
@@ -135,3 +135,7 @@ def test_what_builds_modules_asks_for_the_dkms_that_is_beside_it() -> None:
                 assert list(map(int, has.split("."))) >= list(map(int, asked[1].split(".")))
                 builders += 1
     assert builders == 4
+
+
+def _switches(row: package_names.Row, branch: str) -> list[str]:
+    return package_names.of_the_switches(row, branch, subnet_manager=True)

@@ -1,0 +1,8 @@
+"""Words put together for people."""
+
+from collections.abc import Sequence
+
+
+def listed(words: Sequence[str]) -> str:
+    """ "a, b and c"."""
+    return ", ".join(words[:-1]) + (" and " if words[1:] else "") + "".join(words[-1:])
