@@ -34,9 +34,9 @@ def _switches(question: Question, found: Choice) -> list[str]:
         return []
     return [
         f"{named(_those(question, 'boards'))} comes on an HGX board whose NVSwitches are reached "
-        f"through InfiniBand: the fabric manager of driver {found.branch} and nvlsm come with it; until "
-        "they run, with the kernel's modules mlx5_ib and ib_umad, CUDA says 802 (system not yet "
-        "initialized); how NVIDIA's repository numbers nvlsm is not known to deeprig"
+        f"through InfiniBand: the fabric manager of driver {found.branch} and nvlsm come with it; "
+        "until they run, with the kernel's modules mlx5_ib and ib_umad, CUDA says 802 (system not "
+        "yet initialized); how NVIDIA's repository numbers nvlsm is not known to deeprig"
     ]
 
 
