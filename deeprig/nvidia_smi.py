@@ -8,14 +8,14 @@ from deeprig.gpu_failures import LOST
 # A value that is missing, in all the words there are for it; drivers differ.
 MISSING = re.compile(
     r"\[?(N/A|Not Supported|Unknown Error|GPU is lost|Insufficient Permissions|GPU requires reset|"
-    r"Not Found|Not Available)\]?|ERR!|\[Deprecated\]",
+    r"Not Found|Not Available|Requested functionality has been deprecated)\]?|ERR!|\[Deprecated\]",
     re.IGNORECASE,
 )
 # Words for what should be there and cannot be read, which is no word for what a card does not have.
 UNREADABLE = re.compile(r"ERR!|\[?Unknown Error\]?|\[?GPU is lost\]?", re.IGNORECASE)
 NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,6})?", re.ASCII)  # no inf, which has no whole part
 RESET = "[GPU requires reset]"
-UNITS = re.compile(r" \[[^\]]+\]$| (W|MiB|MHz|%|C)$")
+UNITS = re.compile(r" \[[^\]]+\]$| (W|MiB|MHz|%|C|us)$")
 INSTANCE = re.compile(r"^\s*MIG .+ Device\s+\d+: \(UUID: (MIG-[0-9a-fA-F-]+)\)$", re.MULTILINE)
 LISTED = re.compile(r"^GPU (\d+): (.+) \(UUID: (GPU-[0-9a-fA-F-]+)\)$")
 # `Driver Version` and `CUDA Version` until 595, `KMD Version` and `CUDA UMD Version` from 610 on.
@@ -128,7 +128,7 @@ def banner(text: str) -> Banner | None:
 
 
 def _is_header(line: list[str]) -> bool:
-    return all(re.fullmatch(r"[a-z][a-z0-9_.]*( \[[^\]]+\])?", cell) for cell in line)
+    return all(re.fullmatch(r"[a-z][A-Za-z0-9_.]*( \[[^\]]+\])?", cell) for cell in line)
 
 
 def _card(row: dict[str, str]) -> Card:

@@ -78,6 +78,19 @@ def test_units_are_taken_off() -> None:
     assert {card.driver for card in cards} == {"580.105.08"}
 
 
+def test_a_header_may_have_capitals_and_its_columns_words_for_none() -> None:
+    """As drivers 590 to 610 print all of their fields: RTX 4080 SUPER, H100, RTX 2080 SUPER."""
+    gone = "[Requested functionality has been deprecated]"
+    [row] = nvidia_smi.rows(
+        "index, pci.baseClass, clocks_event_reasons_counters.sw_power_cap [us], power.limit [W]\n"
+        f"0, 3, 15814595384 us, {gone}\n"
+    )
+    assert row["clocks_event_reasons_counters.sw_power_cap"] == "15814595384"
+    [card] = nvidia_smi.cards(answer(**{"power.limit": gone, "compute_mode": gone}), FIELDS)
+    assert card.power_limit is None
+    assert card.compute_mode is None
+
+
 def test_without_a_header_the_fields_are_those_asked_for() -> None:
     [card] = nvidia_smi.cards(answer(), FIELDS)
     assert (card.address, card.id) == ("0000:01:00.0", "10de:2204")
