@@ -9,7 +9,7 @@ from typing import Any
 
 import paramiko
 
-from deeprig import __version__, bounded, connection, data, root_shell, scrub, visible
+from deeprig import __version__, bounded, connection, data, root_shell, scrub
 from deeprig.checks import ROOT, Check
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
@@ -28,7 +28,7 @@ def collect(boxes: list[Box], checks: list[Check], tier: str) -> dict[str, Any]:
         "tier": tier,
         "boxes": [_box(name, host, checks) for name, host in boxes],
     }
-    clean: dict[str, Any] = json.loads(_scrubbed(found, known))
+    clean: dict[str, Any] = scrub.everywhere(found, known)
     return clean
 
 
@@ -78,21 +78,6 @@ def _said(transport: paramiko.Transport, command: str) -> str:
     script = f"export LC_ALL=C.UTF-8; {{ {command}\n}} 2>/dev/null </dev/null | head -c 20000\n"
     done = root_shell.run(transport, "sudo -n sh -s", stdin=script, seconds=SECONDS)
     return done.out.strip()
-
-
-def _scrubbed(found: dict[str, Any], known: dict[str, str]) -> str:
-    """Word by word, so that JSON's own marks stay."""
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, str):
-            return visible.lines(scrub.text(value, known))
-        if isinstance(value, dict):
-            return {key: clean(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [clean(inner) for inner in value]
-        return value
-
-    return json.dumps(clean(found))
 
 
 def _commit() -> str:

@@ -4,15 +4,17 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deeprig import connection
-from deeprig.errors import DeeprigError
-from deeprig.inventories import Box
+from deeprig import visible
+
+if TYPE_CHECKING:  # what is imported is the standard library alone: tools/ has no more
+    from deeprig.inventories import Box
 
 SECRETS = (
     (re.compile(r"\bAAAA[0-9A-Za-z+/]{40,}={0,2}"), "<key>"),
     (re.compile(r"\bSHA256:[0-9A-Za-z+/]{40,}"), "<fingerprint>"),
+    (re.compile(r"(?i)\b(serial(?: number)?(?: is|:|=)\s*)(?=\S*\d)[\w-]{6,}"), r"\1<serial>"),
     (re.compile(r"\bargon2:\S+"), "<hash>"),
     (re.compile(r"\b[0-9a-fA-F]{32,}\b"), "<hex>"),
     (re.compile(r"(?:GPU-)?\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<uuid>"),
@@ -46,8 +48,22 @@ def _address(found: re.Match[str]) -> str:
     return "<address>" if ones_own and found[0] not in LOOPBACK else found[0]
 
 
-def words(boxes: list[Box]) -> dict[str, str]:
+def everywhere(found: Any, known: Mapping[str, str]) -> Any:
+    """The same for each text in lists and dictionaries, so that JSON's own marks stay."""
+    if isinstance(found, str):
+        return visible.lines(text(found, known))
+    if isinstance(found, dict):
+        return {key: everywhere(inner, known) for key, inner in found.items()}
+    if isinstance(found, list):
+        return [everywhere(inner, known) for inner in found]
+    return found
+
+
+def words(boxes: "list[Box]") -> dict[str, str]:
     """What an inventory names: boxes, addresses, people, files."""
+    from deeprig import connection
+    from deeprig.errors import DeeprigError
+
     found: dict[str, str] = {}
     for number, (name, data) in enumerate(boxes, start=1):
         found |= {name: f"<box {number}>", str(data["ssh_hostname"]): f"<box {number}>"}

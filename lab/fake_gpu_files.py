@@ -14,6 +14,11 @@ from lab.errors import fail
 FOLDER = "/etc/deeprig-lab-gpu"
 PROGRAM = "/usr/local/bin/nvidia-smi"
 DATA = Path(__file__).parent / "data"
+# A register window of 16 MiB, in the form of the kernel.
+MEMORY = (
+    "0x00000000f6000000 0x00000000f6ffffff 0x0000000000040200\n"
+    + f"{' '.join(['0x' + 16 * '0'] * 3)}\n" * 2
+)
 REMARK = "fake cards made by the lab of deeprig, nothing here is by NVIDIA"
 
 Row = dict[str, Any]
@@ -123,6 +128,7 @@ def _bus(devices: list[str], card: Row) -> dict[str, str]:
             f"{folder}/vendor": "0x10de\n",
             f"{folder}/device": f"0x{pci_id[5:]}\n",
             f"{folder}/class": f"0x{pci_class}\n",
+            f"{folder}/resource": MEMORY,
             f"{folder}/driver": "->../../../../bus/pci/drivers/nvidia",
             f"sys/{bridge}/max_link_width": f"{card.get('slot_width', 16)}\n",
         }

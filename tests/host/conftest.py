@@ -19,6 +19,7 @@ from deeprig.inventories import Box
 from deeprig.settings import Rig
 from deeprig.stack import Plan, decide
 from deeprig.survey import Survey, read, script
+from tests.host import here
 from tests.host.newcomer import Login, Stranger
 
 P, T = ParamSpec("P"), TypeVar("T")
@@ -34,6 +35,7 @@ SECOND_TRY = 1.5  # seconds: the kernel knocks once more after one (RFC 6298, 2.
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("deeprig")
     group.addoption("--inventory", default="inventory.py", help="the file that lists the boxes")
+    group.addoption("--here", action="store_true", help="this machine itself, deployed or not")
     group.addoption("--limit", action="append", default=[], help="only this box; may be repeated")
     group.addoption(
         "--tier", choices=TIERS, default="functional", help="this tier and lighter ones"
@@ -47,6 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "remedy(text): what to do where this check fails")
     config.stash[FAKES] = {}
     config.stash[KNOCKS] = {}
+    if config.getoption("--here"):
+        config.stash[BOXES] = [here.box()]
+        return
     try:
         file = Path(config.getoption("--inventory"))
         config.stash[BOXES] = inventories.load(file, config.getoption("--limit"))
@@ -100,7 +105,8 @@ def host(request: pytest.FixtureRequest, box: Box) -> Iterator[Host]:
     config = request.config
     begun = config.stash[BEGUN].pop(box[0], None) or _log_in(config, box)
     live = config.stash[LIVE] = begun.result()
-    if any("newcomer" in _fixtures(item) for item in request.session.items):
+    here_itself = config.getoption("--here")
+    if not here_itself and any("newcomer" in _fixtures(item) for item in request.session.items):
         request.getfixturevalue("newcomer")  # it begins, and the checks go on
     yield live
     del config.stash[LIVE]
@@ -108,8 +114,12 @@ def host(request: pytest.FixtureRequest, box: Box) -> Iterator[Host]:
 
 
 @pytest.fixture(scope="session")
-def newcomer(data: dict[str, Any]) -> Iterator[Future[paramiko.SSHClient]]:
+def newcomer(
+    data: dict[str, Any], request: pytest.FixtureRequest
+) -> Iterator[Future[paramiko.SSHClient]]:
     """Somebody else who logs in as the deploy user, beside the other checks."""
+    if request.config.getoption("--here"):
+        pytest.skip("nobody logs in to the machine itself")
     begun = _beside(connection.connect, data, factory=Stranger)
     yield begun
     with suppress(DeeprigError):
@@ -138,6 +148,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def _log_in(config: pytest.Config, box: Box) -> Future[Host]:
     name, data = box
+    if config.getoption("--here"):
+        return _beside(here.connect)
     # Silence takes its time to be known as such: it is waited for beside all else.
     config.stash[KNOCKS][name] = _beside(_knock, data)
     return _beside(live_host.connect, name, data, _questions(config, data))
@@ -179,13 +191,13 @@ def _does_something(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def survey(host: Host, rig: Rig) -> Survey:
+def survey(host: Host, rig: Rig, request: pytest.FixtureRequest) -> Survey:
     """What the live box says of itself."""
     with host.sudo():
         said = host.check_output("sh -c %s", script(rig))
     found = read(said.splitlines())
     assert not found.strange, found.strange[0]
-    return found
+    return here.seen(found) if request.config.getoption("--here") else found
 
 
 @pytest.fixture(scope="session")
@@ -206,8 +218,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 @pytest.fixture(scope="session")
-def stack_plan(survey: Survey, rig: Rig, fake: str) -> Plan:
+def stack_plan(survey: Survey, rig: Rig, fake: str, request: pytest.FixtureRequest) -> Plan:
     """What goes on this box for its GPUs."""
+    if request.config.getoption("--here"):
+        return here.plan(survey, rig, Path("/etc/deeprig-lab-gpu/root" if fake else "/"))
     plan = decide(survey, rig)
     assert isinstance(plan, Plan), f"{plan.refusal} What would work: {plan.instead}"
     return plan

@@ -83,6 +83,7 @@ ELSEWHERE = {
     ".venv/bin/deeprig bootstrap rig1.lan --user YOU --reinstalled": "reinstall",
     "age -d -i ~/.ssh/id_ed25519 kept_host_keys/rig1.lan.age | tar -tv": "reinstall",
     "rsync -a YOU@rig1.lan:thesis/ thesis/": "no rsync here",
+    ".venv/bin/python tools/gpu_evidence.py --out gpu.json": "gpu-evidence",
     "deeprig wake rig1.lan": "wake",
     "deeprig wake rig1.lan --via lamp": "wake",
     "deeprig tunnel rig1.lan --print-ssh-config | sed '/Forward/d; s/User deeprig/User ai/' >> "
