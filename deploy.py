@@ -49,6 +49,7 @@ def build(rig: Rig) -> None:
         user=user,
         plan=plan,
         cache=caches.variables["UV_CACHE_DIR"] if caches else None,
+        locks=f"{rig.storage.folder}/{user}/locks" if caches and rig.storage else None,
     )
 
     network_access.provide(settings=rig)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pyrage
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from deeprig import gpu_names, url_login
+from deeprig import gpu_names, requirements_file, url_login
 from deeprig.errors import DeeprigError
 
 
@@ -78,6 +78,11 @@ def _certificate_file(value: str) -> str:
     return str(path)
 
 
+def _requirements_file(value: str) -> str:
+    requirements_file.lines(value)
+    return str(Path(value).expanduser())
+
+
 def _password_hash(value: str) -> str:
     if not re.fullmatch(r"argon2:\$argon2id\$v=\d+\$[\w=,]+\$[\w+/]+\$[\w+/]+", value):
         raise ValueError(
@@ -140,6 +145,7 @@ PythonVersion = Annotated[str, _matching(r"3\.\d{1,2}|system", '"3.12", or "syst
 Requirement = Annotated[
     str, _matching(r"[A-Za-z0-9][\w.\[\],-]*([=<>!~]=?[\w.*,<>=!~]+)?", "numpy or numpy>=2")
 ]
+RequirementsFile = Annotated[str, AfterValidator(_requirements_file)]
 AbsolutePath = Annotated[str, _matching(r"(/[A-Za-z0-9_][\w.-]*)+", "/data")]
 Uuid = Annotated[str, _matching(r"[0-9A-Fa-f-]{4,36}", "the UUID that `lsblk -f` shows")]
 Serial = Annotated[str, _matching(r"[\w.:+-]+", "the SERIAL that `lsblk -d -o NAME,SERIAL` shows")]

@@ -38,6 +38,7 @@ from deeprig.setting_types import (
     Recipient,
     Relay,
     Requirement,
+    RequirementsFile,
     Rule,
     Serial,
     TorchVersion,
@@ -195,6 +196,7 @@ class Python:
     frameworks: tuple[Literal["torch", "jax", "tensorflow"], ...] = ()
     torch: TorchVersion | None = None
     torch_index: IndexUrl | None = None
+    lock: RequirementsFile | None = None
     update: bool = False
 
 

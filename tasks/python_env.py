@@ -3,6 +3,7 @@
 import hashlib
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pyinfra.api.command import StringCommand
@@ -10,7 +11,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import as_user, frameworks, people, stack, untrusted
+from deeprig import as_user, frameworks, people, requirements_file, stack, untrusted
 from deeprig.settings import Python
 from tasks import archive, config_files, operations, packages
 from tasks.facts import Shell
@@ -36,7 +37,10 @@ TRACE = Trace(
         *(f"/opt/deeprig/{part}" for part in ("uv", "notebook", "notebook-*", "cache", "*.lock")),
         # Somebody's own uv stays.
         "$(find /usr/local/bin/uv -lname '/opt/deeprig/*' 2>/dev/null)",
-        *(f"{SCRIPTS}/{n}" for n in ("tool-env", "python-env", "env_files.py", "install_step.py")),
+        *(
+            f"{SCRIPTS}/{n}"
+            for n in ("tool-env", "python-env", "env_files.py", "env_lock.py", "install_step.py")
+        ),
         "/var/log/deeprig/python-env.log",
     ),
     packages=archive.VENV,
@@ -51,12 +55,26 @@ TRACE = Trace(
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to stand in the end, whose, for which GPUs, and uv's cache where it has its own."""
+    """What is to stand in the end, whose, for which GPUs, and uv's cache where it has its own;
+    `locks` is where locks outlive a reinstall.
+    """
 
     settings: Python
     user: str | None
     plan: frameworks.Plan = NO_GPU
     cache: str | None = None
+    locks: str | None = None
+
+    @cached_property
+    def own_lock(self) -> str:
+        """The user's own requirements, or ""."""
+        return requirements_file.text(self.settings.lock) if self.settings.lock else ""
+
+    @property
+    def own_file(self) -> str:
+        """Where the box has them; other ones are another file."""
+        digest = hashlib.sha256(self.own_lock.encode()).hexdigest()[:12]
+        return f"/opt/deeprig/own-{digest}.lock"
 
     @property
     def uv_lock(self) -> str:
@@ -77,8 +95,11 @@ class Asked:
     def environments(self) -> dict[str, list[str]]:
         """python-env's arguments for each of the user's environments, in the order of work."""
         options = ["--cache", self.cache] if self.cache else []
+        options += ["--locks", self.locks] if self.locks else []
         python = self.settings.python
-        made = {"base": [*options, "base", python, *self.settings.packages]}
+        own = ["--own", self.own_file] if self.settings.lock else []
+        packages = () if own else self.settings.packages
+        made = {"base": [*options, *own, "base", python, *packages]}
         for framework in self.settings.frameworks:
             wanted = frameworks.environment(
                 framework, self.plan, torch_index=self.settings.torch_index
@@ -95,6 +116,7 @@ def begin_tools(asked: Asked) -> None:
     packages.install(name="Install Python's venv", packages=list(archive.VENV))
     config_files.copy(f"{SCRIPTS}/install_step.py")
     config_files.copy(f"{SCRIPTS}/env_files.py")
+    config_files.copy(f"{SCRIPTS}/env_lock.py")
     config_files.copy(TOOL_ENV, mode="755")
     operations.put(name="Write uv's lock", dest="/opt/deeprig/uv.lock", content=asked.uv_lock)
     if asked.user:
@@ -111,6 +133,10 @@ def begin(asked: Asked) -> None:
     if asked.user is None:  # nobody computes here
         return
     config_files.copy(f"{SCRIPTS}/python-env", mode="755")
+    if asked.settings.lock:
+        operations.put(
+            name="Write the requirements of your own", dest=asked.own_file, content=asked.own_lock
+        )
     operations.remove(name="No script of older versions", path=f"{SCRIPTS}/base-env")
     _begin_environments(name="Begin to make what does not stand", asked=asked)
 

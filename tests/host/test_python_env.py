@@ -7,6 +7,7 @@ import pytest
 from packaging.utils import canonicalize_name
 from testinfra.host import Host
 
+from deeprig import requirements_file
 from deeprig.settings import Python, Rig
 from tests.host import sessions
 from tests.host.newcomer import Login
@@ -47,6 +48,25 @@ def session(host: Host, login: Login, user: str) -> Session:
         return sessions.run(kind, command, host=host, user=user, login=login)
 
     return run
+
+
+def asked_for(python: Python) -> set[str]:
+    """The packages of `base`, by the user's own list of them where there is one."""
+    if python.lock:
+        return requirements_file.names(python.lock)
+    return {canonicalize_name(re.split(r"[\[<>=!~]", package)[0]) for package in python.packages}
+
+
+def test_the_environment_is_made_of_a_lock(host: Host, user: str, python: Python) -> None:
+    """One that an older deeprig made has none until Python(update=True)."""
+    with host.sudo(user):
+        lock = f"{host.check_output('echo ~')}/envs/base.lock"
+        if not host.file(lock).exists:
+            pytest.skip("it was made before there were locks")
+        said = host.check_output("cat %s", lock)
+    pinned = re.findall(r"^[\w.-]+(?:\[[\w,.-]*\])?==", said, re.MULTILINE)
+    assert len(pinned) > 2
+    assert said.count("--hash=sha256:") >= len(pinned)
 
 
 def test_uv_runs_for_everybody(host: Host, python: Python) -> None:
@@ -90,16 +110,16 @@ def test_the_work_user_can_use_the_tools(host: Host, user: str) -> None:
 
 @pytest.mark.remedy(ANEW)
 def test_the_environment_has_the_packages_asked_for(host: Host, user: str, python: Python) -> None:
-    wanted = [re.split(r"[\[<>=!~]", package)[0] for package in python.packages]
+    wanted = asked_for(python)
     with host.sudo(user):
         listed = host.check_output(f"{BASE}/python -c %s", LISTED).splitlines()
-    assert {canonicalize_name(name) for name in wanted} <= set(map(canonicalize_name, listed))
+    assert wanted <= set(map(canonicalize_name, listed))
 
 
 @pytest.mark.remedy(ANEW)
 def test_numpy_multiplies_matrices(host: Host, user: str, python: Python) -> None:
-    if not any(package.startswith("numpy") for package in python.packages):
-        pytest.skip("Python.packages of this box has no numpy")
+    if "numpy" not in asked_for(python):
+        pytest.skip("numpy is not asked for on this box")
     with host.sudo(user):
         product = host.check_output(
             f"{BASE}/python -c 'import numpy; print(numpy.full((2, 3), 2) @ numpy.ones(3))'"

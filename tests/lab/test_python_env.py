@@ -1,10 +1,12 @@
 """An environment is made once and whole, and is never changed behind its user's back."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,20 @@ def with_python(**settings: object) -> Callable[[Rig], None]:
     return changed
 
 
+def with_python_and_begin(**settings: object) -> Callable[[Rig], None]:
+    """The same with the head start, which writes what is read on the box."""
+
+    def changed(rig: Rig) -> None:
+        assert rig.python and rig.notebook
+        asked = python_env.Asked(replace(rig.python, **settings), rig.notebook.user)
+        python_env.begin_tools(asked=asked)
+        python_env.begin(asked=asked)
+        python_env.finish_tools(asked=asked)
+        python_env.finish(asked=asked)
+
+    return changed
+
+
 def test_a_power_cut_in_the_middle_of_the_install_is_made_good_by_the_next_run(
     box: boxes.Box, login: Login
 ) -> None:
@@ -98,7 +114,8 @@ def test_what_has_a_head_start_is_waited_for_and_made_once(box: boxes.Box, login
     said = "".join(step.output for step in report.steps)
     assert "Install JupyterLab and TensorBoard: at work already, " in said
     log = "/var/log/deeprig/python-env.log"
-    assert login(f"sudo grep -c 'Install JupyterLab' {log}").strip() == "3"  # cut, finished, now
+    begun = login(f"sudo grep -c 'Install JupyterLab and TensorBoard$' {log}")
+    assert begun.strip() == "3"  # cut, finished, now
     assert login(CHECK).strip() == "ok"
     assert run_on(box, build_all).changes == []
 
@@ -161,6 +178,64 @@ def test_a_box_of_an_older_version_keeps_its_environment(box: boxes.Box, login: 
     assert login(CHECK).strip() == "ok"
 
 
+def test_a_reinstall_brings_the_versions_that_were_there(box: boxes.Box, login: Login) -> None:
+    """The lock in the data folder is of another day; the home is a new one."""
+    login("sudo install -d -o ai -g ai /mnt/data-disk/ai")
+    locks, older = "/mnt/data-disk/ai/locks", ("numpy", "iniconfig")
+
+    def kept(rig: Rig) -> None:
+        assert rig.python and rig.notebook
+        settings = replace(rig.python, packages=older)
+        asked = python_env.Asked(settings, rig.notebook.user, locks=locks)
+        python_env.finish_tools(asked=asked)
+        python_env.finish(asked=asked)
+
+    login("sudo rm -r /home/ai/envs/base /home/ai/envs/base.lock")
+    assert run_on(box, kept).error is None
+    newest = login(f"{PIP} list --format freeze")
+    assert "iniconfig==2.0.0\n" not in newest  # the control: the index has newer ones
+    block = login(
+        "cd /; echo iniconfig==2.0.0 | sudo -u ai /usr/local/bin/uv pip compile --quiet "
+        "--generate-hashes --no-header --no-annotate --python /home/ai/envs/base -"
+    )
+    lock = login(f"sudo sh -c 'echo {locks}/*'").strip()
+    text = login(f"sudo cat {lock}")
+    old = re.sub(r"(?m)^iniconfig==.*\n(    --hash.*\n)+", block, text)
+    assert old != text
+    login(f"sudo tee {lock} >/dev/null <<'END'\n{old}END")
+    login("sudo rm -r /home/ai/envs")
+    assert run_on(box, kept).error is None
+    assert "iniconfig==2.0.0\n" in login(f"{PIP} list --format freeze")
+    assert login("sudo cat /home/ai/envs/base.lock") == old
+    assert run_on(box, kept).changes == []
+
+
+def test_a_list_of_ones_own_with_a_wrong_checksum_is_not_installed(
+    box: boxes.Box, login: Login, tmp_path: Path
+) -> None:
+    own = tmp_path / "requirements.txt"
+    block = login(
+        "cd /; echo iniconfig==2.0.0 | sudo -u ai /usr/local/bin/uv pip compile --quiet "
+        "--generate-hashes --no-header --no-annotate --no-cache -"
+    )
+    login(
+        "cd /; sudo rm -r /home/ai/envs; sudo -u ai /usr/local/bin/uv cache clean --quiet iniconfig"
+    )
+    own.write_text(re.sub(r"sha256:.{8}", "sha256:00000000", block))
+    made = with_python_and_begin(lock=str(own))
+    report = run_on(box, made)
+    [said] = [step.output for step in report.steps if step.status == "failed"]
+    assert "iniconfig==2.0.0 has another checksum than its lock says" in said
+    assert "\n" not in said.strip().splitlines()[-1]
+
+    own.write_text(block)
+    assert run_on(box, made).error is None
+    assert "iniconfig==2.0.0\n" in login(f"{PIP} list --format freeze")
+    assert run_on(box, made).changes == []
+    login("sudo rm -r /home/ai/envs")
+    assert run_on(box, build).error is None
+
+
 def test_a_disk_too_small_is_refused_before_the_download(box: boxes.Box, login: Login) -> None:
     login("sudo mount -t tmpfs -o size=400m,mode=755,uid=ai,gid=ai tmpfs /home/ai/envs")
     try:
@@ -169,7 +244,10 @@ def test_a_disk_too_small_is_refused_before_the_download(box: boxes.Box, login: 
         assert "/home/ai/envs/jax needs 0.7 GB on the disk of /home/ai/envs, and 0.3 GB" in said
         assert "are free; make room there, or take it out of Python(frameworks=...)" in said
         assert "Make /home/ai/envs/jax" not in said
-        assert login("sudo ls /home/ai/envs").split() == ["base"]  # the control: that one fits
+        assert login("sudo ls /home/ai/envs").split() == [
+            "base",
+            "base.lock",
+        ]  # the control: that one fits
     finally:
         login("sudo umount /home/ai/envs")
 

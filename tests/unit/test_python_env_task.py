@@ -125,11 +125,25 @@ UV_CONFLICT = """\
   x No solution found when resolving dependencies:
 error: Because there is no version of nonsense==9 and you require it, there is no way.
 """
+UV_GONE = """\
+error: No solution found when resolving dependencies
+  cause: Because there is no version of numpy==99.0 and you require numpy==99.0, we can conclude \
+that your requirements are unsatisfiable.
+"""
+UV_OTHER_CHECKSUM = """\
+error: Failed to download `iniconfig==2.0.0`
+  cause: Hash mismatch for `iniconfig==2.0.0`
+
+         Expected:
+           sha256:00000035bf72d31a410b17c16da610a82cb55f6b0477d1a902134b24a455b8b3
+"""
 
 
 @pytest.mark.parametrize(
     ("output", "sentence"),
     [
+        (UV_GONE, "cause: Because there is no version of numpy==99.0 and you require"),
+        (UV_OTHER_CHECKSUM, "iniconfig==2.0.0 has another checksum than its lock says"),
         (UV_OFFLINE, "cannot reach github.com: its name cannot be resolved; check the network"),
         (PIP_OFFLINE, "cannot reach the package index: its name cannot be resolved; check"),
         (PIP_PROXY, "cannot reach the package index: it refuses the connection; check"),
@@ -276,7 +290,7 @@ def test_no_power_cut_makes_an_unfinished_environment_pass_for_somebodys_own(
     monkeypatch.setenv("HOME", str(tmp_path))
     asked = argparse.Namespace(
         name="base", python="system", packages=[], torch_backend=None, torch_index=None,
-        gigabytes=0, cache=None,
+        gigabytes=0, cache=None, own=None, locks=None,
     )  # fmt: skip
     left = math.inf
 
@@ -310,3 +324,136 @@ def test_no_power_cut_makes_an_unfinished_environment_pass_for_somebodys_own(
             found.append(wanted.state())
     assert set(found) == {"unfinished", "absent"}
     assert left > 0  # the last ones came to their end
+
+
+HASH = f"sha256:{'a' * 64}"
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes an environment in a home of its own; its uv writes down what it is asked for, and
+    resolves everything to the version that `index` says.
+    """
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    asked: list[list[str]] = []
+
+    def run(what: str, argv: list[str | Path], cache: Path | None = None) -> None:
+        words = [str(word) for word in argv]
+        asked.append(words[1:])
+        if words[1:3] == ["venv", "--no-project"]:
+            (Path(words[-1]) / "bin").mkdir()
+            (Path(words[-1]) / "bin/python").symlink_to("/usr/bin/python3.99")
+        if words[1:3] == ["pip", "compile"]:
+            out = Path(words[words.index("--output-file") + 1])
+            names = Path(words[words.index("--output-file") + 2]).read_text().split()
+            names += [line.split("=")[0] for word in words for line in
+                      (Path(word).read_text().splitlines() if "own-" in word else [])
+                      if line[:1].isalpha()]  # fmt: skip
+            out.write_text("".join(f"{n}=={made.index} \\\n    --hash={HASH}\n" for n in names))
+
+    with box_scripts.loaded("python-env") as module:
+        monkeypatch.setattr(module, "run", run)
+        monkeypatch.setattr(importlib.import_module("env_files"), "forget_damaged", lambda _: None)
+
+        def made(*packages: str, update: bool = False, **options: Any) -> list[list[str]]:
+            asked.clear()
+            usual = {
+                "torch_backend": None, "torch_index": None, "gigabytes": 0, "cache": None,
+                "own": None, "locks": tmp_path / "data/ai/locks",
+            }  # fmt: skip
+            wanted = module.Environment(
+                argparse.Namespace(
+                    name="base", python="system", packages=packages, **usual | options
+                )
+            )
+            monkeypatch.setattr(module, "has", lambda *_: True)
+            wanted.make(update)
+            return list(asked)
+
+        made.index = 1  # type: ignore[attr-defined]
+        (tmp_path / "data/ai").mkdir(parents=True)
+        yield made
+
+
+def verbs(asked: list[list[str]]) -> list[str]:
+    return [" ".join(words[:2]) for words in asked]
+
+
+def test_what_is_installed_is_a_lock_with_checksums(environment: Any, tmp_path: Path) -> None:
+    asked = environment("numpy")
+    assert verbs(asked) == ["venv --no-project", "pip compile", "pip install"]
+    lock = tmp_path / "home/envs/base.lock"
+    assert asked[-1][-3:] == ["--require-hashes", "--requirements", str(lock)]
+    head, *rest = lock.read_text().splitlines()
+    assert head == f"# Made by deeprig for: numpy python3.99 {os.uname().machine}"
+    assert [line.split()[0] for line in rest[::2]] == ["pip==1", "ipykernel==1", "numpy==1"]
+    kept = tmp_path / f"data/ai/locks/base-python3.99-{os.uname().machine}.lock"
+    assert kept.read_text() == lock.read_text()
+
+
+def test_a_reinstall_brings_the_same_versions(environment: Any, tmp_path: Path) -> None:
+    environment("numpy")
+    environment.index = 2
+    shutil.rmtree(tmp_path / "home")
+    asked = environment("numpy")
+    assert verbs(asked) == ["venv --no-project", "pip install"]
+    assert "numpy==1 " in (tmp_path / "home/envs/base.lock").read_text()
+    environment("numpy", update=True)  # the control: that is what asks for newer ones
+    for lock in (*tmp_path.glob("home/envs/*.lock"), *tmp_path.glob("data/ai/locks/*")):
+        assert "numpy==2 " in lock.read_text()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"torch_backend": "cu126"}, {"torch_index": "https://pypi.lan/a"}, {"packages": ("scipy",)}],
+)
+def test_another_wish_is_another_lock(
+    environment: Any, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    environment("numpy")
+    shutil.rmtree(tmp_path / "home")
+    assert "pip compile" in verbs(environment(*options.pop("packages", ("numpy",)), **options))
+
+
+def test_where_there_is_no_data_folder_the_lock_is_beside_it(
+    environment: Any, tmp_path: Path
+) -> None:
+    environment("numpy", locks=tmp_path / "none/ai/locks")
+    assert not (tmp_path / "none").exists()
+    assert (tmp_path / "home/envs/base.lock").exists()
+
+
+def test_somebodys_own_checksums_stand(environment: Any, tmp_path: Path) -> None:
+    own = tmp_path / "own-0123.lock"
+    theirs = f"sha256:{'b' * 64}"
+    own.write_text(f"SciPy==1 \\\n    --hash={theirs}\n")
+    asked = environment(own=own)
+    assert str(own) in asked[1]
+    lock = (tmp_path / "home/envs/base.lock").read_text()
+    assert f"SciPy==1 \\\n    --hash={theirs}\n" in lock
+    assert lock.count(HASH) == 2  # pip and ipykernel
+    assert "Python.lock:own-0123" in (tmp_path / "home/envs/base/.deeprig").read_text()
+
+
+def test_no_login_is_in_a_lock(tmp_path: Path) -> None:
+    with box_scripts.loaded("env_lock") as env_lock:
+        lock = env_lock.Lock(tmp_path / "a.lock", None, "x")
+        lock.keep("--index-url https://me:pw@pypi.lan/simple\nnumpy==1\n")
+        assert "https://pypi.lan/simple" in (tmp_path / "a.lock").read_text()
+        assert "pw" not in (tmp_path / "a.lock").read_text()
+        assert lock.find() == tmp_path / "a.lock"
+        assert env_lock.Lock(tmp_path / "a.lock", None, "y").find() is None
+
+
+def test_the_users_own_requirements_come_before_what_needs_them(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("numpy==2.4.1  # ours\nscipy\n")
+    names = plan("ai", lock=str(file))
+    write = "Python environments, begun | Write the requirements of your own"
+    begin = "Python environments, begun | Begin to make what does not stand"
+    assert names.index(write) < names.index(begin)
+    asked = python_env.Asked(Python(lock=str(file)), "ai")
+    assert asked.own_lock == "numpy==2.4.1\nscipy\n"
+    assert asked.environments()["base"] == ["--own", asked.own_file, "base", "3.12"]
+    file.write_text("numpy==2.4.2\n")
+    assert python_env.Asked(Python(lock=str(file)), "ai").own_file != asked.own_file

@@ -181,13 +181,18 @@ def explain(output: str) -> str:
     """The sentence for a failed install: what could not be reached and why, or its last words."""
     if "No space left on device" in output:
         return "the disk is full; make room, then run it again"
+    if changed := re.findall(r"Hash mismatch for `([^`]+)`", output):
+        return (
+            f"{changed[0]} has another checksum than its lock says, so it was changed on the index "
+            "or on its way; nothing of it is installed: find out why"
+        )
     where = re.findall(r"https?://(?:[^/@\s`]*@)?([^/\s`'\")]+)|host='([^']+)'", output)
     if NETWORK.search(output):
         host = "".join(where[-1]) if where else "the package index"
         why = next((text for sign, text in REASONS if re.search(sign, output, re.I)), "it fails")
         return f"cannot reach {host}: {why}; check the network, Rig.proxy and Rig.pypi_index"
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if re.match(r"(error|x )", line, re.I)]
+    telling = [line for line in lines if re.match(r"(error|x |cause:)", line, re.I)]
     return (telling or lines or ["it failed without a word"])[-1].rstrip(".")
 
 
