@@ -26,7 +26,7 @@ done
 # A file may be switched off, or be a copy: what apt reads of them counts.
 # shellcheck disable=SC2016 # apt's own
 grep -rqsE '^[^#]*graphics-drivers' /etc/apt/sources.list /etc/apt/sources.list.d &&
-  apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -q graphics-drivers &&
+  apt-get --print-uris update 2>/dev/null | grep -q graphics-drivers && # what it would read
   echo dirty=ppa
 { installed lambda-stack || installed lambda-stack-cuda; } &&
   echo dirty=lambda

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab import boxes, network
-from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT
+from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, host_data
 
 pytestmark = pytest.mark.lab
 
@@ -83,10 +83,25 @@ def test_a_wrong_setting_is_named_with_its_line(
     assert untouched()
 
 
-def test_a_box_that_does_not_answer(box: boxes.Box, changed: Callable[..., Path]) -> None:
-    status, said = pyinfra(changed((f'"{box.host}"', f'"{NOWHERE}"')))
+@pytest.fixture
+def met(box: boxes.Box, tmp_path: Path) -> tuple[str, str]:
+    """Of the inventory: the file of pinned host keys, and one that has a key for NOWHERE too."""
+    file = Path(str(host_data(box)["ssh_known_hosts_file"]))
+    lines = file.read_text().splitlines()
+    its = [line for line in lines if line.startswith(f"{box.host} ")]
+    assert its
+    new = tmp_path / "met"
+    moved = [NOWHERE + line.removeprefix(box.host) for line in its]
+    new.write_text("\n".join([*lines, *moved, ""]))
+    return str(file), str(new)
+
+
+def test_a_box_that_does_not_answer(
+    box: boxes.Box, changed: Callable[..., Path], met: tuple[str, str]
+) -> None:
+    status, said = pyinfra(changed((f'"{box.host}"', f'"{NOWHERE}"'), met))
     assert status == 1
-    assert f"[{box.name}] Could not connect" in said
+    assert f"{NOWHERE} port 22 does not answer" in said
 
 
 def test_a_user_whom_the_key_does_not_let_in(box: boxes.Box, changed: Callable[..., Path]) -> None:
@@ -108,8 +123,8 @@ def test_a_user_without_free_sudo(
 def test_a_box_that_was_never_met(changed: Callable[..., Path]) -> None:
     status, said = pyinfra(changed(("/known_hosts", "/no_hosts")))
     assert status == 1
-    assert "no host key of it is in" in said
-    assert "run `deeprig bootstrap" in said
+    assert "has no host key in" in said
+    assert "pin it with `deeprig bootstrap" in said
 
 
 def test_a_work_user_who_is_not_there(
@@ -164,16 +179,22 @@ def test_a_box_that_must_be_left_alone(
 
 
 def test_one_box_that_fails_does_not_stop_the_other(
-    box: boxes.Box, changed: Callable[..., Path], login: Callable[..., str]
+    box: boxes.Box,
+    changed: Callable[..., Path],
+    login: Callable[..., str],
+    met: tuple[str, str],
 ) -> None:
     inventory = changed(
-        ("rigs = [", f'rigs = [\n    box("gone", hostname="{NOWHERE}", rig=Rig()),'),
+        (
+            "rigs = [",
+            f'rigs = [\n    box("gone", hostname="{NOWHERE}", known_hosts={met[1]!r}, rig=Rig()),',
+        ),
         ('notebook=Notebook(user="ai"),', "notebook=None, python=None,"),
         ('            python=Python(python="system"),\n', ""),
     )
     status, said = pyinfra(inventory)
     assert status == 1
-    assert re.search(r"\[gone\] +Could not connect", said)
+    assert re.search(rf"\[gone\] .*{NOWHERE} port 22 does not answer", said)
     assert "Manifest | Write /var/lib/deeprig/manifest.json" in said
     assert "Status: active" in login("sudo ufw status")
 
