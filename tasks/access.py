@@ -151,13 +151,17 @@ def prove_or_take_back(files: dict[str, str], wall: Wall | None, way: Way) -> Co
     inside: list[str] = []
     yield FunctionCommand(may_stand, (deploy_name, way, (own, now, then), todo.said), {})
     yield FunctionCommand(who_gets_in, (now, inside), {})
+    # A deploy that was held up may come when the alarm has rung, and another is at it.
+    mine = f"{GUARD} mine {deploy_name}"
     for path, text in todo.files.items():
         if text:
-            yield from operations.put._inner(dest=path, content=text)
+            yield from operations.put._inner(dest=path, content=text, validate=mine)
         else:
-            yield StringCommand("rm -f", QuoteString(path))
+            yield StringCommand(f"{mine} && rm -f", QuoteString(path))
     yield StringCommand(
-        GUARD, "apply", QuoteString(str(way.port)), _stdin="\n".join(["true", *todo.commands])
+        f"{GUARD} apply {deploy_name}",
+        QuoteString(str(way.port)),
+        _stdin="\n".join(["true", *todo.commands]),
     )
     yield FunctionCommand(prove, (deploy_name, way.dialled, inside), {})
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from deeprig.survey import Survey
 from lab import boxes
 from tasks import access, base, firewall, ssh
 from tests.lab.conftest import run_on
+from tests.lab.test_bootstrap import inside
 
 pytestmark = pytest.mark.lab
 
@@ -133,6 +135,64 @@ def test_the_box_takes_it_back_after_a_power_cut_before_the_proof(
     assert login("echo in").strip() == "in"
 
 
+def alarm(box: boxes.Box) -> None:
+    """What its clock does after 100 s."""
+    inside(box, "systemctl start deeprig-access-revert.service || true")
+
+
+def test_a_firewall_that_does_not_load_keeps_nobody_out(box: boxes.Box, login: Login) -> None:
+    """Its owner has made a mistake in it, which shows at the next boot, or when it is reloaded."""
+    rules = "/etc/ufw/before.rules"
+    inside(box, f"cp -p {rules} /root/before.rules; sed -i 's/^COMMIT/-A no -j NO\\n&/' {rules}")
+    break_and_leave(login)
+    alarm(box)
+    assert login("echo in").strip() == "in"
+    # The rest is still owed, and comes when it can.
+    look = "cd /var/lib/deeprig/access; ls; systemctl is-active deeprig-access-revert.timer || true"
+    assert {"pending", "active"} <= {*inside(box, look).split()}
+    inside(box, f"mv /root/before.rules {rules}")
+    alarm(box)
+    assert {"pending", "active"}.isdisjoint(inside(box, look).split())
+    assert "Status: active" in login("sudo ufw status")
+
+
+def test_a_folder_that_is_a_link_is_taken_back_too(box: boxes.Box, login: Login) -> None:
+    folder, elsewhere = "/etc/ssh/sshd_config.d", "/etc/ssh/elsewhere"
+    inside(box, f"mv {folder} {elsewhere}; ln -s elsewhere {folder}")
+    try:
+        before = inside(box, f"cat {folder}/*")
+        break_and_leave(login)
+        alarm(box)
+        assert login("echo in").strip() == "in"
+        assert inside(box, f"readlink {folder}; cat {folder}/*") == f"elsewhere\n{before}"
+    finally:
+        inside(box, f"rm -rf {folder}; mv {elsewhere} {folder}; systemctl restart ssh")
+
+
+@pytest.mark.usefixtures("before_and_after")
+def test_a_deploy_that_comes_after_its_alarm_writes_nothing_into_another_one(
+    box: boxes.Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A held-up link: the box has taken the change back, and another deploy has begun."""
+    real = access.may_stand
+
+    def held_up(*of: Any) -> bool:
+        may = real(*of)
+        alarm(box)
+        inside(box, f"{access.GUARD} begin other")
+        return may
+
+    monkeypatch.setattr(access, "may_stand", held_up)
+    report = run_on(box, broken("LogLevel VERBOSE"))
+    assert report.error is not None
+    assert "the box has taken the change back already" in report.steps[-1].output
+    assert inside(box, f"grep -c VERBOSE {ssh.DROP_IN} || true") == "0"
+    late = f"echo 'touch /root/late' | {access.GUARD} apply late 22 && echo applied"
+    assert inside(box, f"{late} || ls /root/late 2>/dev/null || true") == ""
+    # The other one goes on, undisturbed.
+    inside(box, f"echo true | {access.GUARD} apply other 22; {access.GUARD} confirm other")
+
+
 def test_a_new_port_is_proved_and_the_old_one_closed(box: boxes.Box, login: Login) -> None:
     def move(port: int | None) -> Callable[[Rig], None]:
         def build(rig: Rig) -> None:
@@ -155,5 +215,5 @@ def break_and_leave(login: Login) -> None:
     guard = access.GUARD
     login(
         f'sudo sh -c \'{guard} begin drill && sed -i "1i AllowUsers nobody" {ssh.DROP_IN} '
-        f"&& echo true | {guard} apply 22'"
+        f"&& echo true | {guard} apply drill 22'"
     )

@@ -472,7 +472,7 @@ def test_an_owners_rules_are_back_after_a_power_cut_in_the_change(
     login(
         f"sudo sh -c '{access.GUARD} begin drill && rm -f /var/lib/deeprig/firewall-before && "
         'printf "%s\\n" "ufw delete limit 22/tcp" "ufw deny 22/tcp" | '
-        f"{access.GUARD} apply 22'"
+        f"{access.GUARD} apply drill 22'"
     )
     with pytest.raises(DeeprigError):  # the control: the door really is shut
         login("true")
@@ -489,7 +489,7 @@ def test_the_alarm_brings_an_owners_rules_back_without_a_power_cut(
     before = way_in(box)
     login(
         f"sudo sh -c '{access.GUARD} begin drill && echo ufw deny 22/tcp >/dev/null && "
-        f'echo "ufw --force reset; ufw --force enable" | {access.GUARD} apply 22\''
+        f'echo "ufw --force reset; ufw --force enable" | {access.GUARD} apply drill 22\''
     )
 
     def in_again() -> bool:
