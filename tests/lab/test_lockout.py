@@ -189,8 +189,10 @@ def test_a_deploy_that_comes_after_its_alarm_writes_nothing_into_another_one(
     assert inside(box, f"grep -c VERBOSE {ssh.DROP_IN} || true") == "0"
     late = f"echo 'touch /root/late' | {access.GUARD} apply late 22 && echo applied"
     assert inside(box, f"{late} || ls /root/late 2>/dev/null || true") == ""
-    # The other one goes on, undisturbed.
-    inside(box, f"echo true | {access.GUARD} apply other 22; {access.GUARD} confirm other")
+    # The other one goes on, undisturbed; its answer may be lost, and is asked for again.
+    inside(box, f"echo true | {access.GUARD} apply other 22")
+    for _ in range(2):
+        inside(box, f"{access.GUARD} confirm other")
 
 
 def test_a_new_port_is_proved_and_the_old_one_closed(box: boxes.Box, login: Login) -> None:
