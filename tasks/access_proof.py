@@ -224,10 +224,14 @@ def _confirm(data: dict[str, object], port: int, name: str) -> None:
 def _remember_door(host: Host, data: dict[str, object], port: int) -> None:
     """Pin the host key for the proved door, and dial it from now on, also after a reboot."""
     path, hostname = Path(str(data["ssh_known_hosts_file"])), str(data["ssh_hostname"])
-    before = dialled(host)
     try:
-        for key in known_hosts.keys_of(path, hostname, before):
-            known_hosts.pin(path, hostname, port, key, instead_of=before)
+        # A door that was moved by hand has no line yet: the box is known by one of its others.
+        for before in dict.fromkeys([dialled(host), *connection.doors(data)]):
+            keys = known_hosts.keys_of(path, hostname, before)
+            for key in keys:
+                known_hosts.pin(path, hostname, port, key, instead_of=before)
+            if keys:
+                break
     except DeeprigError as error:  # the way in is proved all the same
         operations.say(host, str(error))
     host.connector.data["ssh_port"] = port
