@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from deeprig.ssh_socket import Socket
 from deeprig.survey import Survey
 from lab import boxes
 from tasks import access, base, firewall, ssh
-from tests.lab.conftest import run_on
+from tests.lab.conftest import run_on, wait_for
 from tests.lab.test_bootstrap import inside
 
 pytestmark = pytest.mark.lab
@@ -64,6 +65,9 @@ def before_and_after(login: Login) -> Iterator[None]:
     assert "Status: active" in before
     assert "cannot access" in before
     yield
+    # The door opens before the last of it is back.
+    with suppress(AssertionError):
+        wait_for(lambda: login(look, check=False) == before, 30, every=2)
     assert login(look, check=False) == before
 
 
