@@ -56,7 +56,8 @@ def first_state(box: boxes.Box) -> None:
 def as_at_first(box: boxes.Box) -> None:
     inside(
         box,
-        "ufw --force disable; ufw --force reset; "
+        # While systemd still has the units by which they run: else a sshd would be left over.
+        "systemctl stop -q ssh.socket ssh.service; ufw --force disable; ufw --force reset; "
         f"rm -rf {KEPT} /etc/systemd/system/ssh.socket* /var/lib/deeprig/access "
         "/var/lib/deeprig/firewall-before; tar -C / -xpf /root/first.tar; "
         "systemctl disable -q --now ssh.socket; systemctl daemon-reload; "
