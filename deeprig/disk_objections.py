@@ -7,6 +7,9 @@ from deeprig.settings import Disk, Storage
 GIB = 2**30
 # What swap must leave free on the root file system.
 SPARE_GIB = 10
+# Where the kernel takes no swap file, or btrfs' way: no copy-on-write, no snapshot, one disk.
+# https://github.com/geerlingguy/ansible-role-swap/pull/51
+NO_SWAP_FILE = ("btrfs", "zfs")
 
 
 def objections(there: Disks, settings: Storage | None) -> list[str]:
@@ -23,6 +26,11 @@ def objections(there: Disks, settings: Storage | None) -> list[str]:
         found.append(
             f"Storage.grow_root is True, and / is on {there.root}, which is no LVM volume; "
             "leave it out."
+        )
+    if settings.swap_gib and there.root_type in NO_SWAP_FILE:
+        found.append(
+            f"Storage.swap_gib is {settings.swap_gib}, and / is {there.root_type}, where deeprig "
+            "makes no swap file; leave it out."
         )
     more = (settings.swap_gib or 0) * GIB - there.swap_file
     if settings.swap_gib and more > 0 and there.room - more < SPARE_GIB * GIB:

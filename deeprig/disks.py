@@ -62,6 +62,7 @@ class Disks:
     fstab: tuple[tuple[str, str, str], ...] = ()
     occupied: tuple[str, ...] = ()
     root: str = ""
+    root_type: str = ""
     root_volume: str = ""
     room: int = 0
     swap_file: int = 0
@@ -111,6 +112,7 @@ def read(found: dict[str, list[str]]) -> Disks:
         fstab=tuple(map(_mount, found.get("fstab", []))),
         occupied=tuple(map(untrusted.path, found.get("occupied", []))),
         root=untrusted.words(one("root")),  # overlay, or zfs' own way to name a pool
+        root_type=_kind(one("root_type")),
         root_volume=node("root_volume"),
         room=untrusted.number(one("room") or "0"),
         swap_file=untrusted.number(one("swap_file") or "0"),

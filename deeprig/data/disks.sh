@@ -26,6 +26,7 @@ done
     done
     root=$(findmnt -nvo SOURCE /)
     echo "root=$root"
+    echo "root_type=$(findmnt -nvo FSTYPE /)"
     echo "root_volume=$(lvs --noheadings -o lv_path "$root" 2>/dev/null | tr -d ' ')"
     echo "room=$(df -B1 --output=avail / | tail -n 1)"
     echo "swap_file=$(stat -c %s /swap.deeprig 2>/dev/null)"

@@ -235,6 +235,15 @@ def test_swap_leaves_room_on_the_root_disk() -> None:
     assert objections(standing, Storage(swap_gib=495)) == []
 
 
+@pytest.mark.parametrize("kind", ["btrfs", "zfs"])
+def test_a_root_that_takes_no_swap_file_is_said_before_anything(kind: str) -> None:
+    # https://github.com/geerlingguy/ansible-role-swap/issues/28, .../pull/51 (2025-09)
+    there = box(root_type=[kind])
+    [sentence] = objections(there, Storage(swap_gib=8))
+    assert f"/ is {kind}, where deeprig makes no swap file; leave it out" in sentence
+    assert objections(there, Storage()) == []
+
+
 def test_health_is_asked_of_a_real_machines_disks_only() -> None:
     assert box().can_say_how_they_are
     assert not box(virtual=["yes"]).can_say_how_they_are

@@ -104,7 +104,7 @@ LINES = [
     *("card=eth0|3c:7c:3f:00:11:22|{}||", "card=eth0|3c:7c:3f:00:11:22|wired|{}/x.link|"),
     *("wakes=eth0 {}", "wakes={} g", "below={} eth0", "route={}", "ipv4=eth0 {}", "armed_by={}"),
     *("disks={}", 'disks={{"blockdevices": [{{"path": "{}"}}]}}', "written={}", "fstab={}"),
-    *("occupied={}", "root_volume={}", "room={}", "swap_file={}"),
+    *("occupied={}", "root_type={}", "root_volume={}", "room={}", "swap_file={}"),
     *("gpu={}", "gpu=0000:01:00.0 {} 030000", "kernel={}", "loaded_driver={}", "desktop={}"),
     *("kernel_package={}", "modalias={}", "offer={} 1", "given_gpu={}"),
     *("docker_keeps={}", "docker_keeps=/x {} 1 1", "pci={}", "given={}", "memory_mib={}"),
