@@ -115,9 +115,11 @@ def chosen(network: Network, settings: WakeOnLan) -> Card | None:
     if settings.interface or settings.mac:
         named = network.card(name=settings.interface, mac=settings.mac)
         return (_below(network, named) or named) if named else None
-    for route in network.routes:
-        if found := _below(network, network.card(name=route)):
-            return found
+    ways = (_below(network, network.card(name=route)) for route in network.routes)
+    routed = [card for card in ways if card]
+    # Of two ways out the one by Wi-Fi may be the first, and no packet wakes a box through that.
+    for card in sorted(routed, key=lambda card: card.kind == "wireless"):
+        return card
     # The default route of a VPN says nothing of the card that carries it.
     wired = [card for card in network.cards if card.kind == "wired"]
     return wired[0] if len(wired) == 1 else None

@@ -98,6 +98,13 @@ def test_a_card_that_cannot_is_left_alone_unless_it_is_named() -> None:
     assert left_out(card, WakeOnLan(interface="enp6s0")) == ""
 
 
+def test_of_two_ways_out_the_one_with_a_plug_is_armed() -> None:
+    # A Wi-Fi whose metric is the lower one; https://github.com/pikvm/pikvm/issues/583
+    both = network(WORKSTATION, "route=wlp7s0", "route=br0", without="route=")
+    card = chosen(both, ON)
+    assert card is not None and card.name == "enp5s0"
+
+
 def test_wifi_is_left_alone_and_refused_where_it_is_named() -> None:
     found = network(WORKSTATION, "route=wlp7s0", without="route=")
     card = chosen(found, ON)
