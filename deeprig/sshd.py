@@ -122,6 +122,12 @@ def _no_key(who: Account, said: Said) -> str:
     return why
 
 
+def by_password(said: Said) -> str:
+    """The setting by which somebody gets in with a password or a code; empty where nobody does."""
+    both = ("passwordauthentication", "kbdinteractiveauthentication")
+    return next((KEYWORDS[key] for key in both if one(said, key, "no") != "no"), "")
+
+
 def by_key_alone(said: Said) -> bool:
     """Whether a key is enough, by what AuthenticationMethods asks for."""
     asked = " ".join(said.get("authenticationmethods", ("any",))).split()

@@ -16,7 +16,7 @@ from deeprig.door import Door
 from deeprig.settings import Rig, Ssh
 from deeprig.survey import Survey
 from tasks import access_proof, archive, config_files, firewall, operations, packages, ssh, traces
-from tasks.access_facts import AccessState, Answer, Dialled, SocketState, SshdSays
+from tasks.access_facts import AccessState, Answer, Dialled, SaidFirst, SocketState, SshdSays
 from tasks.access_proof import GUARD, Way, begin, locked_out, may_stand, prove, who_gets_in
 from tasks.operations import Commands
 
@@ -71,7 +71,21 @@ def objections(survey: Survey, rig: Rig) -> list[str]:
     then: Answer = host.get_fact(SshdSays, accounts=way.accounts, door=door, files=files)
     if then.wrong:
         return [f"sshd would not take deeprig's settings: {then.wrong}."]
+    if keyword := sshd.by_password(then.general):
+        return [_still_open(keyword, host.get_fact(SaidFirst, keyword=keyword))]
     return locked_out(way, now, then)
+
+
+def _still_open(keyword: str, file: str) -> str:
+    """Why passwords would go on: https://github.com/canonical/cloud-init/issues/5934."""
+    if file:
+        said = f"{file} says otherwise before 10-deeprig.conf; take that line out"
+    else:
+        said = (
+            "it does not read /etc/ssh/sshd_config.d; write `Include /etc/ssh/sshd_config.d/*.conf`"
+            " as the first line of /etc/ssh/sshd_config"
+        )
+    return f"sshd would not have `{keyword} no`: {said}."
 
 
 def _files(settings: Ssh, survey: Survey) -> dict[str, str]:

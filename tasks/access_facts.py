@@ -152,6 +152,24 @@ class SshdSays(BoxFact[Answer]):
         return Answer(sshd.read(said.get("-", ())), accounts)
 
 
+class SaidFirst(BoxFact[str]):
+    """Which of sshd's files has a keyword first, our own aside; empty where none has."""
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def command(self, keyword: str) -> str:
+        line = shlex.quote(f"^[[:space:]]*{keyword}[[:space:]=]")
+        return (
+            f"grep -liE {line} {FOLDER}/*.conf /etc/ssh/sshd_config "
+            "2>/dev/null | grep -v /10-deeprig.conf | head -n 1; true"
+        )
+
+    def process(self, output: list[str]) -> str:
+        return untrusted.words(output[0]) if output else ""
+
+
 def _is_read(path: str) -> bool:
     return path.startswith(f"{FOLDER}/")
 

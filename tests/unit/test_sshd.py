@@ -107,6 +107,19 @@ def test_who_came_in_before_and_would_not_after_is_said_with_the_way_out() -> No
 
 
 @pytest.mark.parametrize(
+    ("lines", "keyword"),
+    [
+        ([], ""),
+        (["passwordauthentication yes"], "PasswordAuthentication"),
+        (["kbdinteractiveauthentication yes"], "KbdInteractiveAuthentication"),
+    ],
+)
+def test_who_may_come_in_without_a_key(lines: list[str], keyword: str) -> None:
+    assert sshd.by_password(said(*lines)) == keyword
+    assert sshd.by_password({}) == ""  # sshd that says nothing
+
+
+@pytest.mark.parametrize(
     ("line", "keyword", "value"),
     [
         ("permitrootlogin no", "PermitRootLogin", "no"),
