@@ -11,6 +11,9 @@ from deeprig.door import Door
 # Every rule of ours carries its own name behind this, in its comment; all others are their owner's.
 PREFIX = "deeprig "
 ANYWHERE = ("0.0.0.0/0", "::/0")  # as ufw writes it in its two files
+# Prints something where ufw does IPv6, by its own rule (ufw's backend.py, use_ipv6). Where it does
+# not it takes no such rule, and while it is on no IPv6 comes or goes.
+ASK_SIX = "grep -qsiE '^IPV6=.?yes' /etc/default/ufw && [ -e /proc/sys/net/ipv6 ] && echo six"
 
 _word = untrusted.parser("word of a ufw rule", r"[\w.:/,!+-]+", 200)
 
@@ -90,10 +93,13 @@ def read(line: str) -> Half:
                 " ".join(app), said)  # fmt: skip
 
 
-def missing(name: str, rule: Rule, there: Sequence[Half]) -> list[str]:
-    """The ufw commands that add what is not there of a rule; what is an owner's stays theirs."""
+def missing(name: str, rule: Rule, there: Sequence[Half], *, six: bool = True) -> list[str]:
+    """The ufw commands that add what is not there of a rule; what is an owner's stays theirs.
+
+    `six` is whether this ufw does IPv6.
+    """
     taken = {half.place for half in there}
-    absent = [half for half in rule.halves() if half.place not in taken]
+    absent = [h for h in rule.halves() if h.place not in taken and (six or not h.six)]
     if len(absent) == len(ANYWHERE):  # both in one command
         absent = [absent[0]._replace(source="any", to="any")]
     comment = f"comment '{PREFIX}{name}'"

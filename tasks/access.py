@@ -16,7 +16,15 @@ from deeprig.door import Door
 from deeprig.settings import Rig, Ssh
 from deeprig.survey import Survey
 from tasks import access_proof, archive, config_files, firewall, operations, packages, ssh, traces
-from tasks.access_facts import AccessState, Answer, Dialled, SaidFirst, SocketState, SshdSays
+from tasks.access_facts import (
+    Access,
+    AccessState,
+    Answer,
+    Dialled,
+    SaidFirst,
+    SocketState,
+    SshdSays,
+)
 from tasks.access_proof import GUARD, Way, begin, locked_out, may_stand, prove, who_gets_in
 from tasks.operations import Commands
 
@@ -64,6 +72,10 @@ def objections(survey: Survey, rig: Rig) -> list[str]:
     now: Answer = host.get_fact(SshdSays, accounts=way.accounts, door=door, files={})
     if now.wrong:
         return [f"sshd does not take its own settings ({now.wrong}); mend /etc/ssh/sshd_config."]
+    if rig.firewall and "firewall" not in rig.absent:
+        there: Access = host.get_fact(AccessState, paths=[])
+        if shut := firewall.shut_by_six(there.in_ufw, door):
+            return shut
     we = host.data.get("ssh_user")
     if any(user.name == we and (not user.present or user.sudo is False) for user in rig.users):
         return [f"This inventory logs in as {we}, whom Rig.users takes away or out of sudo."]
@@ -186,14 +198,15 @@ def _plan(files: dict[str, str], wall: Wall | None, way: Way) -> Plan:
     commands, said = list[str](), list[str]()
     if wall:
         door: Door | None = host.get_fact(Dialled, _sudo=False)
-        there = firewall.Now(now.rules, now.policies, now.firewall_on, now.before)
+        there = now.in_ufw
         to = door._replace(port=way.port) if door else None
         if wall.rules is None:
             commands, said = firewall.off(there, to)
         else:
             needed, kept = firewall.needed([way.port, *way.others], now.rules, door)
             commands = firewall.on(needed | wall.rules, there, kept)
-            said = firewall.guests_shut_off(wall.rules, there)
+            said = firewall.six_shut_off(there)
+            said += firewall.guests_shut_off(wall.rules, there)
             said += [
                 f"ufw has `{half.words}` of yours, which stays as it is: {name} is not added."
                 for name, rule in (needed | wall.rules).items()

@@ -17,8 +17,8 @@ FOLDER = "/etc/ssh/sshd_config.d"
 
 class Access(NamedTuple):
     """The way in as it is: files (SHA-256 and mode), ufw's rules in their order, its policies for
-    what comes in, goes out and passes through, whether it is on, what stood before deeprig, and
-    whether a proof is owed.
+    what comes in, goes out and passes through, whether it is on, what stood before deeprig, whether
+    a proof is owed, and whether ufw does IPv6.
     """
 
     files: dict[str, str]
@@ -27,6 +27,12 @@ class Access(NamedTuple):
     firewall_on: bool = False
     before: firewall.Before | None = None
     pending: bool = False
+    six: bool = True
+
+    @property
+    def in_ufw(self) -> firewall.Now:
+        """Of it all, what ufw has."""
+        return firewall.Now(self.rules, self.policies, self.firewall_on, self.before, self.six)
 
     def differs(self, path: str, content: str) -> bool:
         """True where the file must be written, or taken away if `content` is empty."""
@@ -48,8 +54,9 @@ class AccessState(BoxFact[Access]):
             "[ -e /var/lib/deeprig/access/pending ] && echo pending; "
             f"{firewall.ASK_BEFORE}; "
             "command -v ufw >/dev/null || exit 0; "
+            f'six=$({ufw.ASK_SIX}); echo "ipv6 ${{six:-off}}"; '
             # What `ufw status` looks at, without starting ufw, which takes longer than all else.
-            'for v in 4 6; do sed -n "s/^### tuple ### /rule $v /p" '
+            'for v in 4 ${six:+6}; do sed -n "s/^### tuple ### /rule $v /p" '
             "/etc/ufw/user${v#4}.rules 2>/dev/null; done; "
             "for p in INPUT OUTPUT FORWARD; do "
             'sed -n "s/^DEFAULT_${p}_POLICY=\\"*\\([A-Z]*\\).*/policy \\1/p" /etc/default/ufw; '
@@ -70,6 +77,7 @@ class AccessState(BoxFact[Access]):
             firewall_on="firewall" in said,
             before=firewall.before(said.get("before", [])),
             pending="pending" in said,
+            six=said.get("ipv6") != ["off"],
         )
 
 

@@ -3,6 +3,7 @@
 Rules that deeprig did not make are their owner's: never taken over, loosened or taken out.
 """
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ GUESTS = {
     "guest addresses": Rule("67", "udp", interface="virbr0"),
     "guest names": Rule("53", interface="virbr0"),
 }
+
+NO_SIX = "ufw, which has no IPV6=yes in /etc/default/ufw, lets no IPv6 in or out while it is on"
 
 # What is left once the way in without it has been proved; see tasks/access.py.
 TRACE = Trace(
@@ -112,8 +115,26 @@ def on(wanted: dict[str, Rule], now: "Now", kept: Iterable[str] = ()) -> list[st
     """The commands after which these rules of ours stand, those kept, no other, and ufw is on."""
     stale = [half for half in now.rules if half.ours and half.ours not in {*wanted, *kept}]
     staying = [half for half in now.rules if half not in stale]
-    added = [cmd for name, rule in wanted.items() for cmd in ufw.missing(name, rule, staying)]
+    added = [
+        cmd
+        for name, rule in wanted.items()
+        for cmd in ufw.missing(name, rule, staying, six=now.six)
+    ]
     return [*map(ufw.removal, stale), *added, *_switch_on(now)]
+
+
+def shut_by_six(now: "Now", door: Door | None) -> list[str]:
+    """Why nobody would come in where we do: ufw without IPv6 lets none of it through."""
+    if now.six or not door or ipaddress.ip_address(door.client).version == 4:
+        return []
+    return [f"We come in by IPv6, and {NO_SIX}; write IPV6=yes there, or set firewall=None."]
+
+
+def six_shut_off(now: "Now") -> list[str]:
+    """What to say where switching the firewall on ends IPv6."""
+    if now.six or now.firewall_on:
+        return []
+    return [f"Only IPv4 from now on: {NO_SIX}; write IPV6=yes there if somebody needs IPv6."]
 
 
 def guests_shut_off(wanted: dict[str, Rule], now: "Now") -> list[str]:
@@ -162,12 +183,13 @@ def off(now: "Now", door: Door | None) -> tuple[list[str], list[str]]:
 
 
 class Now(NamedTuple):
-    """ufw as it is."""
+    """ufw as it is; `six` is whether it does IPv6."""
 
     rules: tuple[Half, ...]
     policies: tuple[str, ...]
     firewall_on: bool
     before: Before | None
+    six: bool = True
 
 
 def _switch_on(now: Now) -> list[str]:

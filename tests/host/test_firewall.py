@@ -52,7 +52,8 @@ def rules(host: Host) -> list[Half]:
     """What ufw lets in or keeps out, in its order."""
     with host.sudo():
         said = host.check_output(
-            'for v in 4 6; do sed -n "s/^### tuple ### /$v /p" /etc/ufw/user${v#4}.rules; done'
+            f"for v in 4 $({ufw.ASK_SIX} | sed s/six/6/); do "
+            'sed -n "s/^### tuple ### /$v /p" /etc/ufw/user${v#4}.rules; done'
         )
     return list(map(ufw.read, said.splitlines()))
 
@@ -70,13 +71,14 @@ def test_ssh_is_let_in_from_here(rules: list[Half], door: Door) -> None:
 
 
 def test_the_rules_are_those_of_the_settings(
-    rules: list[Half], firewall: Firewall, sshd_ports: set[int], guests: bool
+    host: Host, rules: list[Half], firewall: Firewall, sshd_ports: set[int], guests: bool
 ) -> None:
+    six = host.run(ufw.ASK_SIX).succeeded
     wanted = firewall_task.rules(firewall, survey=Survey(), guests=guests)
     may_be = set(wanted) | set(firewall_task.ssh_rules(sshd_ports))
     ours = {half.ours for half in rules if half.ours and "wireguard" not in half.ours}
     assert {name for name in ours - may_be if name.partition(" from ")[0] not in may_be} == set()
-    lacking = {name for name, rule in wanted.items() if ufw.missing(name, rule, rules)}
+    lacking = {name for name, rule in wanted.items() if ufw.missing(name, rule, rules, six=six)}
     assert lacking == set()  # whether the rule that stands there is ours or the owner's
 
 

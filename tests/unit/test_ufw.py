@@ -100,6 +100,31 @@ def test_a_rule_of_the_owners_in_the_same_place_is_never_taken_over() -> None:
     assert ufw.against(Rule("22", "tcp"), [*ALLOWED, *OWN]) == []
 
 
+def test_a_ufw_without_ipv6_is_told_of_ipv4_alone() -> None:
+    # IPV6=no; ufw ends with an error for the other half, so that each later deploy would.
+    wanted = {"8080/tcp": Rule("8080", "tcp")}
+    four = halves(
+        "4 allow tcp 8080 0.0.0.0/0 any 0.0.0.0/0 in comment=6465657072696720383038302f746370"
+    )
+    without = now(four)._replace(six=False)
+    assert firewall.on(wanted, without) == []
+    assert firewall.on(wanted, now(four)) != []
+    assert firewall.on(wanted, now()._replace(six=False)) == [
+        "ufw allow in proto tcp from 0.0.0.0/0 to 0.0.0.0/0 port 8080 comment 'deeprig 8080/tcp'"
+    ]
+
+
+def test_whoever_comes_by_ipv6_is_not_shut_out_by_a_ufw_without() -> None:
+    # https://github.com/buildplan/du_setup/pull/53
+    without = now(on=False)._replace(six=False)
+    [sentence] = firewall.shut_by_six(without, SIX)
+    assert "IPV6=yes" in sentence
+    assert firewall.shut_by_six(without, LAN) == firewall.shut_by_six(now(), SIX) == []
+    [line] = firewall.six_shut_off(without)
+    assert "IPV6=yes" in line
+    assert firewall.six_shut_off(without._replace(firewall_on=True)) == []
+
+
 def test_what_is_left_out_of_the_settings_goes_and_the_owners_stays() -> None:
     there = (*OWN, *halves("4 allow tcp 8080 0.0.0.0/0 any 0.0.0.0/0 in"))
     assert firewall.on({}, now(there)) == [
