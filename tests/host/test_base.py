@@ -79,6 +79,15 @@ def test_the_box_never_goes_to_sleep(host: Host, target: str) -> None:
     assert host.service(f"{target}.target").is_masked
 
 
+@pytest.mark.remedy("take its line out of the file that logind reads after ours")
+@pytest.mark.parametrize("lid", ["", "ExternalPower", "Docked"])
+def test_a_laptop_runs_on_with_its_lid_shut(host: Host, lid: str) -> None:
+    # The three cases of logind; https://github.com/lxc/incus-os/issues/1229
+    said = host.check_output("systemd-analyze cat-config systemd/logind.conf")
+    lines = [line for line in said.splitlines() if line.startswith(f"HandleLidSwitch{lid}=")]
+    assert lines and lines[-1].partition("=")[2].strip() == "ignore"
+
+
 def test_the_clock_is_kept_right(host: Host) -> None:
     clocks = tables.load("packages")["clocks"]
     assert [name for name in clocks if host.package(name).is_installed]
