@@ -60,3 +60,19 @@ def test_else_it_is_known_by_the_entry_that_the_firmware_took(
 
 def test_without_such_a_firmware_nothing_is_said(loader: ModuleType) -> None:
     assert loader.other() == ""
+
+
+def test_an_update_grub_that_hangs_is_given_up_and_said(
+    loader: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    # A deploy waits for it: https://github.com/openzfs/zfs/issues/17337.
+    assert loader.SECONDS_FOR_A_MENU <= 900
+    hangs = tmp_path / "update-grub"
+    hangs.write_text("#!/bin/sh\nexec sleep 100\n")
+    hangs.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(loader, "SECONDS_FOR_A_MENU", 0.2)
+    monkeypatch.setattr(loader, "write_pin", lambda pin: None)
+    loader.renew("")
+    assert "update-grub has not ended within 0.2 s" in capsys.readouterr().err

@@ -20,6 +20,9 @@ ENVIRONMENT = Path("/boot/grub/grubenv")
 PIN = Path("/etc/default/grub.d/deeprig-guard.cfg")
 HEADER = "Written by deeprig (files/usr/local/lib/deeprig/boot_loader.py): it comes and goes."
 WHY = "The newest kernel has no proved driver module; this file goes when it has."
+# Many disks and systems take a minute or two; on a root of ZFS it may hang in the kernel for ever,
+# https://github.com/openzfs/zfs/issues/17337.
+SECONDS_FOR_A_MENU = 600
 # The settings as update-grub reads them, but for our file.
 WITHOUT_US = (
     "for f in /etc/default/grub /etc/default/grub.d/*.cfg; do "
@@ -107,7 +110,7 @@ def stay_on(loader: Loader, pin: str) -> None:
 def renew(pin: str) -> None:
     """GRUB's menu as the kernels are now, with this pin or none."""
     write_pin(pin)
-    made = bounded.run(["update-grub"], seconds=bounded.LONG)
+    made = bounded.run(["update-grub"], seconds=SECONDS_FOR_A_MENU)
     if made.code:
         print(f"deeprig: update-grub failed: {made.last_words}", file=sys.stderr, flush=True)
     os.sync()  # a power cut in the next seconds would bring the old menu back
