@@ -17,6 +17,7 @@ from tasks.traces import Trace
 
 SCRIPTS = "/usr/local/lib/deeprig"
 SERVER = f"{SCRIPTS}/notebook-server"
+MANAGER = f"{SCRIPTS}/user-manager"
 UNIT_FILE = "/etc/systemd/user/deeprig-notebook.service"
 HASH_FILE = "/etc/deeprig/notebook-password-hash"
 UNIT, JOBS_UNIT = "deeprig-notebook.service", "deeprig-jobs.service"
@@ -50,6 +51,7 @@ TRACE = Trace(
                 "notebook-kernels",
                 "notebook-server",
                 "notebook-guard",
+                "user-manager",
             )
         ),
         *GUARD_FILES,
@@ -80,6 +82,7 @@ TRACE = Trace(
 def serve(settings: Notebook) -> None:
     """Both servers answer on loopback ports of their own, also when nobody is logged in."""
     packages.install(name="Install tmux and nftables", packages=list(archive.SESSIONS))
+    config_files.copy(MANAGER, mode="755")
     _linger(settings.user)
 
     config_files.copy("/etc/deeprig/tmux.conf")
@@ -101,16 +104,12 @@ def serve(settings: Notebook) -> None:
 
 def _linger(user: str) -> None:
     quoted = shlex.quote(user)
-    runtime = f"/run/user/$(id -u {quoted})/systemd/private"
     operations.bring_about(
         name=f"Let {user}'s services run without a login",
-        holds=f"test -e /var/lib/systemd/linger/{quoted} && test -S {runtime} && echo yes",
+        holds=f"{MANAGER} {quoted} check && echo yes",
         commands=[
             f"[ -e /var/lib/systemd/linger/{quoted} ] || echo linger {quoted} >> {BROUGHT}",
-            f"loginctl enable-linger {quoted}",
-            f"for i in $(seq 300); do test -S {runtime} && exit 0; sleep 0.1; done; "
-            f"echo The systemd of {quoted} 'does not start; see: "
-            f"systemctl status user@'$(id -u {quoted}) >&2; exit 1",
+            f"{MANAGER} {quoted}",
         ],
     )
 

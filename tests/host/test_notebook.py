@@ -59,6 +59,13 @@ def as_user(host: Host, notebook: Notebook, command: str) -> str:
         return host.check_output(f"XDG_RUNTIME_DIR=/run/user/$(id -u) {command}")
 
 
+def test_the_systemd_of_the_work_user_runs(host: Host, notebook: Notebook) -> None:
+    """Without it neither server runs, and no job can be begun."""
+    unit = f"user@{host.user(notebook.user).uid:d}.service"
+    state = host.run("systemctl is-active %s", unit).stdout.strip()
+    assert state == "active", f"{unit} is {state}"
+
+
 def test_jupyter_answers_on_its_port(host: Host, notebook: Notebook) -> None:
     assert status(host, notebook, f"http://127.0.0.1:{notebook.port}/api") == "200"
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from deeprig.job_box import PROGRAM
 from deeprig.settings import Rig
 from lab import boxes, fake_gpu
 from tasks import base, jobs, network_access, notebook, python_env
@@ -355,6 +357,23 @@ def test_a_power_cut_is_told_and_the_next_job_begins(box: boxes.Box, run: Run, j
     assert followed.returncode == 1
     assert "train on t-jobs" in followed.stdout and "was cut off" in followed.stdout
     assert run("train", "--", "sleep", "1000").returncode == 0
+
+
+def test_a_job_begins_where_the_users_systemd_was_killed(run: Run, login: Login, job: Any) -> None:
+    """As by a `kill` of all that is one's own; its user cannot start it and is told who can."""
+    run("train", "--", "sleep", "1000")
+    login("sudo -u ai sh -c 'kill -KILL -1'", check=False)
+    dead = 'test "$(systemctl is-active user@$(id -u ai))" = failed && echo dead'
+    wait_for(lambda: login(dead, check=False) == "dead\n", 20)
+    assert job("train")["state"] == "lost"
+    assert login(dead) == "dead\n"  # a list begins nothing
+    asked = json.dumps({"name": "own", "command": ["true"], "gpu": ["none"], "environment": None})
+    said = login(f"cd /; echo {shlex.quote(asked)} | sudo -u ai {PROGRAM} start 2>&1 || true")
+    assert re.fullmatch(r"Your systemd does not run.* systemctl start user@\d+\.service\n", said)
+
+    begun = run("again", "--", "sleep", "1000")
+    assert (begun.returncode, begun.stderr) == (0, "")
+    assert job("again")["state"] == "running"
 
 
 def test_without_a_deploy_it_says_so(run: Run, login: Login) -> None:

@@ -1,6 +1,7 @@
 """What is killed comes back, what runs is left alone, what was put off is done by the next run."""
 
 import os
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import connection
+from deeprig import checks, connection
 from deeprig.runs import Report
 from deeprig.settings import Rig
 from lab import boxes, container
@@ -167,6 +168,33 @@ def test_the_session_comes_back_and_the_users_own_is_not_touched(login: Login) -
     assert windows == ["jupyter", "tensorboard"]
     login("sudo -u ai tmux has-session -t mine")
     login("sudo -u ai tmux kill-session -t mine")
+
+
+def test_a_systemd_that_was_killed_comes_back_with_the_next_run(
+    box: boxes.Box, login: Login
+) -> None:
+    """As after a `kill` of all that is one's own: the user's systemd goes with the rest."""
+    login("sudo -u ai sh -c 'kill -KILL -1'", check=False)
+    asked = "systemctl is-active user@$(id -u ai)"
+    wait_for(lambda: login(asked, check=False).strip() == "failed", 20)
+    seen = checks.run(box.inventory, [], "live", lambda _: None, ["notebook"])
+    [dead] = [check for check in seen if check.check == "the systemd of the work user runs"]
+    assert (dead.outcome, dead.remedy) == ("failed", checks.USUAL_REMEDY)
+    assert re.match(r"user@\d+\.service is failed", dead.reason)
+
+    report = run_on(box, build)
+    assert report.error is None, report.steps
+    assert "Notebook server | Let ai's services run without a login" in report.changes
+    assert stands(login)
+    assert run_on(box, build).changes == []
+
+
+def test_the_server_starts_again_by_hand_where_the_systemd_was_killed(login: Login) -> None:
+    """As `notebook-server start` is for; its user's own restart finds nobody to ask."""
+    login("sudo -u ai sh -c 'kill -KILL -1'", check=False)
+    wait_for(lambda: not stands(login), 20)
+    login(f"{SERVER} start")
+    assert stands(login)
 
 
 @pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="no memory cgroup of version 1 here")
