@@ -33,7 +33,7 @@ WRONGS = {
     ),
     "capability": Wrong(
         "the cards are what the table says",
-        "'0000:01:00.0': '7.5'",
+        "NVIDIA GeForce RTX 3090 (0000:01:00.0) says compute capability 7.5, deeprig's table 8.6",
         values={"compute_cap": "7.5"},
     ),
     "nouveau": Wrong(
