@@ -53,6 +53,7 @@ def run(box: boxes.Box, file: Path) -> runs.Report:
         survey = base.survey(rig=rig)
         plan = base.decide(rig=rig, survey=survey) if survey else None
         assert plan is not None and rig.driver
+        base.have_as_user()
         driver.install(plan=plan, rig=rig)
         gpu_settings.provide(settings=rig.driver, plan=plan)
         if rig.cuda:
