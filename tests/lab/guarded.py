@@ -12,7 +12,7 @@ from deeprig.settings import Rig
 from deeprig.stack import Plan
 from lab import boxes, console, vm
 from lab.stand_ins.nvidia_repository import Repository
-from tasks import boot_guard, operations
+from tasks import base, boot_guard, operations
 from tests.lab.conftest import ROOT
 
 Run = Callable[..., str]
@@ -142,6 +142,7 @@ def guard(rig: Rig, stand_in: str = A_REASON) -> None:
         "modules": PLAN.modules, "module": PLAN.module, "dkms_name": PLAN.dkms_name,
         "packages": list(DRIVER), "headers": [],
     }  # fmt: skip
+    base.have_as_user()
     operations.put(name="The plan", dest="/etc/deeprig/driver.json", content=json.dumps(wanted))
     operations.put(
         name="The proof", dest=f"/usr/local/lib/deeprig/{PROOF.name}",

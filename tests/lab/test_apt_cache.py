@@ -12,7 +12,7 @@ from pyinfra.api import deploy as pyinfra_deploy
 from deeprig.settings import Rig
 from lab import boxes
 from lab.stand_ins import nvidia_repository
-from tasks import apt_repositories, network_access
+from tasks import apt_repositories, base, network_access
 from tasks.apt_repositories import Repository
 from tests.lab.conftest import deploy, run_on, variant
 from tests.lab.guarded import APT, shell
@@ -95,6 +95,7 @@ def test_nvidias_repository_comes_through_it_by_the_mirror_of_the_settings(
 
         def behind(rig: Rig) -> None:
             network_access.provide(settings=Rig(apt_proxy=cache.url))
+            base.have_as_user()
             pyinfra_deploy("Test")(apt_repositories.provide)(wanted)
 
         report = run_on(box, behind)

@@ -14,7 +14,7 @@ from deeprig.runs import Report
 from deeprig.settings import Rig
 from lab import boxes, console, vm
 from lab.hardware import Hardware
-from tasks import boot_trial, kernel_parameters, reboot
+from tasks import base, boot_trial, kernel_parameters, reboot
 from tests import documents
 from tests.lab.conftest import run_on
 from tests.lab.guarded import Run, boot_id, shell
@@ -68,6 +68,7 @@ def deploy(box: boxes.Box, *parameters: str) -> Report:
     """The parts of a deploy that decide how the box boots."""
 
     def build(rig: Rig) -> None:
+        base.have_as_user()
         boot_trial.begin()
         kernel_parameters.provide(parameters=parameters)
         boot_trial.arm()

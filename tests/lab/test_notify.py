@@ -48,6 +48,7 @@ def send_to(to: str | None, relay: str | None = None) -> Callable[[Rig], None]:
         rig = replace(rig, notify=to, mail_relay=relay)
         survey = base.survey(rig=rig)
         if survey:
+            base.have_as_user()
             notify.provide(to=rig.notify, relay=rig.mail_relay)
             kept = {"settings": manifest.settings_without_secrets(rig)}
             manifest.record(name="Write the manifest", decided=kept)

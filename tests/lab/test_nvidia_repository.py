@@ -15,7 +15,7 @@ from deeprig.settings import Rig
 from lab import boxes
 from lab.stand_ins import nvidia_repository
 from lab.stand_ins.nvidia_repository import Trouble
-from tasks import apt_repositories
+from tasks import apt_repositories, base
 from tasks.apt_repositories import Repository
 from tests.lab.conftest import run_on
 
@@ -76,6 +76,7 @@ def provide(box: boxes.Box, repository: Repository) -> tuple[list[str], str]:
         apt_repositories.provide(repository)
 
     def build(rig: Rig) -> None:
+        base.have_as_user()
         listed()
 
     report = run_on(box, build)
