@@ -64,6 +64,12 @@ WRONGS = {
         "from the next load of the module on: NVreg_EnableResizableBar=1",
         driver='module_options=("NVreg_EnableResizableBar=1",)',
     ),
+    "toolkit": Wrong(
+        "cuda is of no newer major than the driver",
+        "CUDA 14.0 is of a newer major than driver 580.178.04, which is of CUDA 13.0",
+        command="printf '#!/bin/sh\\necho Cuda compilation tools, release 14.0, V14.0.1\\n' "
+        "> /usr/local/bin/nvcc; chmod 755 /usr/local/bin/nvcc",
+    ),
     "lanes": Wrong(
         "each card has the lanes that its slot gives",
         "runs on 4 lanes of 16; look at its seat",
