@@ -127,12 +127,14 @@ def cut_while(
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        said = ""
+        said, timer = "", threading.Timer(seconds, cut)
         for line in process.stdout:
             said += line
-            if words in line:
-                threading.Timer(seconds, cut).start()
+            # Once: a second one would wait for its program, and cut the next deploy's power.
+            if words in line and timer.ident is None:
+                timer.start()
     assert words in said, said
+    timer.join()
     assert process.returncode != 0, f"the power cut after {words!r} went unnoticed:\n{said}"
     assert "Traceback" not in said
     boxes.up(box.name)
