@@ -121,6 +121,14 @@ def devices(cards: tuple[Card, ...], said: str) -> range:
     return range(1 if instances else whole, whole + min(instances, 1) + 1)
 
 
+def code(cards: tuple[Card, ...]) -> list[str]:
+    """nvcc's options for code of these cards alone: its usual PTX ends with error 222 where the
+    toolkit is newer than the driver's own CUDA.
+    """
+    known = {card.compute_capability.replace(".", "") for card in cards if card.compute_capability}
+    return [f"-gencode=arch=compute_{its},code=sm_{its}" for its in sorted(known)]
+
+
 def banner(text: str) -> Banner | None:
     """The versions in the head of nvidia-smi's table, before 610 and since."""
     driver, cuda = BANNER_DRIVER.search(text), BANNER_CUDA.search(text)

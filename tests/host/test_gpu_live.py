@@ -466,14 +466,6 @@ def test_nccl_adds_up_over_all_cards(
     note(f"NCCL between the {len(cards)} cards: {speed} GB/s")
 
 
-def for_these(cards: tuple[Card, ...]) -> list[str]:
-    """nvcc's options for code of these cards: its usual PTX does not run where the toolkit is newer
-    than the driver's own CUDA (error 222).
-    """
-    known = {card.compute_capability.replace(".", "") for card in cards if card.compute_capability}
-    return [f"-gencode=arch=compute_{its},code=sm_{its}" for its in sorted(known)]
-
-
 @pytest.mark.tier("functional")
 def test_a_kernel_from_nvcc_runs_on_every_card(
     host: Host, plan: Plan, cards: tuple[Card, ...], root: str
@@ -484,7 +476,7 @@ def test_a_kernel_from_nvcc_runs_on_every_card(
         pytest.skip("a fake GPU computes nothing")
     shown = shown_devices(host, cards)
     script = f"printf %s {shlex.quote(PROGRAM)} | {{ {COMPILE_AND_RUN}; }}"
-    done = ask(host, "sh", "-c", script, "sh", *for_these(cards), seconds=COMPILE_SECONDS)
+    done = ask(host, "sh", "-c", script, "sh", *nvidia_smi.code(cards), seconds=COMPILE_SECONDS)
     said = done.out.splitlines()
     told = (done.err.strip() or done.out.strip() or "nothing").splitlines()[-1]
     assert done.status == 0, f"a kernel from nvcc does not run: {told}"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deeprig import gpu_failures, modules, nvidia_smi, toolkit_versions, topology
-from deeprig.nvidia_smi import FIELDS
+from deeprig.nvidia_smi import FIELDS, Card
 
 OUTPUTS = Path(__file__).parent / "outputs"
 LINKS = (
@@ -305,3 +305,13 @@ def test_versions_of_the_toolkit() -> None:
     assert toolkit_versions.nccl(nccl) == "2.29.7"
     assert toolkit_versions.nccl("#define NCCL_MAJOR 2\n") is None
     assert toolkit_versions.nvcc("") is None
+
+
+def test_the_live_check_compiles_code_of_the_cards_and_no_ptx() -> None:
+    """Where the toolkit is newer than the driver's own CUDA its PTX ends with error 222."""
+    cards = tuple(Card(compute_capability=its) for its in ("9.0", "8.6", "8.6", None))
+    assert nvidia_smi.code(cards) == [
+        "-gencode=arch=compute_86,code=sm_86",
+        "-gencode=arch=compute_90,code=sm_90",
+    ]
+    assert nvidia_smi.code(()) == []
