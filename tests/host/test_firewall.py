@@ -53,7 +53,8 @@ def rules(host: Host) -> list[Half]:
     with host.sudo():
         said = host.check_output(
             f"for v in 4 $({ufw.ASK_SIX} | sed s/six/6/); do "
-            'sed -n "s/^### tuple ### /$v /p" /etc/ufw/user${v#4}.rules; done'
+            'file=/etc/ufw/user${v#4}.rules; '
+            '[ ! -e $file ] || sed -n "s/^### tuple ### /$v /p" $file; done'
         )
     return list(map(ufw.read, said.splitlines()))
 

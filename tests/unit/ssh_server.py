@@ -11,6 +11,22 @@ from typing import Any
 import paramiko
 
 
+class Transport(paramiko.Transport):
+    """Lets a program's words wait until its request has its answer: a client that is told of the
+    channel's end before takes the request for refused.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.unanswered: list[threading.Event] = []
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        super()._send_user_message(data)  # type: ignore[misc]
+        if threading.current_thread() is self:  # requests are heard and answered by this thread
+            while self.unanswered:
+                self.unanswered.pop().set()
+
+
 class Server(paramiko.ServerInterface):
     """Lets everybody in. `commands` are those it was asked to run, a channel each.
 
@@ -36,7 +52,7 @@ class Server(paramiko.ServerInterface):
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            transport = paramiko.Transport(sock)
+            transport = Transport(sock)
             transport.add_server_key(self.host_key)
             self.transports.append(transport)
             try:
@@ -71,11 +87,18 @@ class Server(paramiko.ServerInterface):
             [*self.shell, command.decode()], env=self.env, bufsize=0,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        threading.Thread(target=_serve, args=(channel, process), daemon=True).start()
+        transport, answered = channel.get_transport(), threading.Event()
+        assert isinstance(transport, Transport)
+        transport.unanswered.append(answered)
+        threading.Thread(target=_serve, args=(channel, process, answered), daemon=True).start()
         return True
 
 
-def _serve(channel: paramiko.Channel, process: "subprocess.Popen[bytes]") -> None:
+def _serve(
+    channel: paramiko.Channel, process: "subprocess.Popen[bytes]", answered: threading.Event
+) -> None:
+    answered.wait(10)
+
     def copy(source: Any, send: Any) -> None:
         with suppress(OSError, EOFError):  # the link was cut
             while chunk := source.read(65536):
