@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
 
 from deeprig.errors import DeeprigError
 from deeprig.settings import Rig, Ssh
@@ -180,8 +182,8 @@ def test_a_deploy_that_comes_after_its_alarm_writes_nothing_into_another_one(
     """A held-up link: the box has taken the change back, and another deploy has begun."""
     real = access.may_stand
 
-    def held_up(*of: Any) -> bool:
-        may = real(*of)
+    def held_up(state: State, host: Host, *of: Any) -> bool:
+        may = real(state, host, *of)
         alarm(box)
         inside(box, f"{access.GUARD} begin other")
         return may
