@@ -506,3 +506,16 @@ def test_the_alarm_brings_an_owners_rules_back_without_a_power_cut(
     with suppress(AssertionError):
         wait_for(lambda: way_in(box) == before, 30, every=2)
     assert way_in(box) == before
+
+
+def test_a_ufw_without_ipv6_gets_rules_for_ipv4_and_the_second_deploy_has_nothing_to_do(
+    box: boxes.Box, said: Callable[[], str]
+) -> None:
+    inside(box, "sed -i s/^IPV6=.*/IPV6=no/ /etc/default/ufw")
+    rig = Rig(notebook=Notebook(user="ai"), firewall=Firewall(allow=("8080/tcp",)))
+    try:
+        well(deploy(box, rig))
+        assert "Only IPv4 from now on" in said()
+        assert well(deploy(box, rig)) == []
+    finally:
+        inside(box, "sed -i s/^IPV6=.*/IPV6=yes/ /etc/default/ufw")
