@@ -96,6 +96,14 @@ class Plan:
         return {**flat, "packages": list(self.packages)}
 
 
+# As an LXC container of Proxmox: its /sys shows the host's cards, whether it may use them or not.
+# https://github.com/community-scripts/ProxmoxVED/issues/2125
+NOT_HERE = (
+    "a container has its host's driver, and no card is looked for in one; a VM that is given the "
+    "card can have all of it"
+)
+
+
 def decide(survey: Survey, rig: Rig) -> Plan | Refusal:
     """The plan for a surveyed box."""
     system = f"{survey.system}-{survey.version}"
@@ -110,6 +118,9 @@ def decide(survey: Survey, rig: Rig) -> Plan | Refusal:
         torch=torch,
         architecture=architecture,
     )
+    if isinstance(found, Plan) and survey.container and not _cards(survey.graphics, rig.driver):
+        unseen = {"cuda": NOT_HERE} if rig.cuda else {}
+        found = found.because(unseen | ({"driver_branch": NOT_HERE} if rig.driver else {}))
     wanted = rig.python.frameworks if rig.python else ()
     if isinstance(found, Refusal) or "tensorflow" not in wanted:
         return found

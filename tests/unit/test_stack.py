@@ -706,6 +706,17 @@ def test_a_fabric_manager_comes_only_with_an_nvswitch() -> None:
     assert not any("fabric" in name for name in planned("ubuntu-24.04", "hopper").packages)
 
 
+def test_a_container_is_told_why_no_card_is_looked_for() -> None:
+    # An LXC container of Proxmox with the card: "there is no NVIDIA card in the box" was no reason.
+    box = Survey(system="debian", version="13", architecture="x86_64", container=True)
+    plan = decide(box, Rig())
+    assert isinstance(plan, Plan) and plan.packages == ()
+    assert "its host's driver" in plan.reasons["driver_branch"]
+    assert "its host's driver" in plan.reasons["cuda"]
+    alone = decide(box, Rig(driver=None, cuda=None))
+    assert isinstance(alone, Plan) and "Rig.driver is None" in alone.reasons["driver_branch"]
+
+
 def test_without_a_card_there_is_nothing_and_it_says_so() -> None:
     plan = planned("debian-12", cuda=Cuda())
     assert plan.packages == () and plan.repository == ""
