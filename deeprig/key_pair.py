@@ -68,8 +68,15 @@ def check(path: Path) -> None:
     # OpenSSH's own rule: it does not use such a key, so that a tunnel would not come about.
     if about.st_uid == os.getuid() and stat.S_IMODE(about.st_mode) & 0o077:
         raise DeeprigError(
-            f"{path} can be read by others, and ssh takes no such key; run `chmod 600 {path}`."
+            f"{path} can be read by others, and ssh takes no such key; {closing(str(path))}."
         )
+
+
+def closing(path: str) -> str:
+    """How a key is kept from others. Where chmod changes nothing, as on the disk of Windows in WSL
+    (https://github.com/kovshenin/sail/issues/41) or on FAT, it has to go elsewhere.
+    """
+    return f"run `chmod 600 {path}`, and if that changes nothing copy it into ~/.ssh first"
 
 
 def make(file: Path) -> None:

@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -209,5 +209,6 @@ def _write(path: Path, lines: list[str]) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w") as file:
         file.write("".join(f"{line}\n" for line in lines))
-    Path(temporary).chmod(0o644)
+    with suppress(PermissionError):  # the disk of Windows in WSL has no modes
+        Path(temporary).chmod(0o644)
     Path(temporary).replace(path)

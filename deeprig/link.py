@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from deeprig import as_user, connection, openssh, untrusted
+from deeprig import as_user, connection, key_pair, openssh, untrusted
 from deeprig.errors import DeeprigError
 from deeprig.openssh import Forward
 from fast_ssh.login_shell import for_any
@@ -158,7 +158,7 @@ class Link:
         """What keeps a key from OpenSSH that deeprig's own login takes."""
         said = self._complaints.decode(errors="replace")
         if open_key := re.search(r"Permissions \d+ for '([^'\n]+)' are too open", said):
-            return f"run `chmod 600 {untrusted.visible(open_key[1])}`"
+            return key_pair.closing(untrusted.visible(open_key[1]))
         return "`ssh-add` the key, or name its file with box(key=...)"
 
     def close(self) -> None:

@@ -284,7 +284,11 @@ def test_openssh_reads_the_fido_key_of_this_test_too(home: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "sentence"),
     [
-        ("open", r"key can be read by others, and ssh takes no such key; run `chmod 600 .*key`\."),
+        (
+            "open",
+            r"key can be read by others, and ssh takes no such key; run `chmod 600 .*key`, and if "
+            r"that changes nothing copy it into ~/\.ssh first\.",
+        ),
         ("fido", r"is a FIDO key, which paramiko, .* cannot use; name an ed25519 key"),
         ("public", r"key\.pub is the public half; name .*key with --key or box\(key=\)\."),
         ("nonsense", r"is no private key that can be used; name an ed25519 one\."),

@@ -134,3 +134,14 @@ def test_a_broken_line_of_another_box_is_no_matter(file: Path) -> None:
     file.parent.mkdir()
     file.write_text("rig2 ssh-ed25519 AAAA!\n")
     assert known_hosts.find(file, "rig1", 22) is None
+
+
+def test_a_disk_without_modes_takes_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /mnt/c in WSL: https://github.com/hashicorp/vagrant/issues/12077."""
+
+    def refused(*asked: object) -> None:
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refused)
+    known_hosts._write(tmp_path / "known_hosts", ["rig1 ssh-ed25519 AAAA"])
+    assert (tmp_path / "known_hosts").read_text() == "rig1 ssh-ed25519 AAAA\n"
