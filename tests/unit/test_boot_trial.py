@@ -1,6 +1,9 @@
 """A boot with new settings: when it is a trial, when it is good, and what is gone back to."""
 
 import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -8,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.box_scripts import loaded
+from tests.unit.box_scripts import SCRIPTS, loaded
 
 MENU = """\
 ### BEGIN /etc/grub.d/00_header ###
@@ -275,3 +278,28 @@ def test_the_state_is_kept_anew_in_each_boot_before_anything_is_changed_in_it(
     assert not trial.is_kept()
     trial.marked.append("armed")  # what is on trial was kept before it was changed
     assert trial.is_kept()
+
+
+@pytest.mark.parametrize(
+    ("routes", "up"),
+    [
+        ("ip -6 route add default dev lo", True),  # a box with IPv6 alone
+        ("ip route add default dev lo", True),
+        ("true", False),
+        ("ip -6 route add unreachable default metric 4294967295", False),
+    ],
+)
+def test_a_way_out_by_either_ip_is_one(routes: str, up: bool) -> None:
+    """With real routes, in a network namespace of its own."""
+    asked = (
+        "import boot_reached; boot_reached._active = lambda unit: True; "
+        "boot_reached.listening = lambda: 'sshd'; print(boot_reached.is_up())"
+    )
+    script = f"ip link set lo up && {routes} && exec {sys.executable} -Bc {shlex.quote(asked)}"
+    said = subprocess.run(
+        ["unshare", "--map-root-user", "--net", "sh", "-c", script],
+        cwd=SCRIPTS, capture_output=True, text=True,
+    )  # fmt: skip
+    if "unshare:" in said.stderr:
+        pytest.skip(f"no network namespace can be had: {said.stderr.strip()}")
+    assert said.stdout.strip() == str(up), said.stderr

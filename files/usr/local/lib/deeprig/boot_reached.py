@@ -16,10 +16,14 @@ SSHD = ("/usr/sbin/sshd", "/usr/lib/openssh/sshd-session")
 
 def is_up() -> bool:
     """As far as the box itself can see: started, with a way out, and with sshd at its door."""
-    return (
-        _active("multi-user.target")
-        and bool(run("ip", "route", "show", "default"))
-        and "sshd" in listening()
+    return _active("multi-user.target") and _has_a_way_out() and "sshd" in listening()
+
+
+def _has_a_way_out() -> bool:
+    """By IPv4, or on a box that has IPv6 alone by that; `unreachable default ...` is none."""
+    return any(
+        bounded.run(["ip", family, "route", "show", "default"]).out.startswith("default")
+        for family in ("-4", "-6")
     )
 
 
