@@ -31,8 +31,10 @@ def test_the_firewall_is_on_now_and_at_boot(host: Host) -> None:
 
 @pytest.mark.usefixtures("firewall")
 def test_what_nobody_allowed_stays_outside(
-    host: Host, data: dict[str, Any], door: Door, knock: "Future[None]"
+    host: Host, data: dict[str, Any], door: Door, rules: list[Half], knock: "Future[None]"
 ) -> None:
+    if any(half.port == "any" and half.matches(door) for half in rules if half.action == "allow"):
+        pytest.skip("all that comes in where we do is let in (trusted_interfaces, or the owner's)")
     way, port = connection.entry_of(data), connection.door_of(host.backend.client, data)
     if door.port != port or door.server not in dial.addresses(way, port):
         pytest.skip("something stands between, such as a router, and answers for other ports")
