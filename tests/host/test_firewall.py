@@ -50,8 +50,8 @@ def guests(rig: Rig) -> bool:
 
 
 @pytest.fixture
-def rules(host: Host) -> list[Half]:
-    """What ufw lets in or keeps out, in its order."""
+def rules(host: Host, firewall: Firewall) -> list[Half]:
+    """What ufw lets in or keeps out, in its order; with firewall=None it may not be there."""
     with host.sudo():
         said = host.check_output(
             f"for v in 4 $({ufw.ASK_SIX} | sed s/six/6/); do "

@@ -91,7 +91,7 @@ def test_the_work_user_can_log_in_with_a_key(host: Host, work_user: str) -> None
 def test_sshd_lets_everybody_in_who_is_to_log_in(
     host: Host, rig: Rig, data: dict[str, Any], door: Door
 ) -> None:
-    names = [str(data.get("ssh_user"))] + [rig.notebook.user] * bool(rig.notebook)
+    names = [str(data.get("ssh_user")), *([rig.notebook.user] if rig.notebook else [])]
     people = {name: () for name in names} | {u.name: u.keys for u in rig.users if u.present}
     shut = {name: by for name, keys in people.items() if (by := shut_out(host, door, name, keys))}
     assert shut == {}
