@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from _pytest.outcomes import Skipped
 
+from deeprig import connection, screen
 from deeprig.errors import DeeprigError
 from deeprig.visible import visible
 
@@ -72,7 +73,10 @@ def run(
     # fmt: on
     chosen = ["--inventory", str(inventory), "--tier", tier, *(f"--limit={name}" for name in limit)]
     files = [str(CHECKS / f"test_{name}.py") for name in components] or [str(CHECKS)]
+    before = connection.told()
     ended = pytest.main([*options, *files, *chosen], plugins=[collector])
+    for said in sorted(connection.told() - before):
+        screen.echo(said, err=True)  # pytest has taken it when it was said
     if ended == pytest.ExitCode.INTERRUPTED and not collector.broken:
         raise KeyboardInterrupt
     if collector.broken:

@@ -337,6 +337,11 @@ def open_door(host_data: dict[str, Any]) -> int:
 _TOLD: set[str] = set()
 
 
+def told() -> frozenset[str]:
+    """What was said of the doors in this run."""
+    return frozenset(_TOLD)
+
+
 def _tell(sentence: str) -> None:
     """Once in a run, however often it is so."""
     if sentence not in _TOLD:
