@@ -8,12 +8,12 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from lab import paths
+from lab import images, paths
 from lab.errors import fail
 from lab.stand_ins import catalogue
 from lab.stand_ins.deb import File, Folder, Package
 
-SOURCE = "deb [signed-by={key}] http://deb.debian.org/debian trixie main\n"
+SUITE = "trixie"
 KEY = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 
@@ -70,7 +70,7 @@ def _original() -> Path:
 
 
 def _fetch(place: Path) -> None:
-    (place / "sources.list").write_text(SOURCE.format(key=KEY))
+    (place / "sources.list").write_text(f"deb [signed-by={KEY}] {_archive()} {SUITE} main\n")
     (place / "status").write_text("")
     (place / "lists/partial").mkdir(parents=True)
     (place / "cache/archives/partial").mkdir(parents=True)
@@ -86,3 +86,10 @@ def _fetch(place: Path) -> None:
         if done.returncode:
             said = done.stderr.strip().splitlines() or ["no word"]
             fail(f"Debian 13's dkms cannot be fetched for the stand-in: apt says {said[-1]!r}.")
+
+
+def _archive() -> str:
+    """Where the lab's own Debian 13 comes from."""
+    sources = images.ensure("debian-13", lambda _: None) / "etc/apt/sources.list"
+    rows = [line.split() for line in sources.read_text().splitlines()]
+    return next(row[1] for row in rows if row[0] == "deb" and row[2] == SUITE)

@@ -51,7 +51,7 @@ def box(installed: dict[str, str], owners: dict[str, str]) -> Callable[..., str]
             case ("dpkg-query", "-W", *_):
                 return "\n".join(f"installed {key} {its}" for key, its in installed.items())
             case ("apt-cache", "policy", _):
-                return "x:\n *** 580.1 500\n        500 http://archive.ubuntu.com/ubuntu noble/x\n"
+                return "x:\n *** 580.1 500\n        500 http://archive.example/ubuntu noble/x\n"
         return ""
 
     return said
