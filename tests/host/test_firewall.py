@@ -55,7 +55,7 @@ def rules(host: Host, firewall: Firewall) -> list[Half]:
     with host.sudo():
         said = host.check_output(
             f"for v in 4 $({ufw.ASK_SIX} | sed s/six/6/); do "
-            'file=/etc/ufw/user${v#4}.rules; '
+            "file=/etc/ufw/user${v#4}.rules; "
             '[ ! -e $file ] || sed -n "s/^### tuple ### /$v /p" $file; done'
         )
     return list(map(ufw.read, said.splitlines()))
