@@ -46,13 +46,18 @@ class _Made(logging.Filter):
 
 
 _MADE = _Made()
+_NOWHERE = logging.NullHandler()
 
 
 def guard() -> None:
-    """Have pyinfra and paramiko print in the same way; as often as one likes."""
+    """Have pyinfra and whoever else logs print in the same way; as often as one likes.
+
+    paramiko prints nothing: it logs a traceback for each login that breaks, and raises it too.
+    """
     from pyinfra.api import output  # `deeprig --help` can do without
 
-    logging.getLogger("pyinfra").addFilter(_MADE)  # the same filter is added once
+    logging.getLogger("pyinfra").addFilter(_MADE)  # the same one is added once
+    logging.getLogger("paramiko").addHandler(_NOWHERE)
     if logging.lastResort:
         logging.lastResort.addFilter(_MADE)
     if output.is_output_active():

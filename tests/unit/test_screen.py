@@ -3,6 +3,8 @@
 import ast
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,13 +57,40 @@ def test_an_error_is_plain_wherever_it_is_printed() -> None:
     assert str(DeeprigError("one\ntwo")) == "one\ntwo"
 
 
-def test_what_pyinfra_and_paramiko_log_is_plain(caplog: pytest.LogCaptureFixture) -> None:
+LOGIN_THAT_IS_RESET = """
+import socket, struct, threading
+import paramiko
+from deeprig import screen
+screen.guard()
+door = socket.create_server(("127.0.0.1", 0))
+
+def reset():
+    box, _ = door.accept()
+    box.recv(1)
+    box.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    box.close()
+
+threading.Thread(target=reset).start()
+try:
+    paramiko.Transport(socket.create_connection(door.getsockname())).start_client(timeout=10)
+except paramiko.SSHException:
+    print("raised")
+"""
+
+
+def test_a_login_that_breaks_leaves_no_traceback_on_the_terminal() -> None:
+    program = [sys.executable, "-c", LOGIN_THAT_IS_RESET]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr) == ("raised\n", "")
+
+
+def test_what_pyinfra_and_others_log_is_plain(caplog: pytest.LogCaptureFixture) -> None:
     screen.guard()
     logger.error("failed: %s", WORD)
     assert caplog.records[-1].getMessage() == screen.coloured(f"failed: {WORD}")
     last = logging.lastResort
     assert last
-    record = logging.LogRecord("paramiko.transport", logging.ERROR, "", 0, WORD, (), None)
+    record = logging.LogRecord("somebody", logging.ERROR, "", 0, WORD, (), None)
     assert last.filter(record)
     assert is_plain(record.getMessage())
 
