@@ -197,7 +197,8 @@ def main(names: list[str]) -> int:
 
 def _run(name: str, *, shown: bool) -> tuple[str, bool, float, str]:
     """A lane's name, whether each of its commands passed, its seconds, and what was not shown."""
-    print(f"\n=== {name} begins" if shown else f"{name} begins", flush=True)
+    sys.stdout.write(f"\n=== {name} begins\n" if shown else f"{name} begins\n")
+    sys.stdout.flush()
     streams = {} if shown else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     started, said, passed = time.monotonic(), "", True
     for command in LANES[name]:
