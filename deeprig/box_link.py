@@ -24,7 +24,7 @@ class BoxLink:
 
     def _transport(self) -> paramiko.Transport:
         """Raises DeeprigError where there is no login."""
-        if self._client is None or connection.is_dead(self._client):
+        if self._client is None or connection.dead_link(self._client):
             self.close()
             self._client = connection.connect(self.data)
         transport = self._client.get_transport()

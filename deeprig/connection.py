@@ -384,18 +384,17 @@ def why_no_way(error: Exception, hostname: str, port: int, others: str = "") -> 
     return f"{where} does not answer ({_said(error)}{more}); is it on, is the cable in?"
 
 
-def patience(client: paramiko.SSHClient | None) -> int:
-    """After how many seconds of silence its link is given up."""
-    transport = client.get_transport() if client else None
-    return SILENT_SECONDS if isinstance(getattr(transport, "sock", None), Proxied) else (
+def patience(link: paramiko.Transport | None) -> int:
+    """After how many seconds of silence a link is given up."""
+    return SILENT_SECONDS if isinstance(getattr(link, "sock", None), Proxied) else (
         DEAD_LINK_SECONDS
     )  # fmt: skip
 
 
-def is_dead(client: paramiko.SSHClient | None) -> bool:
-    """True where a login once stood and its link has gone."""
-    transport = client.get_transport() if client else None
-    return transport is not None and not transport.is_active()
+def dead_link(client: paramiko.SSHClient | None) -> paramiko.Transport | None:
+    """The link of a login that once stood, where it has gone."""
+    link = client.get_transport() if client else None
+    return link if link and not link.is_active() else None
 
 
 def twins(boxes: Iterable[tuple[str, dict[str, Any]]]) -> list[tuple[str, str]]:

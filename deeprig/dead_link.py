@@ -10,24 +10,31 @@ from pyinfra.api.state import BaseStateCallback, State
 from deeprig import connection
 
 
-def sentence(name: str, client: paramiko.SSHClient | None = None) -> str:
+def sentence(name: str, link: paramiko.Transport | None = None) -> str:
     """What a person reads when a box stops answering in the middle of a run."""
     return (
-        f"{name} has not answered for {connection.patience(client)} seconds; see to its power and "
+        f"{name} has not answered for {connection.patience(link)} seconds; see to its power and "
         "cable, then run the same command again: it goes on where this run ended."
     )
 
 
 class Watch(BaseStateCallback):
-    """After an operation that failed: was the link gone?"""
+    """For a box that a run lost: was the link gone?"""
 
     @staticmethod
     def operation_host_error(
         state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
     ) -> None:
-        client = getattr(host.connector, "client", None)
-        if connection.is_dead(client):
-            logger.error(sentence(host.name, client))
+        link = connection.dead_link(getattr(host.connector, "client", None))
+        if link and not hasattr(host.connector, "lost"):
+            logger.error(sentence(host.name, link))
+
+    @staticmethod
+    def host_disconnect(state: State, host: Host) -> None:
+        """The fast connector remembers it, also where a question failed and no operation."""
+        link = getattr(host.connector, "lost", None)
+        if link and host in state.failed_hosts:
+            logger.error(sentence(host.name, link))
 
 
 def watch(state: State) -> None:

@@ -178,9 +178,8 @@ def _name(state: State, op_hash: str) -> str:
 
 def _why(state: State, name: str, reason: str) -> str:
     host = state.inventory.get_host(name)
-    client = getattr(host.connector, "client", None)
-    if connection.is_dead(client):
-        return dead_link.sentence(name, client)
+    if link := connection.dead_link(getattr(host.connector, "client", None)):
+        return dead_link.sentence(name, link)
     if state in _REFUSALS:
         return f"{name}: {' '.join(_REFUSALS[state])}"
     failed = [

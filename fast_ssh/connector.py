@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
+import paramiko
 from pyinfra import logger
 from pyinfra.api import facts
 from pyinfra.api.arguments import ConnectorArguments
@@ -57,6 +58,7 @@ class FastSSHConnector(Watched, SSHConnector):
         self.kept = Kept(record, Memory(float(data["fast_answer_seconds"])))
         self._in_callback = False
         self._plain = False
+        self.lost: paramiko.Transport | None = None  # the link, where it had gone before the end
 
     @staticmethod
     def make_names_data(name: str) -> Any:
@@ -84,6 +86,8 @@ class FastSSHConnector(Watched, SSHConnector):
             self.kept.record.complaint = ""
 
     def disconnect(self) -> None:
+        link = self.kept.transport
+        self.lost = link if link and not link.is_active() else None
         self.kept.close()
         self.kept.record.keep()
         self._complain()

@@ -209,7 +209,11 @@ def test_the_end_is_known_also_where_all_of_it_was_killed(run: Run, job: Any, lo
 
 
 def test_who_follows_misses_nothing_where_the_link_is_cut(box: boxes.Box, login: Login) -> None:
-    run_it = _command(box, "counts", "--", "for i in $(seq 80); do echo line $i; sleep 0.25; done")
+    # The second half waits for the cut, however slow this machine is.
+    half = "for i in $(seq {}); do echo line $i; sleep 0.1; done"
+    waits = "until [ -e ~/cut ]; do sleep 0.1; done"
+    counts = f"{half.format('1 40')}; {waits}; {half.format('41 80')}"
+    run_it = _command(box, "counts", "--", counts)
     subprocess.run(run_it, cwd=ROOT, check=True, capture_output=True)
     follower = subprocess.Popen(
         _command(box, "--follow", "counts"),
@@ -218,6 +222,7 @@ def test_who_follows_misses_nothing_where_the_link_is_cut(box: boxes.Box, login:
     assert follower.stdout
     begun = follower.stdout.readline()  # only then there is a link that can be cut
     login("sudo pkill -KILL -f 'sshd-session: deeprig|sshd: deeprig'", check=False)
+    login("sudo -u ai touch /home/ai/cut")
     rest, err = follower.communicate(timeout=120)
     out = begun + rest
     assert follower.returncode == 0, err
