@@ -14,7 +14,7 @@ from tasks import operations
 from tasks.box_fact import BoxFact
 from tasks.facts import FileState
 from tasks.operations import Commands
-from tasks.packages import APT_GET
+from tasks.packages import INDEX, NAME_SOURCES, read_index
 
 SOURCES = "/etc/apt/sources.list.d/deeprig-nonfree.sources"
 HEADER = "# Written by deeprig (tasks/apt_components.py): edit it there.\n"
@@ -87,7 +87,7 @@ def enable(package: str) -> Commands:
     """Have all components of the distribution's archives that `package` may be in, and know it."""
     sources: list[Source] = host.get_fact(ArchiveSources)
     if not sources:  # apt knows whose archive it is once it has read the lists
-        yield StringCommand(APT_GET, "update")
+        yield StringCommand(read_index())
         sources = host.get_fact(ArchiveSources)
     if not sources and host.state.is_executing:
         yield FunctionCommand(_no_archive, (), {})
@@ -101,7 +101,8 @@ def enable(package: str) -> Commands:
     # It ends with 0 also for a name that others only mention.
     named = shlex.quote(package)
     known = f"apt-cache show --no-all-versions {named} 2>/dev/null | grep -m 1 '^Package:'"
-    yield from operations.bring_about._inner(holds=known, commands=[f"{APT_GET} update"])
+    named_sources = f"[ ! -s {INDEX} ] || {{ {known}; }} || {NAME_SOURCES}"
+    yield from operations.bring_about._inner(holds=known, commands=[read_index(), named_sources])
 
 
 def _no_archive(state: State, host: Host) -> bool:

@@ -21,10 +21,29 @@ from tasks.package_facts import (
 # No dialog, and no restart of services that somebody works in, whatever needrestart is told.
 APT_GET = "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y"
 INDEX_MINUTES = 60
+# What was wrong when we last read apt's index, and by its age when that was. The lists have the
+# times of their servers, and one of them may be fresh where the others could not be read.
+INDEX = "/run/deeprig-apt-index"
+# A failed source is an error, or a warning and an exit status of 0: apt's own words tell, in C.
+# `apt-get` calls them E and W, `apt` Error and Warning.
+WRONG = (
+    "s/^(E|Error): //p; "
+    "s/^(W|Warning): (.*(Failed to fetch|GPG error|signature verification|Release file).*)/\\2/p"
+)
 # The packages that `dpkg --audit` names, one a line after a blank.
 AUDITED = r"sed -n 's/^ \([a-z0-9][a-z0-9+.:-]*\)\( .*\)\{0,1\}$/\1/p' | sort -u"
 HALF = "dpkg-query -W -f '${db:Status-Eflag} ${Package}\\n' | sed -n 's/^reinstreq //p' | xargs"
 LOCK_SECONDS = 900
+FRESH = (
+    f'[ -n "$(find {INDEX} -mmin -{INDEX_MINUTES} 2>/dev/null)" ] && '
+    "[ -n \"$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -print -quit)\" ]"
+)
+# After an installation that failed: which sources are to blame, and a reading anew by the next run.
+NAME_SOURCES = (
+    f"{{ rc=$?; [ ! -s {INDEX} ] || {{ echo 'apt could not read all of its sources, and what is "
+    "missing may be in one of these; mend them or switch them off, and run this again:'; "
+    f"head -n 9 {INDEX}; }} >&2; rm -f {INDEX}; exit $rc; }}"
+)
 # What deploys brought that was not there before, a kind and a name on each line.
 BROUGHT = "/var/lib/deeprig/brought"
 
@@ -41,10 +60,7 @@ def install(packages: list[str], recommends: bool = False, watched: bool = False
     if not missing:
         host.noop(f"{len(packages)} packages are installed")
         return
-    yield StringCommand(
-        "{ test -n \"$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' "
-        f'-mmin -{INDEX_MINUTES} -print -quit)" || {APT_GET} update; }}'
-    )
+    yield StringCommand(f"{FRESH} || {read_index()}")
     option = "--install-recommends" if recommends else "--no-install-recommends"
     names = [QuoteString(name) for name in missing]
     came = [name for package in missing if (name := package.partition("=")[0]) not in there]
@@ -52,9 +68,14 @@ def install(packages: list[str], recommends: bool = False, watched: bool = False
         yield note(came)
     if watched:
         no_copies = "-o APT::Keep-Downloaded-Packages=false"
-        yield Watched(APT_GET, "install", option, no_copies, *names)
+        yield Watched(APT_GET, "install", option, no_copies, *names, "||", NAME_SOURCES)
     else:
-        yield StringCommand(APT_GET, "install", option, *names)
+        yield StringCommand(APT_GET, "install", option, *names, "||", NAME_SOURCES)
+
+
+def read_index() -> str:
+    """Have apt read its sources. One that fails stops nothing yet: it may be anybody's."""
+    return f"LC_ALL=C {APT_GET} update 2>&1 | sed -nE '{WRONG}' > {INDEX}"
 
 
 def note(names: list[str]) -> StringCommand:

@@ -9,10 +9,20 @@ RULE=/etc/sudoers.d/50-deeprig
 install_sudo() {
     command -v visudo >/dev/null && return
     export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
-    apt-get -q -y install --no-install-recommends sudo </dev/null >&2 ||
-        { apt-get -q update && apt-get -q -y install --no-install-recommends sudo; } </dev/null >&2
+    bring_sudo || {
+        # A source that fails is anybody's: it stops nothing that others have.
+        wrong=$(LC_ALL=C apt-get -q update 2>&1 </dev/null |
+            sed -nE 's/^(E|W): (.*(Failed to fetch|GPG error|The repository|list).*)/\2/p' | head -n 1)
+        bring_sudo || {
+            echo "apt does not bring sudo${wrong:+, and cannot read a source: $wrong}; see to" \
+                "\`apt install sudo\` there, then run this again." >&2
+            exit 1
+        }
+    }
     echo "changed: package sudo"
 }
+
+bring_sudo() { apt-get -q -y install --no-install-recommends sudo </dev/null >&2; }
 
 make_user() {
     if ! id deeprig >/dev/null 2>&1; then
