@@ -5,7 +5,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deeprig.stack import Plan
-from tasks import config_files, operations
+from tasks import config_files, operations, own_files
 from tasks.facts import Shell
 from tasks.operations import Commands, Watched
 
@@ -23,6 +23,7 @@ MOTD = "/etc/update-motd.d/60-deeprig"
 UNIT = "deeprig-boot-guard.service"
 PIN = "/etc/default/grub.d/deeprig-guard.cfg"
 RECORD = "/var/lib/deeprig/boot-guard.json"
+NOT_BY_DKMS = 'AUTOINSTALL=""'
 KEEP = "/etc/apt/apt.conf.d/deeprig-kernels.conf"
 
 
@@ -53,7 +54,15 @@ def watch(plan: Plan) -> None:
 
 def _take_over_from_dkms(name: str) -> None:
     """`boot-guard build` builds in the kernel's hooks, and never fails a kernel's installation."""
-    config_files.write(f"/etc/dkms/{name}.conf", template="/etc/dkms/module.conf")
+    path = f"/etc/dkms/{name}.conf"
+    if path in own_files.of_others(path):
+        operations.say(
+            host,
+            f"{path} is not deeprig's and stays as it is; write {NOT_BY_DKMS} into it, or a kernel "
+            "for which the driver does not build is left half installed.",
+        )
+        return
+    config_files.write(path, template="/etc/dkms/module.conf")
 
 
 @operation()

@@ -24,7 +24,7 @@ SERVICE = "docker.service"
 # JSON has no comments; dockerd shows its labels, and by this one the file is known as ours.
 TRACE = Trace(
     files=(
-        "/etc/docker",
+        "$(grep -ls '\"deeprig=' /etc/docker/daemon.json)",
         SCOPES,
         MOUNTS,
         STATE,
@@ -44,6 +44,10 @@ TRACE = Trace(
         *data.load("containers")["toolkit"]["packages"],
     ),
     before=(apt_repositories.removal(container_toolkit.NAME),),
+    after=(  # Docker's own, and the folder if nothing of its owner's is in it
+        "[ -e /usr/bin/dockerd ] || rm -f /etc/docker/key.json",
+        "[ ! -d /etc/docker ] || rmdir --ignore-fail-on-non-empty /etc/docker",
+    ),
     work="in_containers(there)",
     stays="images and volumes stay in Docker's data root, and its firewall rules until a reboot",
 )

@@ -35,7 +35,11 @@ def trace(*, repository_stays: bool) -> Trace:
             *("/etc/deeprig/driver.json", driver.WANTED),
             "/etc/apt/sources.list.d/deeprig-nonfree.sources",
             *(boot_guard.AFTER_DPKG, boot_guard.MOTD, boot_guard.PIN, boot_guard.KEEP),
-            *(*boot_guard.HOOKS, *boot_guard.BUILDERS, "/etc/dkms/nvidia*.conf"),
+            *(
+                *boot_guard.HOOKS,
+                *boot_guard.BUILDERS,
+                "$(grep -ls '^# Written by deeprig' /etc/dkms/*)",
+            ),
             *(boot_guard.GUARD, boot_guard.GATE, boot_guard.RECORD),
             boot_guard.RECORD.replace(".json", ".motd"),
             *(f"{driver.SCRIPTS}/boot_{part}.py" for part in ("build", "keep", "loader", "proof")),

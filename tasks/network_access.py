@@ -5,13 +5,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pyinfra.api.deploy import deploy
+from pyinfra.context import host
 
 from deeprig import url_login
 from deeprig.settings import Rig
-from tasks import config_files, operations
+from tasks import config_files, operations, own_files
 
 APT_PROXY = "/etc/apt/apt.conf.d/deeprig-proxy.conf"
 APT_LOGIN = "/etc/apt/auth.conf.d/deeprig-proxy.conf"
+# What everybody's pip and uv read, to the same in a file that is ours alone.
+EVERYBODYS = {"/etc/pip.conf": "/etc/deeprig/pip.conf", "/etc/uv/uv.toml": "/etc/deeprig/uv.toml"}
 CERTIFICATES = "/usr/local/share/ca-certificates"
 CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -35,8 +38,27 @@ def provide(settings: Rig) -> None:
             config_files.write(path, proxy=wanted, host=urlsplit(wanted).hostname)
         else:
             operations.remove(name=f"No {path}", path=path)
-    config_files.write("/etc/pip.conf", index=settings.pypi_index, proxy=settings.proxy)
-    config_files.write("/etc/uv/uv.toml", index=settings.pypi_index)
+    _have_packages(settings)
+
+
+def _have_packages(settings: Rig) -> None:
+    """Where pip and uv go: by a file of ours for us, and by the box's unless it is somebody's."""
+    index, proxy = settings.pypi_index, settings.proxy
+    asked = bool(settings.pypi_index or settings.proxy or settings.ca_certificates)
+    others = own_files.of_others(*EVERYBODYS)
+    for path, own in EVERYBODYS.items():
+        for file in (own, *({path} - others)):
+            if asked:
+                config_files.write(file, template=own, index=index, proxy=proxy)
+            else:
+                operations.remove(name=f"No {file}", path=file)
+        if asked and path in others:
+            program = Path(own).stem
+            operations.say(
+                host,
+                f"{path} is not deeprig's and stays as it is: {program} goes by it for all who "
+                f"work there, and by {own} for the environments that deeprig makes.",
+            )
 
 
 def _trust(files: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """The files deeprig puts on a box: asked for all at once, which costs less than five of them do."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.context import host
 
 from tasks.box_fact import BoxFact
-from tasks.facts import FileOnHost, FileState
+from tasks.facts import FileOnHost, FileState, Shell
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,7 +20,8 @@ def _paths() -> Iterator[str]:
                 yield f"/{file.relative_to(ROOT / source)}".removesuffix(".j2")
 
 
-PATHS = frozenset((*_paths(), "/opt/deeprig/uv.lock", "/opt/deeprig/notebook.lock"))
+LOCKS = ("/opt/deeprig/uv.lock", "/opt/deeprig/notebook.lock")
+PATHS = frozenset((*_paths(), *LOCKS, "/etc/pip.conf", "/etc/uv/uv.toml"))
 
 
 def state(path: str) -> FileOnHost | None:
@@ -29,6 +31,15 @@ def state(path: str) -> FileOnHost | None:
         return ours.get(path)
     found: FileOnHost | None = host.get_fact(FileState, path=path)
     return found
+
+
+def of_others(*paths: str) -> set[str]:
+    """Those of these paths where a file stands that is not ours, by its first line."""
+    script = (
+        f"for f in {shlex.join(paths)}; do [ ! -s $f ] || head -n 1 $f | "
+        "grep -q '^# Written by deeprig' || printf '%s ' $f; done"
+    )
+    return set(host.get_fact(Shell, script=script).split())
 
 
 class OwnFiles(BoxFact[dict[str, FileOnHost]]):

@@ -7,7 +7,7 @@ from testinfra.host import Host
 
 from deeprig import url_login
 from deeprig.settings import Rig
-from tasks.network_access import APT_LOGIN, CERTIFICATE
+from tasks.network_access import APT_LOGIN, CERTIFICATE, EVERYBODYS
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -21,9 +21,17 @@ def test_the_certificates_of_your_network_are_trusted(host: Host, rig: Rig) -> N
             assert "".join(certificate.split()) in trusted, f"{path} is not trusted"
 
 
-def test_pip_and_uv_trust_what_the_system_trusts(host: Host) -> None:
-    assert f"cert = {BUNDLE}" in host.file("/etc/pip.conf").content_string
-    assert "system-certs = true" in host.file("/etc/uv/uv.toml").content_string
+@pytest.mark.parametrize("path", EVERYBODYS)
+def test_pip_and_uv_go_where_the_settings_say(host: Host, rig: Rig, path: str) -> None:
+    if not (rig.ca_certificates or rig.proxy or rig.pypi_index):
+        pytest.skip("Rig.ca_certificates, proxy and pypi_index name none")
+    ours = host.file(EVERYBODYS[path]).content_string
+    assert f"cert = {BUNDLE}" in ours or "system-certs = true" in ours
+    assert (rig.pypi_index or "") in ours
+    everybodys = host.file(path).content_string
+    if not everybodys.startswith("# Written by deeprig"):
+        pytest.skip(f"{path} is somebody else's and wins for all but deeprig's own installs")
+    assert everybodys == ours
 
 
 def test_apt_goes_through_the_proxy_of_the_settings(host: Host, rig: Rig) -> None:

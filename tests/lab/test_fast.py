@@ -20,7 +20,7 @@ pytestmark = pytest.mark.lab
 # Broken one after the other by hand; a deploy has to mend each, whichever way it comes.
 DRIFT = (
     "rm /etc/deeprig/tmux.conf",
-    "chmod 600 /etc/pip.conf",
+    "chmod 600 /etc/deeprig/notebook.conf",
     "echo '# somebody was here' >> /usr/local/lib/deeprig/notebook-window",
     "systemctl disable -q apt-daily-upgrade.timer",
     "systemctl unmask -q suspend.target",

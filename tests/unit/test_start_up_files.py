@@ -17,15 +17,18 @@ def test_uv_and_pip_take_the_boxs_index_whatever_the_user_has(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     with loaded("install_step") as step:
-        step.UV_FILE, step.PIP_FILE = str(tmp_path / "uv.toml"), str(tmp_path / "pip.conf")
+        step.UV_FILES = (str(tmp_path / "ours/uv.toml"), str(tmp_path / "uv.toml"))
+        step.PIP_FILES = (str(tmp_path / "ours/pip.conf"), str(tmp_path / "pip.conf"))
         found = step.environment(tmp_path)
         assert (found["UV_NO_CONFIG"], found["PIP_CONFIG_FILE"]) == ("1", os.devnull)
-        for file in (step.UV_FILE, step.PIP_FILE):  # the index of the settings
-            Path(file).touch()
-        found = step.environment(tmp_path)
-        assert found["UV_CONFIG_FILE"] == step.UV_FILE
-        assert found["PIP_CONFIG_FILE"] == step.PIP_FILE
-        assert "UV_NO_CONFIG" not in found  # it would leave out that file as well
+        (tmp_path / "ours").mkdir()
+        for which in (1, 0):  # of somebody for the whole box, and before it that of the settings
+            for file in (step.UV_FILES[which], step.PIP_FILES[which]):
+                Path(file).touch()
+            found = step.environment(tmp_path)
+            assert found["UV_CONFIG_FILE"] == step.UV_FILES[which]
+            assert found["PIP_CONFIG_FILE"] == step.PIP_FILES[which]
+            assert "UV_NO_CONFIG" not in found  # it would leave out that file as well
 
 
 def test_pip_leaves_the_users_file_out_then(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ import bounded
 OPT = Path("/opt/deeprig")
 UV = OPT / "uv/bin/uv"
 PYTHONS = OPT / "python"
-UV_FILE, PIP_FILE = "/etc/uv/uv.toml", "/etc/pip.conf"
+# What the settings say, and else what somebody has for everybody on the box.
+UV_FILES = ("/etc/deeprig/uv.toml", "/etc/uv/uv.toml")
+PIP_FILES = ("/etc/deeprig/pip.conf", "/etc/pip.conf")
 PROXY_FILE = "/etc/profile.d/deeprig-proxy.sh"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MARKER = ".deeprig"  # holds "building", and in the end "complete ..."
@@ -107,7 +109,7 @@ def environment(cache: Path) -> dict[str, str]:
     lines = bounded.run([*fresh, "/bin/sh", "-c", script]).out.splitlines()
     found = dict(line.split("=", 1) for line in lines if "=" in line)
     if Path(CERTIFICATES).is_file():
-        found["SSL_CERT_FILE"] = CERTIFICATES
+        found |= {"SSL_CERT_FILE": CERTIFICATES, "PIP_CERT": CERTIFICATES}
     found |= {"UV_CACHE_DIR": str(cache), "UV_PYTHON_INSTALL_DIR": str(PYTHONS)}
     found |= {"UV_NO_PROGRESS": "1", "UV_HTTP_TIMEOUT": "60"}
     return found | own_configuration()
@@ -119,8 +121,10 @@ def own_configuration() -> dict[str, str]:
     Where uv is given a file it looks for none; pip leaves out the user's where it is given one, and
     all of them where that is /dev/null.
     """
-    uv = {"UV_CONFIG_FILE": UV_FILE} if Path(UV_FILE).is_file() else {"UV_NO_CONFIG": "1"}
-    return uv | {"PIP_CONFIG_FILE": PIP_FILE if Path(PIP_FILE).is_file() else os.devnull}
+    uv, pip = (next((file for file in files if Path(file).is_file()), "") for files in
+               (UV_FILES, PIP_FILES))  # fmt: skip
+    own = {"UV_CONFIG_FILE": uv} if uv else {"UV_NO_CONFIG": "1"}
+    return own | {"PIP_CONFIG_FILE": pip or os.devnull}
 
 
 def run(what: str, argv: list[str | Path], cache: Path | None = None) -> None:
