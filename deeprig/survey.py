@@ -114,6 +114,9 @@ class Survey:
     users: tuple[str, ...] = ()
     users_with_key: tuple[str, ...] = ()
     odd_keys: tuple[tuple[str, str], ...] = ()
+    keys_at: tuple[
+        tuple[str, str], ...
+    ] = ()  # whose keys sshd does not take from ~/.ssh, but where
     users_with_free_sudo: tuple[str, ...] = ()
     root_groups: tuple[tuple[str, str], ...] = ()  # a user, and a group that leads to root
     dirty: tuple[tuple[str, str], ...] = ()
@@ -193,6 +196,7 @@ def _own(found: dict[str, list[str]]) -> Survey:
         users=several("user"),
         users_with_key=several("has_key"),
         odd_keys=tuple(map(_odd_keys, found.get("odd_keys", []))),
+        keys_at=tuple(map(_keys_at, found.get("keys_at", []))),
         users_with_free_sudo=several("free_sudo"),
         root_groups=tuple(map(_root_group, found.get("root_group", []))),
         dirty=tuple(map(_leftover, found.get("dirty", []))),
@@ -213,6 +217,11 @@ def _odd_keys(line: str) -> tuple[str, str]:
     who, _, rest = line.partition("|")
     word, _, home = rest.partition("|")
     return untrusted.user_name(who), people.sentence(who, untrusted.path(home), word)
+
+
+def _keys_at(line: str) -> tuple[str, str]:
+    who, _, files = line.partition("|")
+    return untrusted.user_name(who), untrusted.words(files)
 
 
 def _leftover(line: str) -> tuple[str, str]:
@@ -283,11 +292,7 @@ def _work_user(survey: Survey, rig: Rig) -> list[str]:
         ]
     found = []
     if name not in survey.users_with_key and not made_here:
-        found.append(
-            dict(survey.odd_keys).get(name)
-            or f"{name} has no SSH key there and passwords are about to be turned off; run "
-            f"`ssh-copy-id {name}@...` first, or add User(name={name!r}, keys=...) to Rig.users."
-        )
+        found.append(_no_key(name, survey))
     if name in survey.users_with_free_sudo:
         found.append(
             f"Notebook.user is {name!r}, who may use sudo without a password: one bad package in a "
@@ -300,6 +305,19 @@ def _work_user(survey: Survey, rig: Rig) -> list[str]:
             f"root; run `{out}`, or name another user."
         )
     return found
+
+
+def _no_key(name: str, survey: Survey) -> str:
+    """Why nobody could log in by this name without passwords, and the way out."""
+    if files := dict(survey.keys_at).get(name):
+        return (
+            f"{name} has no SSH key in {files.strip()}, where sshd looks for them, and passwords "
+            "are about to be turned off; write one there."
+        )
+    return dict(survey.odd_keys).get(name) or (
+        f"{name} has no SSH key there and passwords are about to be turned off; run "
+        f"`ssh-copy-id {name}@...` first, or add User(name={name!r}, keys=...) to Rig.users."
+    )
 
 
 def _messages(survey: Survey, rig: Rig) -> list[str]:

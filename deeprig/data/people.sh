@@ -63,6 +63,50 @@ make_home() {
     chown -hR "$1:" "$draft" && mv -T "$draft" "$over/${home##*/}"
 }
 
+# What sshd says for user $1; nothing where it says nothing.
+sshd_of() {
+  timeout 20 sshd -T -C "user=$1,host=,addr=127.0.0.1,laddr=127.0.0.1,lport=22" 2>/dev/null
+}
+
+# The words of keyword $3 in what sshd says, $2, for user $1: each on a line.
+words_of() {
+  plain=$(home_of "$1" | sed 's/[&|\\]/\\&/g')
+  echo "$2" | sed -n "s/^$3 //p" | tr ' ' '\n' |
+    sed "s|%u|$1|g; s|%h|$plain|g; s|%U|$(id -u "$1")|g; s|%%|%|g"
+}
+
+# The files in which sshd looks for keys of user $1; $2 is what it says.
+files_of() {
+  words_of "$1" "$2" authorizedkeysfile | while read -r file; do
+    case $file in none) ;; /*) echo "$file" ;; *) echo "$(home_of "$1")/$file" ;; esac
+  done
+}
+
+# Whether ~/.ssh/authorized_keys is one of them; it is where sshd says nothing.
+reads_usual() {
+  [ -z "$2" ] || files_of "$1" "$2" | grep -qxF "$(home_of "$1")/.ssh/authorized_keys"
+}
+
+# Prints key where sshd finds one for user $1 in another place, asked as sshd asks: a file as that
+# user, the command as the one who is named for it.
+keys_elsewhere() {
+  some='^[^#]*(ssh|ecdsa)-'
+  files_of "$1" "$2" | grep -vxF "$(home_of "$1")/.ssh/authorized_keys" | while read -r file; do
+    as_user 30 "$1" head -c 1048576 "$file" 2>/dev/null | grep -qE "$some" && echo key
+  done | grep -m 1 key || {
+    by=$(words_of "$1" "$2" authorizedkeyscommanduser)
+    set -- "$1" "$(words_of "$1" "$2" authorizedkeyscommand)"
+    case $2 in /*) ;; *) return 0 ;; esac
+    user=$1
+    set -f
+    # shellcheck disable=SC2086 # sshd, too, takes words at blanks
+    set -- $2
+    set +f
+    [ $# -gt 1 ] || set -- "$1" "$user"
+    as_user 30 "$by" "$@" 2>/dev/null | grep -m 1 -qE "$some" && echo key
+  } || true
+}
+
 # Run as the user whose they are, with a time limit: what they lead to may never answer.
 # `look HOME` prints key, none, or what stands in the way: a word of deeprig/people.py.
 # `has HOME KEY...` prints so where all of them are there. `add HOME KEY...` adds what is missing.

@@ -1,12 +1,14 @@
 """What stands in the way is said in a sentence with the way out, before anything is touched."""
 
+import subprocess
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from deeprig import disks, docker, gpus, network_cards, ssh_algorithms
+from deeprig import disks, docker, gpus, network_cards, people, ssh_algorithms
 from deeprig.settings import Notebook, Rig, User
-from deeprig.survey import Survey, objections, read, script
+from deeprig.survey import OWN, Survey, objections, read, script
 from tests.unit.recorded import DEBIAN_12, DEBIAN_13
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBEtRYYbJlM1KVX8OTlvBnEb0KImc8tqI6b4cU4FxKGE me@laptop"
@@ -146,3 +148,64 @@ def test_strict_is_refused_where_it_would_lock_us_out() -> None:
 def test_a_box_is_asked_about_each_part_in_the_one_question(part: ModuleType) -> None:
     assert part.SCRIPT in script(RIG)
     assert script(RIG).startswith("USERS=ai PEOPLE='' CLOCKS='")
+
+
+# `sshd -T` of OpenSSH 9.2, but for the lines that a test has of its own.
+USUAL_FILES = "authorizedkeysfile .ssh/authorized_keys .ssh/authorized_keys2"
+BY = "authorizedkeyscommanduser nobody\nauthorizedkeyscommand"
+NO_COMMAND = "authorizedkeyscommand none\nauthorizedkeyscommanduser none"
+
+
+@pytest.mark.parametrize(
+    ("says", "there", "found"),
+    [
+        (f"{USUAL_FILES}\n{NO_COMMAND}", [".ssh/authorized_keys"], "has_key=ai"),
+        (f"{USUAL_FILES}\n{NO_COMMAND}", [".ssh/authorized_keys2"], "has_key=ai"),
+        (f"{USUAL_FILES}\n{NO_COMMAND}", [], ""),
+        (f"authorizedkeysfile {{}}/%u\n{NO_COMMAND}", ["ai"], "has_key=ai\nkeys_at=ai|{}/ai"),
+        # One that sshd does not read lets nobody in.
+        (f"authorizedkeysfile {{}}/%u\n{NO_COMMAND}", [".ssh/authorized_keys"], "keys_at=ai|{}/ai"),
+        (f"authorizedkeysfile {{}}/%u %h/own\n{NO_COMMAND}", ["own"],
+         "has_key=ai\nkeys_at=ai|{}/ai {}/own"),
+        (f"{USUAL_FILES}\n{BY} {{}}/ask", ["ask"], "has_key=ai"),
+        (f"{USUAL_FILES}\n{BY} {{}}/ask %u x", ["ask"], "has_key=ai"),
+        (f"{USUAL_FILES}\n{BY} {{}}/ask somebody", ["ask"], ""),
+        ("", [".ssh/authorized_keys"], "has_key=ai"),  # an sshd that says nothing
+    ],
+)  # fmt: skip
+def test_keys_count_where_sshd_takes_them_from(
+    says: str, there: list[str], found: str, tmp_path: Path
+) -> None:
+    """By the script itself; only getent, sshd and as_user are of this test."""
+    (tmp_path / ".ssh").mkdir()
+    for name in there:
+        text = f'#!/bin/sh\n[ "$1" = ai ] && echo {KEY}\n' if name == "ask" else f"{KEY}\n"
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    for name, body in {
+        "getent": f"echo ai:x:1000:1000::{tmp_path}:/bin/sh",
+        "id": "echo 1000",
+        "stat": "echo 1000",
+        "sshd": f"cat {tmp_path}/says",
+        "sudo": "exit 1",
+    }.items():
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "says").write_text(says.replace("{}", str(tmp_path)))
+    own = people.SCRIPT.replace("[ -O", "[ -e")  # whose it is has a test of its own
+    asks = OWN[
+        OWN.index('for u in $(echo "$USERS $PEOPLE"') : OWN.index("[ -e /usr/bin/nvidia-uni")
+    ]
+    done = subprocess.run(
+        ["sh", "-c", f'USERS=ai PEOPLE=""\nas_user() {{ shift 2; "$@"; }}\n{own}\n{asks}'],
+        env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}, capture_output=True, text=True,
+    )  # fmt: skip
+    said = [line.strip() for line in done.stdout.splitlines()]
+    assert said == found.replace("{}", str(tmp_path)).splitlines(), done.stderr
+
+
+def test_where_keys_belong_is_said() -> None:
+    found = survey("keys_at=ai|/etc/ssh/keys/ai ", without="has_key")
+    [said] = objections(found, RIG)
+    assert said.startswith("ai has no SSH key in /etc/ssh/keys/ai, where sshd looks for them, and")
