@@ -7,6 +7,30 @@ from deeprig import untrusted
 
 SCRIPT = (Path(__file__).parent / "data/erased.sh").read_text()
 SECONDS_EACH = 20
+# Where else people and their programs keep what no package brings back; /opt is looked at apart.
+PLACES = (
+    "/srv",
+    "/var/www",
+    "/var/lib/docker",
+    "/var/lib/containerd",
+    "/var/lib/containers",  # podman
+    "/var/lib/libvirt/images",
+    "/var/lib/lxc",
+    "/var/lib/lxd",
+    "/var/lib/incus",
+    "/var/snap",
+    "/var/lib/postgresql",
+    "/var/lib/mysql",
+    "/var/lib/mongodb",
+    "/var/lib/redis",
+    "/var/lib/influxdb",
+    "/var/lib/elasticsearch",
+    "/var/lib/grafana",
+    "/var/lib/prometheus",
+    "/var/lib/mlflow",
+    "/var/lib/gitea",
+)
+WORTH_SAYING = 1_000_000  # bytes: a fresh system has a few files in some of them
 PARTS = {"notebooks": "notebooks", "runs": "runs", "cache": "caches"}
 
 
@@ -40,6 +64,7 @@ def read(output: list[str]) -> Reinstall:
     Anybody may have a folder with a name that is none of ours: it is only left out.
     """
     lines = [line.partition("=")[::2] for line in output]
+    usual = [*[path for key, path in lines if key in ("erased", "kept")][:1], "/home"]
     sizes = [value.partition(" ")[::2] for key, value in lines if key == "size"]
     counted = {path: untrusted.number(size) for size, path in sizes if _fits(path)}
     return Reinstall(
@@ -47,6 +72,7 @@ def read(output: list[str]) -> Reinstall:
             Place(untrusted.path(path), counted.get(path), _parts(path, counted))
             for key, path in lines
             if key == "erased"
+            and (path in usual or counted.get(path, WORTH_SAYING) >= WORTH_SAYING)
         ],
         kept=[untrusted.path(path) for key, path in lines if key == "kept"],
     )
@@ -58,6 +84,8 @@ def _fits(path: str) -> bool:
 
 def _parts(folder: str, counted: dict[str, int]) -> dict[str, int]:
     """Notebooks, runs and caches of everybody who has a folder in the data folder."""
+    if volumes := counted.get(f"{folder}/volumes", 0) if folder == "/var/lib/docker" else 0:
+        return {"volumes": volumes}
     found: dict[str, int] = {}
     for path, size in counted.items():
         user, _, part = path.removeprefix(f"{folder}/").partition("/")

@@ -93,7 +93,10 @@ class WouldErase(BoxFact[erased.Reinstall]):
         return erased.Reinstall([], [])
 
     def command(self, folder: str) -> StringCommand:
-        told = f"FOLDER={shlex.quote(folder)} SECONDS_EACH={erased.SECONDS_EACH}"
+        told = (
+            f"FOLDER={shlex.quote(folder)} SECONDS_EACH={erased.SECONDS_EACH} "
+            f"PLACES={shlex.quote(' '.join(erased.PLACES))}"
+        )
         script = f"{told}\n{erased.SCRIPT}"
         return StringCommand("sh -c", QuoteString(script))
 

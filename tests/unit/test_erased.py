@@ -1,6 +1,10 @@
 """What a reinstall would erase, in words, from what the box counted."""
 
-from deeprig.erased import read
+import re
+import subprocess
+from pathlib import Path
+
+from deeprig.erased import SCRIPT, read
 
 ONE_DISK = """\
 erased=/data
@@ -36,3 +40,60 @@ def test_what_takes_too_long_to_count_is_said_without_a_size() -> None:
 
 def test_a_box_that_said_nothing_gets_no_sentence() -> None:
     assert str(read([])) == ""
+
+
+def test_what_else_people_keep_is_told_where_there_is_something() -> None:
+    found = read(
+        [*ONE_DISK, "erased=/srv", "size=4096 /srv", "erased=/root", "size=12000000 /root",
+         "erased=/var/lib/docker", "size=2000000000 /var/lib/docker/volumes",
+         "size=30000000000 /var/lib/docker", "erased=/var/lib/mysql", "kept=/opt/models"]
+    )  # fmt: skip
+    assert str(found).endswith(
+        "/home 5.0 GB, /root 12 MB, /var/lib/docker 30.0 GB (volumes 2.0 GB), "
+        "/var/lib/mysql (not counted within 20 s); /opt/models is on another disk"
+    )
+
+
+def test_each_place_is_counted_once_and_no_link_is_followed(tmp_path: Path) -> None:
+    """By the script itself, with the places in a folder of this test; dpkg owns what is `pkg`."""
+    for name, size in {
+        "data/ai/notebooks": 2, "home/ai": 3, "srv/homes/anna": 4, "srv/www": 5, "root": 6,
+        "opt/conda": 7, "opt/pkg": 8, "opt/deeprig": 9, "elsewhere/bea": 10,
+    }.items():  # fmt: skip
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").write_bytes(b"x" * size * 1_000_000)
+    (tmp_path / "srv/in").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "linked").symlink_to(tmp_path / "elsewhere/bea")
+    (tmp_path / "bin").mkdir()
+    passwd = "".join(
+        f"{name}:x:{number}:100::{tmp_path}/{home}:/bin/sh\n"
+        for name, number, home in (
+            ("ai", 1000, "home/ai"), ("anna", 1001, "srv/homes/anna"), ("bea", 1002, "linked"),
+            ("www", 33, "data"), ("nobody", 65534, "data"), ("gone", 1003, "nowhere"),
+        )
+    )  # fmt: skip
+    for name, body in {
+        "getent": f"cat <<'END'\n{passwd}END\n",
+        "lsblk": "echo sda disk",
+        "findmnt": "echo /dev/sda1",
+        "dpkg": 'case $2 in */pkg) exit 0 ;; esac; exit 1',
+    }.items():  # fmt: skip
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    script = SCRIPT
+    for place in ("/home", "/root", "/opt/"):
+        script = re.sub(rf"(?<=[ =]){place}", f"{tmp_path}{place}", script)
+    done = subprocess.run(
+        ["sh", "-c", f"FOLDER={tmp_path}/data SECONDS_EACH=20 PLACES='{tmp_path}/srv /nowhere'\n"
+         f"{script}"],
+        env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    found = {
+        place.path.removeprefix(f"{tmp_path}/"): (place.size or 0) // 1_000_000
+        for place in read(done.stdout.splitlines()).erased
+    }
+    assert found == {
+        "data": 2, "home": 3, "srv/homes/anna": 4, "elsewhere/bea": 10, "root": 6, "srv": 5,
+        "opt/conda": 7,
+    }  # fmt: skip
