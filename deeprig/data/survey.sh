@@ -24,7 +24,8 @@ for u in $(echo "$USERS $PEOPLE" | tr ' ' '\n' | sort -u); do
   case $is in key) echo "has_key=$u" ;; none | absent) ;; *)
     echo "odd_keys=$u|${is:-unanswered}|$(home_of "$u")" ;; esac
   [ -z "$elsewhere" ] || [ "$is" = key ] || echo "has_key=$u"
-  reads_usual "$u" "$said" || echo "keys_at=$u|$(files_of "$u" "$said" | tr '\n' ' ')"
+  reads_usual "$u" "$said" || { files=$(files_of "$u" "$said" | tr '\n' ' ')
+    echo "keys_at=$u|${files:-what AuthorizedKeysCommand prints}"; }
 done
 [ -e /usr/bin/nvidia-uninstall ] && echo dirty=run-file
 # A file may be switched off, or be a copy: what apt reads of them counts.

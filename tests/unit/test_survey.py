@@ -170,6 +170,8 @@ NO_COMMAND = "authorizedkeyscommand none\nauthorizedkeyscommanduser none"
         (f"{USUAL_FILES}\n{BY} {{}}/ask", ["ask"], "has_key=ai"),
         (f"{USUAL_FILES}\n{BY} {{}}/ask %u x", ["ask"], "has_key=ai"),
         (f"{USUAL_FILES}\n{BY} {{}}/ask somebody", ["ask"], ""),
+        (f"authorizedkeysfile none\n{BY} {{}}/ask somebody", ["ask"],
+         "keys_at=ai|what AuthorizedKeysCommand prints"),
         ("", [".ssh/authorized_keys"], "has_key=ai"),  # an sshd that says nothing
     ],
 )  # fmt: skip
