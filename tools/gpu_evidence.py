@@ -9,8 +9,11 @@ found here; whether torch, where there is one, computes right; and what our tabl
 wrong. Names, addresses, serial numbers and UUIDs are left out. docs/gpu_evidence.md says more.
 
 It needs Python 3.11, and nothing else for the readings; the checkout's environment (`make env`)
-for the rest. `--torch-with PYTHON` names the Python that has torch, where it is not found.
+for the rest. `--torch-with PYTHON` names the Python that has torch, where it is not found; that one
+may be older.
 """
+
+from __future__ import annotations  # the Python that has torch may be 3.8
 
 import argparse
 import csv
@@ -37,7 +40,7 @@ from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
-TOTAL, EACH = 230, 20  # seconds: for everything, and for one program
+TOTAL, EACH, TORCH = 230, 20, 90  # seconds: for everything, for one program, and for torch
 FORM = 1  # as deeprig/evidence.py writes it: a table is made of both
 LONGEST, MOST_LINES = 2000, 60
 FAKE = Path("/etc/deeprig-lab-gpu")  # a lab's pretended cards
@@ -80,6 +83,10 @@ XID = re.compile(r"NVRM: Xid \(PCI:[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}(\.[0-7])?
 # Lines of a good boot.
 USUAL = re.compile(r"NVRM: (loading NVIDIA UNIX .*|testIfDsmSubFunctionEnabled.*)|NVRM: *$")
 PROCESS = re.compile(r"(name=|pid='?)[^,\s]+")
+WHEEL = re.compile(r"\d+\.\d+\.\d+\+cu\d+")  # conda and NVIDIA build it for other GPUs
+SM = re.compile(r"sm_(\d+)(\d)[af]?")  # of which GPUs torch has kernels; compute_120 is PTX
+# How CUDA says that there are none for this GPU, or that the driver cannot make them.
+NO_KERNELS = re.compile(r"no kernel image|unsupported toolchain|ARCH_MISMATCH", re.I)
 
 
 class Answer(NamedTuple):
@@ -486,7 +493,7 @@ def checks(machine: Machine, seen: Seen) -> list[dict[str, Any]]:
         return []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "checks.json")
-        limit = min(75, machine.left() - 50)
+        limit = machine.left() - TORCH - 10
         done = machine.ask(sys.executable, __file__, "--checks-into", str(file), seconds=limit)
         found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
     if done.hung:
@@ -525,31 +532,50 @@ def compute(machine: Machine, seen: Seen, named: str | None) -> dict[str, Any]:
     if "nvidia-smi" in machine.silent:
         seen.not_asked.append("torch: nvidia-smi hangs")
         return {}
-    active = [Path(os.environ[key], "bin/python") for key in ("VIRTUAL_ENV", "CONDA_PREFIX")
-              if key in os.environ]  # fmt: skip
-    asked = [named] if named else [sys.executable, *map(str, active), "python3", "/usr/bin/python3"]
-    for python in dict.fromkeys(asked):
+    for python in [named] if named else pythons():
+        limit = min(TORCH, machine.left() - 5)
+        if limit < 5:
+            seen.not_asked.append("torch: no time is left for it")
+            return {}
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "torch.json")
-            limit = min(90, machine.left() - 5)
             done = machine.ask(python, __file__, "--torch-into", str(file), seconds=limit)
-            if file.exists():
-                found: dict[str, Any] = json.loads(file.read_text())
-                judge_torch(seen, found)
-                return found
+            found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
         if done.hung:
             seen.not_asked.append(f"torch has not computed within {limit:.0f} s")
-            return {}
+        elif done.status or (named and not found):
+            last = (done.text.splitlines() or [f"it ends with {done.status}"])[-1]
+            seen.not_asked.append(f"torch of {python}: {last[:300]}")
+        if found.get("no gpu"):
+            seen.not_asked.append(f"torch {found['version']} sees no GPU: {found['no gpu']}")
+        if found.get("cuda"):
+            judge_torch(seen, found)
+        if found or done.hung or named:
+            return found
     seen.not_asked.append("torch: no Python that was tried has it; --torch-with names one")
     return {}
+
+
+def pythons() -> list[str]:
+    """Those that may have torch; root does not run what is in a home."""
+    active = [Path(os.environ[key], "bin/python") for key in ("VIRTUAL_ENV", "CONDA_PREFIX")
+              if key in os.environ]  # fmt: skip
+    if os.geteuid():
+        active.append(Path.home() / "envs/torch/bin/python")  # as a deploy makes it
+    tried = [sys.executable, *map(str, active), "python3", "/usr/bin/python3"]
+    return [python for python in dict.fromkeys(tried) if shutil.which(python)]
 
 
 def judge_torch(seen: Seen, found: dict[str, Any]) -> None:
     """What our table of torch's builds says of this one."""
     from deeprig import data
-    from deeprig.branches import number
+    from deeprig.branches import number  # the standard library is enough for both
 
-    version = str(found["version"]).partition("+")[0]
+    version = str(found["version"])
+    if not WHEEL.fullmatch(version):
+        seen.not_asked.append(f"torch {version} is no wheel of PyTorch's: no table is about it")
+        return
+    version = version.partition("+")[0]
     rows = [
         row
         for row in data.load("torch")["build"]
@@ -558,75 +584,134 @@ def judge_torch(seen: Seen, found: dict[str, Any]) -> None:
     if not rows:
         seen.wrong.append(f"torch {version} with CUDA {found['cuda']} is in no table")
         return
-    row = next((r for r in rows if platform.machine() in r.get("processors", [])), rows[0])
-    for gpu in found.get("gpus", ()):
+    key = "arm64" if platform.machine() in ("aarch64", "arm64") else "capabilities"
+    table = sorted(rows[0][key], key=float)
+    built = [SM.fullmatch(name) for name in found.get("architectures", ())]
+    own = sorted((f"{one[1]}.{one[2]}" for one in built if one), key=float)
+    if own and own != table:
+        seen.wrong.append(
+            f"torch {version} has kernels for {', '.join(own)}, and by the table for "
+            f"{', '.join(table)}"
+        )
+    kernels = [number(one) for one in table]
+    for index, gpu in enumerate(found["gpus"]):
         mine = number(gpu["capability"])
-        kernels = [number(each) for each in row["capabilities"]]
-        should = any(mine[0] == each[0] and each <= mine for each in kernels)
-        if should != gpu["computes"]:
-            says = "has" if should else "has no"
+        should = any(mine[:1] == one[:1] and one <= mine for one in kernels)
+        for what in (key for key, so in gpu.items() if so is False and key != "computes"):
+            seen.wrong.append(f"torch on GPU {index}: it is not so that the {what}")
+        if gpu["computes"] is None:  # busy, full or broken: that says nothing of kernels
+            error = gpu.get("error", "it has not ended")
+            seen.not_asked.append(f"torch on GPU {index}: {error}")
+        elif should != gpu["computes"]:
+            says = "has no" if gpu["computes"] else "has"
             seen.wrong.append(
                 f"torch {version} {says} kernels for {gpu['capability']} by the table, and it "
                 f"{'computes' if gpu['computes'] else 'does not compute'}"
             )
 
 
-def run_torch(into: Path) -> None:
-    """Matrix product, copies and a convolution by cuDNN on each GPU, against the processor."""
-    import torch  # type: ignore[import-not-found,unused-ignore]
+def run_torch(into: Path, device: str | None) -> None:
+    """Matrix product, copies and a convolution by cuDNN on each GPU, against the processor.
 
-    found: dict[str, Any] = {
-        "version": torch.__version__,
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if torch.version.cuda else None,
-        "architectures": torch.cuda.get_arch_list() if torch.version.cuda else [],
-        "gpus": [],
-    }
-    for index in range(torch.cuda.device_count()):
-        major, minor = torch.cuda.get_device_capability(index)
-        one = {"capability": f"{major}.{minor}", "computes": False}
-        try:
-            one |= on_one_gpu(torch, f"cuda:{index}")
-        except Exception as error:  # whatever torch raises is what is to be known
-            one["error"] = str(error).strip().splitlines()[0][:300]
+    A `device` such as "cpu" goes in the GPUs' place, to see that these lines are right.
+    """
+    try:
+        import torch  # type: ignore[import-not-found,unused-ignore]
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        print("it has no torch", file=sys.stderr)
+        return  # the next Python may have it
+
+    def keep() -> None:
+        """So that those are sent that ended, where one does not."""
+        draft = into.with_suffix(".new")
+        draft.write_text(json.dumps(found))
+        draft.replace(into)
+
+    cuda = torch.version.cuda
+    found: dict[str, Any] = {"version": str(torch.__version__), "cuda": cuda, "gpus": []}
+    if cuda:
+        found["cudnn"] = tried(lambda: torch.backends.cudnn.version())
+        found["architectures"] = torch.cuda.get_arch_list()
+    count = torch.cuda.device_count() if cuda else 0
+    if not cuda:
+        found["no gpu"] = "it is built without CUDA"
+    elif not count:
+        found["no gpu"] = tried(torch.cuda.init) or "it does not say why"
+    keep()
+    for name in [device] if device else [f"cuda:{index}" for index in range(count)]:
+        one: dict[str, Any] = {"capability": "", "computes": None}
         found["gpus"].append(one)
-    into.write_text(json.dumps(found))
+        keep()
+        try:
+            if name.startswith("cuda"):
+                one["capability"] = "{}.{}".format(*torch.cuda.get_device_capability(name))
+            one.update(right(torch, name))
+            one["computes"] = True
+            one.update(fast(torch, name))
+        except Exception as error:  # whatever torch raises is what is to be known
+            one["error"] = sentence(error)
+            if one["computes"] is None and NO_KERNELS.search(str(error)):
+                one["computes"] = False
+        keep()
 
 
-def on_one_gpu(torch: Any, device: str) -> dict[str, Any]:
-    """Right or not, and how fast: TFLOP/s and GB/s, to be known and not judged."""
+def tried(work: Callable[[], object]) -> object:
+    """What it gives, or in what words it fails."""
+    try:
+        return work()
+    except Exception as error:
+        return sentence(error)
+
+
+def sentence(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def right(torch: Any, device: str) -> dict[str, Any]:
+    """Whether it computes right. It needs little memory: others may be at work there."""
     torch.manual_seed(0)
     a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
     exact = a.double() @ b.double()
-    on_a, on_b = a.to(device), b.to(device)
-
-    def seconds(work: Callable[[], object], times: int) -> float:
-        work()
-        torch.cuda.synchronize(device)
-        started = time.perf_counter()
-        for _ in range(times):
-            work()
-        torch.cuda.synchronize(device)
-        return (time.perf_counter() - started) / times
-
-    wide = torch.randn(4096, 4096, device=device, dtype=torch.float16)
-    block = torch.empty(2**28, dtype=torch.uint8).random_()
-    there = block.to(device)
-    kernel = torch.randn(8, 1, 3, 3)
-    image = a[None, None]
+    off = (a.to(device) @ b.to(device)).double().cpu().sub(exact).abs().max().item()
+    block = torch.empty(2**24, dtype=torch.uint8).random_()
+    kernel, image = torch.randn(8, 1, 3, 3), a[None, None]
     with torch.no_grad():
         convolved = torch.nn.functional.conv2d(image.to(device), kernel.to(device)).cpu()
         by_processor = torch.nn.functional.conv2d(image, kernel)
-    off = (on_a @ on_b).double().cpu().sub(exact).abs().max().item()
     return {
-        "computes": True,
         "matrix product is right": off < 0.5,
-        "copy comes back whole": bool(torch.equal(there.cpu(), block)),
+        "copy comes back whole": bool(torch.equal(block.to(device).cpu(), block)),
         "cudnn is there": bool(torch.backends.cudnn.is_available()),
         "convolution is right": convolved.sub(by_processor).abs().max().item() < 0.05,
-        "float16 TFLOP/s": round(2 * 4096**3 / seconds(lambda: wide @ wide, 20) / 1e12, 1),
-        "to the GPU GB/s": round(2**28 / seconds(lambda: block.to(device), 5) / 1e9, 1),
-        "on the GPU GB/s": round(2**29 / seconds(there.clone, 20) / 1e9, 1),
+    }
+
+
+def fast(torch: Any, device: str) -> dict[str, float]:
+    """How fast: TFLOP/s and GB/s, to be known and not judged."""
+    size, much = (4096, 2**28) if device.startswith("cuda") else (256, 2**20)
+
+    def wait() -> None:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+
+    def seconds(work: Callable[[], object], times: int) -> float:
+        work()
+        wait()
+        started = time.perf_counter()
+        for _ in range(times):
+            work()
+        wait()
+        return (time.perf_counter() - started) / times
+
+    wide = torch.randn(size, size, device=device, dtype=torch.float16)
+    block = torch.zeros(much, dtype=torch.uint8)
+    there = block.to(device)
+    return {
+        "float16 TFLOP/s": round(2 * size**3 / seconds(lambda: wide @ wide, 20) / 1e12, 1),
+        "to the GPU GB/s": round(much / seconds(lambda: block.to(device, copy=True), 5) / 1e9, 1),
+        "on the GPU GB/s": round(2 * much / seconds(there.clone, 20) / 1e9, 1),
     }
 
 
@@ -734,9 +819,10 @@ def main() -> int:
     parser.add_argument("--torch-with", metavar="PYTHON", help="a Python that has torch")
     parser.add_argument("--checks-into", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--torch-into", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--torch-device", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.torch_into:
-        run_torch(asked.torch_into)
+        run_torch(asked.torch_into, asked.torch_device)
         return 0
     sys.path.insert(0, str(ROOT))
     if asked.checks_into:
@@ -763,6 +849,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 11):  # noqa: UP036 - by whatever Python the machine has
+    old = sys.version_info < (3, 11)  # whatever Python the machine has
+    if old and "--torch-into" not in sys.argv:
         sys.exit("tools/gpu_evidence.py needs Python 3.11 or newer; run it with a newer one.")
     sys.exit(main())

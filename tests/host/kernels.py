@@ -35,8 +35,13 @@ try:
     while True:
         message = json.loads(channel.recv())
         kind, said = message["msg_type"], message["content"]
-        if kind == "error" or (kind == "stream" and said["name"] == "stdout"):
-            print(said.get("text") or f"{said['ename']}: {said['evalue']}")
+        if kind == "stream" and said["name"] == "stdout":
+            print(said["text"], end="")
+        if kind == "error":
+            print(f"{said['ename']}: {said['evalue']}")
+        # What is printed over a while comes in several messages; this one is after the last.
+        ours = message["parent_header"].get("msg_id") == header["msg_id"]
+        if ours and kind == "status" and said["execution_state"] == "idle":
             break
 finally:
     web.delete(f"http://{kernels}/{made}", timeout=30)
@@ -44,7 +49,7 @@ finally:
 
 
 def compute(host: Host, notebook: Notebook, code: str, *, kernel: str = "deeprig-base") -> str:
-    """The first thing that `code` prints in a new kernel of that name, or its error."""
+    """All that `code` prints in a new kernel of that name, and its error."""
     python = "/opt/deeprig/notebook/bin/python"
     with host.sudo(notebook.user):
         done = host.run(f"{python} -c %s {notebook.port:d} %s %s", COMPUTE, kernel, code)

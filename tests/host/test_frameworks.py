@@ -10,34 +10,9 @@ from deeprig import frameworks
 from deeprig.settings import Rig
 from deeprig.stack import Plan
 from deeprig.survey import Survey
+from tests.host.computing import CUDNN_IN_USE, GPUS_SEEN, MULTIPLIES, NEAR
 from tests.host.kernels import compute
 from tests.host.sessions import login_shell
-
-NEAR = "print(bool(abs(numpy.asarray(product) - numpy.asarray(a) @ numpy.asarray(b)).max() < 1e-3))"
-MULTIPLIES = {
-    "torch": "import numpy, torch; a, b = torch.randn(2, 256, 256); product = a @ b",
-    "jax": "import numpy, jax; jax.config.update('jax_default_matmul_precision', 'highest'); "
-    "a, b = jax.random.normal(jax.random.key(0), (2, 256, 256)); product = a @ b",
-    "tensorflow": "import numpy, tensorflow as tf; "
-    "tf.config.experimental.enable_tensor_float_32_execution(False); "
-    "a, b = tf.random.normal((2, 256, 256)); product = a @ b",
-}
-GPUS_SEEN = {
-    "torch": "import torch; print(torch.ones(3, device='cuda').sum().item(), "
-    "torch.cuda.device_count())",
-    "jax": "import jax; print(jax.numpy.ones(3).sum(), jax.device_count('gpu'))",
-    "tensorflow": "import tensorflow as tf; gpus = tf.config.list_physical_devices('GPU')\n"
-    "with tf.device('GPU:0'): print(tf.reduce_sum(tf.ones(3)).numpy(), len(gpus))",
-}
-
-# Its number, and where the libraries lie that are really loaded.
-CUDNN_IN_USE = """
-import pathlib, torch
-number = torch.backends.cudnn.version() if torch.version.cuda else None
-lines = pathlib.Path('/proc/self/maps').read_text().splitlines()
-paths = sorted({line.split()[-1] for line in lines if 'libcudnn' in line})
-print(number, *paths) if torch.version.cuda else print('no CUDA')
-"""
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from deeprig.settings import Rig
 from deeprig.stack import Plan
 from deeprig.survey import Survey
 from tasks.gpu_settings import FABRIC_MANAGER
+from tests.host.computing import ON_EVERY_CARD, TOGETHER
 from tests.host.kernels import compute
 from tests.host.programs import Answer, ask
 
@@ -58,7 +59,7 @@ LIBRARIES = ("libcuda.so.1", "libnvidia-ml.so.1")
 FIRST_LIBRARY = """
 [ "$2" ] || f=$(PATH=/usr/sbin:/sbin:$PATH ldconfig -p |
   sed -nE "/x86-64|AArch64/s|^[[:space:]]+$1 .* => ||p" | head -n 1)
-readlink -f "${f:-$2/usr/lib/$(uname -m)-linux-gnu/$1}"
+readlink -e "${f:-$2/usr/lib/$(uname -m)-linux-gnu/$1}"
 """
 # N/A: the driver knows of no fabric for it.
 FABRIC_WELL = ("Completed", "N/A", "[N/A]")
@@ -385,35 +386,6 @@ def test_no_bridge_sends_traffic_between_cards_through_the_processor(
             f"ACS is on at the bridges {', '.join(bad)}: NCCL may hang or be slow between cards; "
             "`NCCL_P2P_DISABLE=1` avoids it; turning ACS off in the firmware mends it."
         )
-
-
-ON_EVERY_CARD = """
-import torch
-for n in range(torch.cuda.device_count()):
-    a, b = torch.randn(2, 512, 512, device=f'cuda:{n}')
-    near = (a @ b).cpu().sub(a.cpu() @ b.cpu()).abs().max().item() < 0.5
-    convolved = torch.nn.functional.conv2d(a[None, None], b[None, None, :3, :3]).isfinite().all()
-    print(n, near and bool(convolved))
-"""
-
-
-# 256 MiB from each card added up on all of them, by NCCL in one process: right or not, and GB/s as
-# nccl-tests count them on the bus.
-TOGETHER = """
-import time, torch
-cards = range(torch.cuda.device_count())
-parts = [torch.full((1 << 26,), float(n), device=f'cuda:{n}') for n in cards]
-torch.cuda.nccl.all_reduce(parts)
-right = all(bool((part == sum(cards)).all()) for part in parts)
-started = time.perf_counter()
-for _ in range(5):
-    torch.cuda.nccl.all_reduce(parts)
-for n in cards:
-    torch.cuda.synchronize(n)
-seconds = (time.perf_counter() - started) / 5
-moved = 2 * (len(cards) - 1) / len(cards) * parts[0].nbytes
-print(right, f'{moved / seconds / 1e9:.1f}')
-"""
 
 
 @pytest.fixture

@@ -122,6 +122,28 @@ def test_it_verifies(inventory: Path) -> None:
     assert (gpu["outcome"], gpu["reason"]) == ("skipped", "no NVIDIA GPU in this box")
 
 
+def test_what_a_kernel_prints_over_a_while_is_read_whole(login: Login) -> None:
+    """A check of several GPUs prints a line when each is done."""
+    code = "import time; print(1); time.sleep(1); print(2)"
+    words = [TOOLS, "-c", COMPUTE, "8888", "deeprig-torch", code]
+    assert login(f"cd /; sudo -u ai {shlex.join(words)}").split() == ["1", "2"]
+
+
+def test_what_evidence_asks_of_a_gpu_is_right_on_the_processor(login: Login) -> None:
+    """With the torch of a deploy, and on a box where it sees no GPU."""
+    tool = (ROOT / "tools/gpu_evidence.py").read_text()
+    login(f"cat > /tmp/gpu_evidence.py <<'END_OF_TOOL'\n{tool}END_OF_TOOL")
+    run = (
+        "cd /; sudo -u ai /home/ai/envs/torch/bin/python /tmp/gpu_evidence.py --torch-into {0} {1}"
+    )
+    for device in ("", "--torch-device cpu"):
+        login(run.format("/tmp/torch.json", device))
+        found = json.loads(login("cat /tmp/torch.json"))
+        assert found["no gpu"]
+    [one] = found["gpus"]
+    assert one["computes"] is True and "error" not in one
+
+
 def test_a_network_learns_in_a_notebooks_kernel(login: Login) -> None:
     started = time.monotonic()
     words = [TOOLS, "-c", COMPUTE, "8888", "deeprig-torch", TRAIN]

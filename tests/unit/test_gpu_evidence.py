@@ -1,8 +1,10 @@
 """What is sent of a machine with GPUs: what our readers make of it, and nobody's name."""
 
+import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -223,21 +225,126 @@ def test_whatever_the_project_asks_nvidia_smi_is_looked_at() -> None:
     assert asked | set(power[1].split(",")) <= {*nvidia_smi.FIELDS, *tool.APPS, *tool.MORE}
 
 
+def torchs(*gpus: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"version": "2.14.1+cu130", "cuda": "13.0", "gpus": list(gpus)} | more
+
+
 @pytest.mark.parametrize(
     ("capability", "computes", "wrong"),
-    [("8.6", True, 0), ("8.6", False, 1), ("6.1", True, 1), ("6.1", False, 0)],
+    [("8.6", True, 0), ("8.6", False, 1), ("6.1", True, 1), ("6.1", False, 0), ("8.6", None, 0)],
 )
-def test_torch_is_held_against_the_table(capability: str, computes: bool, wrong: int) -> None:
+def test_torch_is_held_against_the_table(
+    capability: str, computes: bool | None, wrong: int
+) -> None:
     seen = tool.Seen()
-    found = {"version": "2.14.1+cu130", "cuda": "13.0"}
-    tool.judge_torch(seen, found | {"gpus": [{"capability": capability, "computes": computes}]})
+    tool.judge_torch(seen, torchs({"capability": capability, "computes": computes}))
     assert len(seen.wrong) == wrong, seen.wrong
+
+
+def test_a_gpu_that_is_full_is_no_gpu_without_kernels() -> None:
+    seen = tool.Seen()
+    full = {"capability": "", "computes": None, "error": "CUDA out of memory."}
+    tool.judge_torch(seen, torchs(full))
+    assert (seen.wrong, seen.not_asked) == ([], ["torch on GPU 0: CUDA out of memory."])
+
+
+def test_what_a_gpu_computes_wrong_is_told() -> None:
+    seen = tool.Seen()
+    wrong = {"matrix product is right": False, "copy comes back whole": True}
+    tool.judge_torch(seen, torchs({"capability": "8.6", "computes": True} | wrong))
+    assert seen.wrong == ["torch on GPU 0: it is not so that the matrix product is right"]
+
+
+def test_on_arm64_torch_is_held_against_the_wheels_of_arm64(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tool.platform, "machine", lambda: "aarch64")
+    seen = tool.Seen()
+    tool.judge_torch(
+        seen,
+        torchs({"capability": "11.0", "computes": True}, {"capability": "7.5", "computes": False}),
+    )
+    assert seen.wrong == []
+
+
+@pytest.mark.parametrize(
+    ("built", "wrong"),
+    [(["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"], []),
+     (["sm_80", "sm_90a"], ["torch 2.14.1 has kernels for 8.0, 9.0, and by the table for "
+                            "7.5, 8.0, 8.6, 9.0, 10.0, 12.0"]), ([], [])],
+)  # fmt: skip
+def test_torchs_own_list_of_kernels_is_held_against_the_table(
+    monkeypatch: pytest.MonkeyPatch, built: list[str], wrong: list[str]
+) -> None:
+    monkeypatch.setattr(tool.platform, "machine", lambda: "x86_64")
+    seen = tool.Seen()
+    tool.judge_torch(seen, torchs(architectures=built))
+    assert seen.wrong == wrong
 
 
 def test_a_torch_that_is_in_no_table_is_told() -> None:
     seen = tool.Seen()
-    tool.judge_torch(seen, {"version": "1.2.0", "cuda": "10.0", "gpus": []})
+    tool.judge_torch(seen, torchs(version="1.2.0+cu100", cuda="10.0"))
     assert seen.wrong == ["torch 1.2.0 with CUDA 10.0 is in no table"]
+
+
+@pytest.mark.parametrize("version", ["2.14.1", "2.14.0a0+a2c3d4e.nv26.10"])
+def test_a_torch_of_another_builder_is_held_against_no_table(version: str) -> None:
+    seen = tool.Seen()
+    tool.judge_torch(seen, torchs({"capability": "6.1", "computes": True}, version=version))
+    assert seen.wrong == []
+    assert seen.not_asked == [f"torch {version} is no wheel of PyTorch's: no table is about it"]
+
+
+NO_DRIVER = "Found no NVIDIA driver on your system."
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ("echo 'it has no torch' >&2", ["torch of {}: it has no torch"]),
+        ("echo 'OSError: libcudart.so.13: no such file' >&2; exit 1",
+         ["torch of {}: OSError: libcudart.so.13: no such file"]),
+        ("kill -SEGV $$", ["torch of {}: it ends with -11"]),
+        (f"""echo '{json.dumps(torchs() | {"no gpu": NO_DRIVER})}' > $3""",
+         [f"torch 2.14.1+cu130 sees no GPU: {NO_DRIVER}"]),
+        (f"""echo '{json.dumps(torchs({"capability": "8.6", "computes": None}))}' > $3
+             exec sleep 60""",
+         ["torch has not computed within 6 s", "torch on GPU 0: it has not ended"]),
+    ],
+)  # fmt: skip
+def test_a_torch_that_does_not_compute_costs_a_sentence(
+    machine: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, python: str, said: list[str]
+) -> None:
+    monkeypatch.setattr(tool, "TORCH", 6)
+    own = tmp_path / "python"
+    own.write_text(f"#!/bin/sh\n{python}\n")
+    own.chmod(0o755)
+    seen = tool.Seen()
+    tool.compute(machine(), seen, str(own))
+    assert seen.not_asked == [line.format(own) for line in said]
+    assert seen.wrong == []
+
+
+def test_a_python_that_is_not_there_costs_a_sentence(machine: Fake) -> None:
+    seen = tool.Seen()
+    tool.compute(machine(), seen, "/none/python")
+    assert seen.not_asked == ["torch of /none/python: /none/python: No such file or directory"]
+
+
+def test_an_older_python_can_have_the_torch() -> None:
+    """Ubuntu 22.04's own is 3.10, and the same file is run by it."""
+    source = (ROOT / "tools/gpu_evidence.py").read_text()
+    tree = ast.parse(source, feature_version=(3, 8))
+    first = next(node for node in tree.body if isinstance(node, ast.ImportFrom))
+    assert first.module == "__future__"  # else its annotations would be worked out
+    old = "import sys; sys.version_info < (3, 11) or sys.exit(3)"
+    for name in filter(shutil.which, ("python3.8", "python3.9", "python3.10")):
+        if subprocess.run([name, "-c", old], capture_output=True, check=False).returncode:
+            continue
+        words = [name, str(ROOT / "tools/gpu_evidence.py"), "--torch-into", "/none/file"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.stderr == "it has no torch\n"
 
 
 def test_it_says_in_one_line_that_there_is_no_gpu(tmp_path: Path) -> None:
