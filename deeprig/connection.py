@@ -239,6 +239,7 @@ def options(
 
     def make(sock: Any, **more: Any) -> paramiko.Transport:
         transport = factory(sock, **more)
+        prefer(transport, _host_keys(host_data, door))
         if isinstance(transport, Transport):
             transport.hostname, transport.door = host_data["ssh_hostname"], door
         return transport
@@ -254,6 +255,18 @@ def options(
         "banner_timeout": dial.CONNECT_SECONDS,
         "auth_timeout": dial.CONNECT_SECONDS,
     }
+
+
+def prefer(transport: paramiko.Transport, known: Iterable[paramiko.PKey]) -> None:
+    """Ask for a host key that is known, where the box has several.
+
+    paramiko puts the known key's name first: of an RSA key that is the signature by SHA-1, which no
+    sshd makes any more, so it would take another key of the box and call that a wrong one.
+    """
+    signatures = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")}
+    wanted = {each for key in known for each in signatures.get(key.get_name(), (key.get_name(),))}
+    options = transport.get_security_options()
+    options.key_types = sorted(options.key_types, key=lambda name: name not in wanted)
 
 
 def entry_of(host_data: dict[str, Any]) -> ssh_config.Entry:

@@ -100,9 +100,7 @@ def _open(target: Target, preferred: list[paramiko.PKey]) -> paramiko.Transport:
     try:
         sock = dial.to(target.hostname, target.port)
         transport = connection.transport_factory(sock)
-        options = transport.get_security_options()
-        wanted = {name for key in preferred for name in _signatures(key)}
-        options.key_types = sorted(options.key_types, key=lambda name: name not in wanted)
+        connection.prefer(transport, preferred)
         transport.banner_timeout = transport.auth_timeout = dial.CONNECT_SECONDS
         transport.start_client(timeout=dial.CONNECT_SECONDS)
         if not transport.initial_kex_done:  # paramiko just returns where the time is over
@@ -111,11 +109,6 @@ def _open(target: Target, preferred: list[paramiko.PKey]) -> paramiko.Transport:
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise DeeprigError(_unreachable(target, error)) from None
     return transport
-
-
-def _signatures(key: paramiko.PKey) -> tuple[str, ...]:
-    rsa = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
-    return rsa if key.get_name() == "ssh-rsa" else (key.get_name(),)
 
 
 def _unreachable(target: Target, error: Exception) -> str:

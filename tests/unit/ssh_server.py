@@ -41,6 +41,7 @@ class Server(paramiko.ServerInterface):
         self.commands: list[str] = []
         self.transports: list[paramiko.Transport] = []
         self.host_key = paramiko.ECDSAKey.generate()
+        self.more_host_keys: list[paramiko.PKey] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -53,7 +54,11 @@ class Server(paramiko.ServerInterface):
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             transport = Transport(sock)
-            transport.add_server_key(self.host_key)
+            for key in (self.host_key, *self.more_host_keys):
+                transport.add_server_key(key)
+            # As sshd of 8.8 and later: RSA, but none of its signatures by SHA-1.
+            offered = transport.get_security_options()
+            offered.key_types = [name for name in offered.key_types if name != "ssh-rsa"]
             self.transports.append(transport)
             try:
                 transport.start_server(server=self)

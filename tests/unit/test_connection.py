@@ -86,6 +86,21 @@ def test_a_login_goes_through_what_the_configuration_names(server: Server, home:
     assert presence.look(data(home, server.port)) is Seen.OPEN
 
 
+def test_the_pinned_key_is_asked_for_though_the_box_has_others(server: Server, home: Path) -> None:
+    alias(home)
+    rsa = paramiko.RSAKey.generate(2048)
+    server.more_host_keys.append(rsa)
+    known_hosts.forget(home / "pins", "gpu", server.port)
+    known_hosts.pin(home / "pins", "gpu", server.port, rsa)
+    made = data(home, server.port)
+    with connection.connect(made) as client:
+        transport = client.get_transport()
+        assert transport and transport.get_remote_server_key() == rsa
+    state = State(Inventory(([("rig1", made)], {})), Config())
+    connect_all(state)
+    assert [host.name for host in state.active_hosts] == ["rig1"]
+
+
 @pytest.mark.parametrize("kind", ["ssh", "fast"])
 def test_a_connector_of_pyinfras_goes_the_same_way(server: Server, home: Path, kind: str) -> None:
     alias(home)
