@@ -207,7 +207,7 @@ def connect(
     hostname, door, user = host_data["ssh_hostname"], made["port"], host_data.get("ssh_user")
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    for host_key in _host_keys(host_data, door):
+    for host_key in host_keys(host_data, door):
         client.get_host_keys().add(pinned.label(hostname, door), host_key.get_name(), host_key)
     try:
         client.connect(hostname, username=user, **made)
@@ -239,7 +239,7 @@ def options(
 
     def make(sock: Any, **more: Any) -> paramiko.Transport:
         transport = factory(sock, **more)
-        prefer(transport, _host_keys(host_data, door))
+        prefer(transport, host_keys(host_data, door))
         if isinstance(transport, Transport):
             transport.hostname, transport.door = host_data["ssh_hostname"], door
         return transport
@@ -294,14 +294,14 @@ def pins_of(host_data: dict[str, Any]) -> Path:
 def check_known(host_data: dict[str, Any], port: int | None = None) -> None:
     """Raise DeeprigError where no login could ever work, since no host key is pinned."""
     hostname = host_data["ssh_hostname"]
-    if not _host_keys(host_data, port or doors(host_data)[0]):
+    if not host_keys(host_data, port or doors(host_data)[0]):
         raise DeeprigError(
             f"{hostname} has no host key in {pins_of(host_data)}; "
             f"pin it with `deeprig bootstrap {hostname}`."
         )
 
 
-def _host_keys(host_data: dict[str, Any], port: int) -> list[paramiko.PKey]:
+def host_keys(host_data: dict[str, Any], port: int) -> list[paramiko.PKey]:
     """Those of that door; where it was never gone through, those of the box's other doors."""
     pins, hostname = pins_of(host_data), host_data["ssh_hostname"]
     of_each = (pinned.keys_of(pins, hostname, door) for door in (port, *doors(host_data)))

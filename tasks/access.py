@@ -25,7 +25,17 @@ from tasks.access_facts import (
     SocketState,
     SshdSays,
 )
-from tasks.access_proof import GUARD, Way, begin, locked_out, may_stand, prove, who_gets_in
+from tasks.access_proof import (
+    GUARD,
+    Way,
+    begin,
+    know_host_key,
+    locked_out,
+    may_stand,
+    prove,
+    who_gets_in,
+)
+from tasks.facts import Shell
 from tasks.operations import Commands
 
 BOOT_UNIT = "deeprig-access-boot.service"
@@ -54,12 +64,13 @@ def change(
     if rig.firewall:
         packages.install(name="Install ufw", packages=list(archive.UFW))
     if rig.ssh.strict:
-        ssh.strengthen_host_keys(survey=survey)
+        ssh.strengthen_moduli(survey=survey)
     prove_or_take_back(
         name="Change the way in, proved by a new login",
         files=_files(rig.ssh, survey) | (session_files or {}),
         wall=_wall(rig, survey),
         way=_way(rig, survey),
+        strong_rsa=ssh.strong_rsa(rig.ssh, survey),
     )
     if "firewall" in rig.absent:
         traces.take_out("firewall", firewall.TRACE)
@@ -144,7 +155,7 @@ def _wall(rig: Rig, survey: Survey) -> Wall | None:
 
 
 class Plan(NamedTuple):
-    """What is to be done: files to write or take away, commands for ufw, and what to say of it."""
+    """What is to be done: files to write or take away, commands to run, and what to say of it."""
 
     files: dict[str, str]
     commands: list[str]
@@ -156,19 +167,21 @@ class Plan(NamedTuple):
 
 
 @operation()
-def prove_or_take_back(files: dict[str, str], wall: Wall | None, way: Way) -> Commands:
+def prove_or_take_back(
+    files: dict[str, str], wall: Wall | None, way: Way, strong_rsa: bool = False
+) -> Commands:
     """Make these files and this firewall hold, if new logins succeed with them.
 
     `files` maps a path to its content, empty for a file that must not be there; without `wall` the
     firewall is not ours. The box puts the old state back by itself where the login does not come,
     also after a power cut.
     """
-    if not _plan(files, wall, way):
+    if not _plan(files, wall, way, strong_rsa):
         host.noop("the way in is as wanted")
         return
     deploy_name = secrets.token_hex(8)
     yield FunctionCommand(begin, (deploy_name,), {})
-    todo = _plan(files, wall, way)  # as it is now that no other deploy may change it
+    todo = _plan(files, wall, way, strong_rsa)  # as it is now that no other deploy may change it
     door = host.get_fact(Dialled, _sudo=False)
     asked = {"accounts": way.accounts, "door": door}
     now: Answer = host.get_fact(SshdSays, **asked, files={})
@@ -177,6 +190,7 @@ def prove_or_take_back(files: dict[str, str], wall: Wall | None, way: Way) -> Co
     inside: list[str] = []
     yield FunctionCommand(may_stand, (deploy_name, way, (own, now, then), todo.said), {})
     yield FunctionCommand(who_gets_in, (now, inside), {})
+    yield FunctionCommand(know_host_key, (), {})
     # A deploy that was held up may come when the alarm has rung, and another is at it.
     mine = f"{GUARD} mine {deploy_name}"
     for path, text in todo.files.items():
@@ -192,7 +206,7 @@ def prove_or_take_back(files: dict[str, str], wall: Wall | None, way: Way) -> Co
     yield FunctionCommand(prove, (deploy_name, way.dialled, inside), {})
 
 
-def _plan(files: dict[str, str], wall: Wall | None, way: Way) -> Plan:
+def _plan(files: dict[str, str], wall: Wall | None, way: Way, strong_rsa: bool) -> Plan:
     now = host.get_fact(AccessState, paths=list(files))
     changed = {path: text for path, text in files.items() if now.differs(path, text)}
     commands, said = list[str](), list[str]()
@@ -212,4 +226,6 @@ def _plan(files: dict[str, str], wall: Wall | None, way: Way) -> Plan:
                 for name, rule in (needed | wall.rules).items()
                 for half in ufw.against(rule, now.rules)
             ]
+    if strong_rsa and not host.get_fact(Shell, script=ssh.RSA_IS_STRONG):
+        commands, said = [*commands, ssh.MAKE_RSA], [*said, ssh.RSA_GOES]
     return Plan(changed, commands, said, now.pending)

@@ -45,16 +45,26 @@ def _both(keyword: str, ours: tuple[str, ...], own: Said) -> tuple[str, ...]:
     return narrowed(keyword, ours, own, ssh_algorithms.known(keyword))
 
 
-def strengthen_host_keys(survey: Survey) -> None:
-    """What ssh-audit's policy wants of host keys and moduli beside sshd's settings."""
+RSA_IS_STRONG = f"ssh-keygen -lf {HOST_KEYS[1]}.pub | grep '^4096 '"
+# Part of what is proved, and taken back with it: whoever has pinned this key must still get in.
+MAKE_RSA = (
+    f"n={HOST_KEYS[1]}.deeprig; rm -f $n $n.pub; ssh-keygen -q -t rsa -b 4096 -N '' -f $n && "
+    f"mv -f $n.pub {HOST_KEYS[1]}.pub && mv -f $n {HOST_KEYS[1]}"
+)
+RSA_GOES = (
+    "The RSA host key is made anew with 4096 bits: whoever has pinned that one alone takes the "
+    "Ed25519 one, which stays."
+)
+
+
+def strong_rsa(settings: Ssh, survey: Survey) -> bool:
+    """Whether the policy wants an RSA host key of 4096 bits."""
+    return settings.strict and ssh_algorithms.choose(survey, strict=True).rsa_4096
+
+
+def strengthen_moduli(survey: Survey) -> None:
+    """What ssh-audit's policy wants of moduli beside sshd's settings."""
     offered = ssh_algorithms.choose(survey, strict=True)
-    if offered.rsa_4096:
-        key = HOST_KEYS[1]
-        operations.bring_about(
-            name="Make the RSA host key anew with 4096 bits, the Ed25519 one stays",
-            holds=f"ssh-keygen -lf {key}.pub | grep '^4096 '",
-            commands=[f"rm -f {key} {key}.pub && ssh-keygen -q -t rsa -b 4096 -N '' -f {key}"],
-        )
     if any("group-exchange" in name for name in offered.kex):
         weak = "$1 !~ /^#/ && $5 < 3071"
         operations.bring_about(

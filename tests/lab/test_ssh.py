@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from pyinfra.context import host
 
-from deeprig import connection
+from deeprig import connection, runs
+from deeprig.errors import DeeprigError
 from deeprig.settings import Firewall, Rig, Ssh
 from deeprig.survey import Survey
 from lab import boxes
-from tasks import access, base
+from tasks import access, access_proof, base
 from tasks.access_facts import Access, AccessState
 from tests.lab.conftest import deploy, host_data, run_on
 
@@ -200,6 +201,47 @@ def test_strict_meets_ssh_audits_policy_or_is_refused(
     done = audit(box, "--policy", POLICIES[box.os])
     assert done.returncode == 0, done.stdout
     assert run_on(box, way_in(Ssh(strict=True))).changes == []
+    assert run_on(box, way_in(Ssh())).error is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "ssh", "breaks"),
+    [("ecdsa", Ssh(), False), ("rsa", Ssh(strict=True), True), ("rsa", Ssh(strict=True), False)],
+)
+def test_a_box_that_is_known_by_a_key_that_goes_stays_in_reach(
+    box: boxes.Box,
+    login: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    ssh: Ssh,
+    breaks: bool,
+) -> None:
+    """Pinned is one key of the box; sshd is to have others, and the proof comes or does not."""
+    if ssh.strict and box.os != "debian-12":
+        pytest.skip("strict makes no RSA host key anew there")
+    make = "ssh-keygen -q -t rsa -b 3072 -N '' -f /etc/ssh/ssh_host_rsa_key"
+    login(
+        'sudo sh -c "rm -f /etc/ssh/sshd_config.d/10-deeprig.conf /etc/ssh/ssh_host_rsa_key*; '
+        f'{make}; systemctl restart ssh"'
+    )
+    pins = tmp_path / "pins"
+    line = login(f"cut -d' ' -f1,2 /etc/ssh/ssh_host_{kind}_key.pub")
+    pins.write_text(f"{box.host} {line}")
+    data = host_data(box) | {"ssh_known_hosts_file": str(pins)}
+    data["ssh_paramiko_connect_kwargs"] = connection.Options(data)
+    connection.connect(data).close()  # the control
+
+    def no_confirmation(*_: object) -> None:
+        raise DeeprigError("the link broke")
+
+    if breaks:
+        monkeypatch.setattr(access_proof, "_confirm", no_confirmation)
+    report = runs.run(box.name, data, way_in(ssh))
+    assert (report.error is None) is not breaks, report.steps
+    pins.write_text(pins.read_text() if not breaks else f"{box.host} {line}")
+    connection.connect(data).close()
+    monkeypatch.undo()
     assert run_on(box, way_in(Ssh())).error is None
 
 

@@ -49,3 +49,19 @@ def test_what_was_taken_back_in_part_is_no_deploys_any_more(
     (tmp_path / "bin/ufw").write_text("#!/bin/sh\n")  # its owner has mended it
     assert ends(guard, "begin", "second") == 0
     assert ends(guard, "mine", "second") == 0
+
+
+def test_the_host_key_that_strict_makes_anew_comes_back_with_the_rest(
+    guard: list[str], tmp_path: Path
+) -> None:
+    """A box may be known by that one alone."""
+    key = tmp_path / "etc/ssh/ssh_host_rsa_key"
+    halves = (key, key.with_suffix(".pub"))
+    for half in halves:
+        half.write_text("old\n")
+    (tmp_path / "bin/ufw").write_text("#!/bin/sh\n")
+    assert ends(guard, "begin", "first") == 0
+    for half in halves:
+        half.write_text("new\n")
+    assert ends(guard, "revert") == 0
+    assert [half.read_text() for half in halves] == ["old\n", "old\n"]
