@@ -12,7 +12,7 @@ import click
 import paramiko
 import platformdirs
 
-from deeprig import checks, connection, inventories, runs, screen
+from deeprig import checks, connection, inventories, openssh, runs, screen
 from deeprig.demo_page import Result, page
 from deeprig.errors import DeeprigError
 from deeprig.progress import Progress
@@ -169,10 +169,8 @@ def _look(result: Result, data: dict[str, Any]) -> None:
     notebook: Notebook = data["rig"].notebook
     with connection.connect(data) as client:
         result.installed = _output(client, VERSIONS).splitlines()
-    host, port = data["ssh_hostname"], data["ssh_port"]
-    options = f"-i {data['ssh_key']} -o UserKnownHostsFile={data['ssh_known_hosts_file']} -p {port}"
     result.ways_in = {
-        "log in": f"ssh {options} {notebook.user}@{host}",
+        "log in": openssh.line(data, notebook.user),
         "notebook": f".venv/bin/deeprig tunnel --inventory {result.inventory}",
         "inventory": str(result.inventory),
     }

@@ -1,5 +1,6 @@
 """The system's own `ssh`, told to trust and to send exactly what the inventory says."""
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,6 +67,27 @@ def command(
     port = connection.open_door(host_data)
     pairs = [f"-o{key}={value}" for key, value in [*quiet, *options(host_data, forwards, port)]]
     return ["ssh", "-F", "none", "-T", *pairs, "--", name, remote]
+
+
+def line(host_data: dict[str, Any], user: str, *remote: str, program: str = "ssh") -> str:
+    """What a person types to be there as `user`, at a terminal where something is `remote`.
+
+    What their own ssh configuration says of the host counts; this says the rest: port, key, pins.
+    """
+    name = host_data["ssh_hostname"]
+    entry, port = connection.entry_of(host_data), connection.doors(host_data)[0]
+    words = ["-t"] if remote else []
+    if port != (entry.port or 22):
+        words += ["-p", str(port)]
+    if key := connection.key_of(host_data):
+        words += ["-i", _plain(str(Path(key).expanduser().absolute()))]
+    pins = connection.pins_of(host_data)
+    if pins != Path("~/.ssh/known_hosts").expanduser():
+        file = _path(pins)
+        words += ["-o", f"UserKnownHostsFile={file if ' ' in file else file[1:-1]}"]
+    if entry.hostname != name:  # pinned is the name
+        words += ["-o", f"HostKeyAlias={pinned.label(name, port).lower()}"]
+    return shlex.join([program, *words, f"{user}@{name}", *remote])
 
 
 def config_block(name: str, host_data: dict[str, Any], forwards: Iterable[Forward]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from deeprig import inventories, jobs_page, screen
+from deeprig import inventories, jobs_page, openssh, screen
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
 from deeprig.job_box import RUNS, Job, JobBox, Refused
@@ -172,6 +172,6 @@ def _page(job: Job, box: Box, inventory: Path) -> str:
     verb = f"deeprig run {name}"
     if inventory != Path("inventory.py"):
         verb += f" --inventory {shlex.quote(str(inventory))}"
-    work_user = data["rig"].notebook.user
-    attach = f"ssh -t {work_user}@{data['ssh_hostname']} tmux -L deeprig-jobs attach"
+    tmux = ("tmux", "-L", "deeprig-jobs", "attach")
+    attach = openssh.line(data, data["rig"].notebook.user, *tmux)
     return jobs_page.begun(job, attach, verb)

@@ -238,12 +238,15 @@ def _port(text: str) -> str:
     return str(untrusted.number(text, 0, 65535))
 
 
-def objections(survey: Survey, rig: Rig) -> list[str]:
-    """Why this box must not be touched with these settings, one sentence each with the way out."""
+def objections(survey: Survey, rig: Rig, copy_id: str = "ssh-copy-id") -> list[str]:
+    """Why this box must not be touched with these settings, one sentence each with the way out.
+
+    `copy_id` is what a person types to bring the work user a key.
+    """
     return list(survey.strange) or [
         *_system(survey),
         *_leftovers(survey, rig),
-        *_people(survey, rig),
+        *_people(survey, rig, copy_id),
         *_messages(survey, rig),
     ]
 
@@ -274,13 +277,13 @@ def _leftovers(survey: Survey, rig: Rig) -> list[str]:
     return found
 
 
-def _people(survey: Survey, rig: Rig) -> list[str]:
+def _people(survey: Survey, rig: Rig, copy_id: str) -> list[str]:
     made = {user.name for user in rig.users if user.present}
     odd = [said for user, said in survey.odd_keys if user in made]
-    return [*odd, *_work_user(survey, rig)]
+    return [*odd, *_work_user(survey, rig, copy_id)]
 
 
-def _work_user(survey: Survey, rig: Rig) -> list[str]:
+def _work_user(survey: Survey, rig: Rig, copy_id: str) -> list[str]:
     if rig.notebook is None:
         return []
     name = rig.notebook.user
@@ -292,7 +295,7 @@ def _work_user(survey: Survey, rig: Rig) -> list[str]:
         ]
     found = []
     if name not in survey.users_with_key and not made_here:
-        found.append(_no_key(name, survey))
+        found.append(_no_key(name, survey, copy_id))
     if name in survey.users_with_free_sudo:
         found.append(
             f"Notebook.user is {name!r}, who may use sudo without a password: one bad package in a "
@@ -307,7 +310,7 @@ def _work_user(survey: Survey, rig: Rig) -> list[str]:
     return found
 
 
-def _no_key(name: str, survey: Survey) -> str:
+def _no_key(name: str, survey: Survey, copy_id: str) -> str:
     """Why nobody could log in by this name without passwords, and the way out."""
     if files := dict(survey.keys_at).get(name):
         return (
@@ -316,7 +319,7 @@ def _no_key(name: str, survey: Survey) -> str:
         )
     return dict(survey.odd_keys).get(name) or (
         f"{name} has no SSH key there and passwords are about to be turned off; run "
-        f"`ssh-copy-id {name}@...` first, or add User(name={name!r}, keys=...) to Rig.users."
+        f"`{copy_id}` first, or add User(name={name!r}, keys=...) to Rig.users."
     )
 
 

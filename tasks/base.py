@@ -12,6 +12,7 @@ from deeprig import (
     disk_objections,
     docker,
     network_cards,
+    openssh,
     passthrough_objections,
     runs,
     ssh_algorithms,
@@ -53,7 +54,7 @@ def survey(rig: Rig) -> Survey | None:
     if found is None:
         return None
     reasons = list(found.strange) or [
-        *objections(found, rig),
+        *objections(found, rig, _copy_id(rig)),
         *disk_objections.objections(found.disks, rig.storage),
         *network_cards.objections(found.network, rig.wake_on_lan),
         *docker.objections(found.docker, rig, found.users),
@@ -67,6 +68,13 @@ def survey(rig: Rig) -> Survey | None:
         _refuse(reasons)
         return None
     return found
+
+
+def _copy_id(rig: Rig) -> str:
+    """What a person types to bring the work user a key."""
+    if rig.notebook is None or not host.data.get("ssh_hostname"):
+        return "ssh-copy-id"
+    return openssh.line(host.data.dict(), rig.notebook.user, program="ssh-copy-id")
 
 
 def _twins() -> list[str]:

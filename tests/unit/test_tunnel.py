@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from deeprig.tunnel_page import page, to_json, urls
 
 HASH = "argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"
 FORWARDS = [Forward(8889, 8888), Forward(6006, 6006)]
+ROOT = Path(__file__).parents[2]
 KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIA" + "A" * 42
 
 
@@ -133,6 +135,58 @@ def test_ssh_reads_the_block_as_it_is_meant(tmp_path: Path) -> None:
         next(line for line in read if line.startswith("userknownhostsfile")).replace("%%", "%")
         == f"userknownhostsfile {odd}"
     )
+
+
+@pytest.mark.parametrize("pins", ["pins", "with space/100% pins"])
+@pytest.mark.parametrize(
+    ("port", "config", "said"),
+    [
+        (22, "", {"hostname rig1.lan", "port 22"}),
+        (2222, "", {"hostname rig1.lan", "port 2222"}),
+        # A name of the owner's configuration, with its port or another; pinned is the name.
+        (2200, "Host rig1.lan\n HostName 192.0.2.7\n Port 2200\n",
+         {"hostname 192.0.2.7", "port 2200", "hostkeyalias [rig1.lan]:2200"}),
+        (22, "Host rig1.lan\n HostName 192.0.2.7\n Port 2200\n",
+         {"hostname 192.0.2.7", "port 22", "hostkeyalias rig1.lan"}),
+    ],
+)  # fmt: skip
+def test_the_line_for_a_person_leads_there_as_it_is_printed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pins: str,
+    port: int,
+    config: str,
+    said: set[str],
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/config").write_text(config)
+    made = data(tmp_path, known_hosts=tmp_path / pins, port=port)
+    (tmp_path / "id").touch()
+    line = openssh.line(made, "ai", "tmux", "attach")
+    assert line.startswith("ssh -t ") and line.endswith(" ai@rig1.lan tmux attach")
+    # By a shell, and by ssh's own reading.
+    read = subprocess.run(
+        line.replace("ssh ", f"ssh -G -F {tmp_path}/.ssh/config ", 1),
+        shell=True, capture_output=True, text=True, check=True,
+    ).stdout.replace("%%", "%").splitlines()  # fmt: skip
+    assert said | {
+        "user ai", f"userknownhostsfile {tmp_path / pins}", f"identityfile {tmp_path}/id",
+        "requesttty true",
+    } <= set(read)  # fmt: skip
+
+
+def test_every_line_that_is_printed_for_a_person_is_made_in_one_place() -> None:
+    made = re.compile(r"""["'`]ssh(-copy-id)? (-[tpio] |\{(?!port))""")
+    found = {
+        file.name
+        for folder in ("deeprig", "tasks", "files", "templates")
+        for file in (ROOT / folder).rglob("*")
+        if file.is_file() and file.suffix != ".json" and "__pycache__" not in file.parts
+        and made.search(file.read_text(errors="replace"))
+    }  # fmt: skip
+    # What leads to another host than a box of the inventory, by its name alone.
+    assert found <= {"login.py", "magic_packet.py"}
 
 
 @pytest.mark.parametrize("hostname", ["fe80::1%eth0", "Rig1.LAN"])
