@@ -1,12 +1,13 @@
 """Which loader a boot came by is the firmware's word; headers have a name that apt knows."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from tests.unit.box_scripts import loaded
+from tests.unit.box_scripts import SCRIPTS, loaded
 
 
 @pytest.fixture
@@ -76,3 +77,47 @@ def test_an_update_grub_that_hangs_is_given_up_and_said(
     monkeypatch.setattr(loader, "write_pin", lambda pin: None)
     loader.renew("")
     assert "update-grub has not ended within 0.2 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('LANG="de_DE.UTF-8"\nLANGUAGE="de_DE:de"\nLC_ALL=C\n', "|de_DE.UTF-8|de_DE:de"),
+        ("#LANG=fr_FR.UTF-8\nLANG=de_DE.UTF-8\n", "|de_DE.UTF-8|"),
+        ("LANG=$(reboot)\n", "||"),
+        (None, "||"),
+    ],
+)
+def test_a_menu_is_made_in_the_language_of_the_box(
+    loader: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str | None,
+    said: str,
+) -> None:
+    """GRUB_DEFAULT may be a title: in English there would be no such entry, and the first boots."""
+    if text is not None:
+        (tmp_path / "locale").write_text(text)
+    loader.bounded.LOCALE_FILES = (tmp_path / "none", tmp_path / "locale")
+    for name in ("update-grub", "grub-mkconfig"):
+        (tmp_path / name).write_text(
+            f'#!/bin/sh\necho "$LC_ALL|$LANG|$LANGUAGE" > {tmp_path}/out\n'
+        )
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setattr(loader, "write_pin", lambda pin: None)
+    loader.renew("")
+    assert (tmp_path / "out").read_text() == f"{said}\n"
+
+
+def test_whatever_makes_a_menu_makes_it_so() -> None:
+    made = re.compile(r'run\(\[?"(?:update-grub|grub-mkconfig)"[^\n]*')
+    found = [
+        line
+        for file in SCRIPTS.iterdir()
+        if file.is_file()
+        for line in made.findall(file.read_text())
+    ]
+    assert len(found) == 3
+    assert all("environment=" in line for line in found)

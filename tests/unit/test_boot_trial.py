@@ -43,7 +43,7 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTyp
         monkeypatch.setattr(script, "why_not", lambda: script.trouble)
         monkeypatch.setattr(script, "mark", lambda: script.marked[-1])
         monkeypatch.setattr(script, "set_mark", lambda value: script.marked.append(value))
-        monkeypatch.setattr(script, "run", lambda *command: script.ran.append(command) or "")
+        monkeypatch.setattr(script, "run", lambda *command, **_: script.ran.append(command) or "")
         monkeypatch.setattr(script, "anybody", lambda: script.there)
         monkeypatch.setattr(script, "is_up", lambda: script.up)
         monkeypatch.setattr(script, "logins", lambda: script.came_in)

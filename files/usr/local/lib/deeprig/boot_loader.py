@@ -110,7 +110,8 @@ def stay_on(loader: Loader, pin: str) -> None:
 def renew(pin: str) -> None:
     """GRUB's menu as the kernels are now, with this pin or none."""
     write_pin(pin)
-    made = bounded.run(["update-grub"], seconds=SECONDS_FOR_A_MENU)
+    words = bounded.in_the_boxs_language()
+    made = bounded.run(["update-grub"], seconds=SECONDS_FOR_A_MENU, environment=words)
     if made.code:
         print(f"deeprig: update-grub failed: {made.last_words}", file=sys.stderr, flush=True)
     os.sync()  # a power cut in the next seconds would bring the old menu back

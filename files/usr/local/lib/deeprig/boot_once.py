@@ -17,9 +17,9 @@ ENVIRONMENT, MARK = Path("/boot/grub/grubenv"), "deeprig_trial"
 WRITABLE = {"ext2", "fat", "xfs"}
 
 
-def run(*command: str) -> str:
+def run(*command: str, environment: dict[str, str] | None = None) -> str:
     """What a command prints; ends this run with its last words where it fails."""
-    done = bounded.run(command)
+    done = bounded.run(command, environment=environment)
     if done.code:
         sys.exit(f"{command[0]} failed: {done.last_words}")
     return done.out.strip()
@@ -53,7 +53,7 @@ def why_not() -> str:
 def renew() -> None:
     """GRUB's menu, in the place of the old one only if its default entry can be booted."""
     draft = boot_snapshot.MENU.with_name("grub.cfg.deeprig")
-    run("grub-mkconfig", "-o", str(draft))
+    run("grub-mkconfig", "-o", str(draft), environment=bounded.in_the_boxs_language())
     try:
         run("grub-script-check", str(draft))
         if why := unbootable(draft.read_text(errors="replace")):

@@ -9,17 +9,21 @@ Written by deeprig (files/usr/local/lib/deeprig/bounded.py): change it there.
 """
 
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 SECONDS = 120.0
 LONG = 2 * 3600.0  # for what fetches, builds or formats
 TIMED_OUT, MISSING = 124, 127  # as timeout(1) and shells have it
+# What PAM gives a login, the last one last: it is what Debian and Ubuntu write.
+LOCALE_FILES = (Path("/etc/locale.conf"), Path("/etc/default/locale"))
 MOST_BYTES = 64 * 2**20
 SECONDS_TO_DIE = 1
 
@@ -85,6 +89,20 @@ def in_english() -> dict[str, str]:
     """The caller's environment, with the words that we know how to read."""
     kept = {key: value for key, value in os.environ.items() if key != "LANGUAGE"}
     return kept | {"LC_ALL": "C"}
+
+
+def in_the_boxs_language() -> dict[str, str]:
+    """What is to be added for a program that writes words of people's, such as GRUB's titles: an
+    owner's GRUB_DEFAULT may be one, as `sudo update-grub` writes them there.
+    """
+    found = dict.fromkeys(("LANG", "LANGUAGE", "LC_MESSAGES"), "")
+    for file in LOCALE_FILES:
+        with suppress(OSError):
+            text = file.read_text(errors="replace")
+            found |= dict(
+                re.findall(r"""^\s*(LANG|LANGUAGE|LC_MESSAGES)=["']?([\w.@:-]+)""", text, re.M)
+            )
+    return found | {"LC_ALL": ""}
 
 
 def _memory() -> BinaryIO:
