@@ -21,6 +21,21 @@ from tests.unit.test_gpu_readers import answer
             "NVRM: installed in this system requires use of the NVIDIA open kernel modules.",
             "it runs with the open kernel modules alone",
         ),
+        (  # as older ones say it
+            "NVRM: GPU 0000:01:00.0: requires use of NVIDIA open kernel modules",
+            "it runs with the open kernel modules alone",
+        ),
+        (  # nv-pci.c prints two lines
+            "NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:\n"
+            "NVRM: BAR1 is 0M @ 0x0 (PCI:0000:01:00.0)",
+            "`Above 4G Decoding` on there; where that does not help, Rig(kernel_parameters=",
+        ),
+        (
+            "NVRM: GPU 0000:01:00.0: GPU does not have the necessary power cables connected.\n"
+            "NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x24:0x1c:1603)",
+            "its power cables are not in",
+        ),
+        ("NVRM: Xid (PCI:0000:01:00): 54, Auxiliary power", "its power cables are not in"),
         (
             "NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x26:0x56:1482)",
             "it does not start; power off and on again",
@@ -70,6 +85,22 @@ RECOVERED = (
     "NVRM: Xid (PCI:0000:03:00): 154, GPU recovery action changed from 0x1 (GPU Reset) to "
     "0x0 (None)\n"
 )
+
+
+# RESET_GPU, RESTART_BM and the workflows that end in one, for what no program brings on itself: of
+# NVIDIA's catalog. Of NVLink 5 (144 to 150) the driver says by 154 what it needs.
+NEED_SOMEBODY = (46, 48, 62, 64, 74, 95, 109, 110, 119, 120, 140, 143, 158)
+
+
+@pytest.mark.parametrize("number", NEED_SOMEBODY)
+def test_each_xid_that_needs_a_reset_by_the_catalog_is_told_with_it(number: int) -> None:
+    [said] = gpu_failures.xids(f"NVRM: Xid (PCI:0000:01:00): {number}, some words")
+    assert "reboot" in said and "replaced" not in said
+
+
+@pytest.mark.parametrize("number", [13, 31, 43, 45, 63, 121, 152])
+def test_what_a_program_brings_upon_itself_or_is_for_no_one_is_not_told(number: int) -> None:
+    assert gpu_failures.xids(f"NVRM: Xid (PCI:0000:01:00): {number}, some words") == ()
 
 
 def test_xids_that_need_somebody_are_told_once_and_those_taken_back_are_not() -> None:
