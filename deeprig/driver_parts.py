@@ -2,8 +2,9 @@
 
 import re
 
-# NVIDIA's fabric manager user guide: fabric manager, NSCQ and the driver are of one version; the
-# IMEX guide says so of IMEX. nvlsm counts its own (2025.06.5 beside 580). Read 2026-11-30.
+# Fabric manager and IMEX: NVIDIA's own lists of what it releases together, redistrib_*.json of nine
+# drivers of 550 and 560 (H). NSCQ: its fabric manager guide (M: seen in excerpts). nvlsm counts its
+# own (2025.06.5 beside 580). Read 2026-11-30.
 EQUAL = re.compile(r"^(nvidia-fabricmanager|libnvidia-nscq|nvidia-imex)(-\d+)?$")
 
 
