@@ -22,7 +22,9 @@ install_sudo() {
     echo "changed: package sudo"
 }
 
-bring_sudo() { apt-get -q -y install --no-install-recommends sudo </dev/null >&2; }
+bring_sudo() {
+    apt-get -q -y install --no-install-recommends sudo </dev/null >&2
+}
 
 make_user() {
     if ! id deeprig >/dev/null 2>&1; then
