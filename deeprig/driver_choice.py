@@ -92,6 +92,8 @@ def why_branch(question: Question, found: Choice) -> str:
     cards = named(question.cards)
     if question.driver and question.driver.branch:
         return f"Driver.branch asks for it, and it drives {cards}"
+    if found.branch == question.graphics.standing_driver:
+        return f"it is installed, and drives {cards}{_of_a_new_box(question, found)}"
     row = branches.row(found.branch)
     every = question.branches(found.source)
     passed_over = every[: every.index(found.branch)]
@@ -107,6 +109,15 @@ def why_branch(question: Question, found: Choice) -> str:
     later = f"; {listed(young)} is too new to be the default" if young else ""
     place_ = place(question.system, found.source)
     return f"the {row['kind']} branch of {place_} drives {cards}{later}"
+
+
+def _of_a_new_box(question: Question, found: Choice) -> str:
+    """What a box without a driver would get on this day, where that is another branch."""
+    other = first(replace(question, graphics=replace(question.graphics, standing_driver="")))
+    if other is None or other.branch == found.branch:
+        return ""
+    move = f'Driver(branch="{other.branch}") and `deeprig driver upgrade` move this one'
+    return f"; a new box would get {other.branch}: {move}"
 
 
 def _waits(question: Question, taken: str, other: str) -> bool:
@@ -141,7 +152,8 @@ def first(question: Question) -> Choice | None:
         return None
     kind = branches.row(found[0].branch)["kind"]
     ready = (one for one in found if one.modules == "prebuilt" and _is_usual(question, one, kind))
-    return found[0] if found[0].modules == "prebuilt" else next(ready, found[0])
+    stands = found[0].branch == question.graphics.standing_driver
+    return found[0] if stands or found[0].modules == "prebuilt" else next(ready, found[0])
 
 
 def _is_usual(question: Question, found: Choice, kind: str) -> bool:

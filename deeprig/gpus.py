@@ -46,6 +46,7 @@ class Graphics:
     """What a box brings for a driver: cards, kernels that could boot (oldest first; None where
     that is not known), Secure Boot, and the version of the driver that is loaded now, or "".
 
+    `standing_driver` is the branch of the driver that deeprig installed there, or "";
     `kernel_packages` are the installed metapackages of its kernels, such as linux-image-amd64;
     `desktop` the unit of its display manager; `module_key_enrolled` whether the firmware knows the
     key that DKMS signs with; `modaliases` the archive's packages that name a card of the box;
@@ -57,6 +58,7 @@ class Graphics:
     kernels: tuple[str, ...] | None = None
     secure_boot: bool = False
     loaded_driver: str = ""
+    standing_driver: str = ""
     kernel_packages: tuple[str, ...] = ()
     desktop: str = ""
     module_key_enrolled: bool = False
@@ -107,6 +109,7 @@ def read(found: dict[str, list[str]]) -> Graphics:
         kernels=tuple(sorted(map(untrusted.version, found.get("kernel", [])), key=_numbers)),
         secure_boot="secure_boot" in found,
         loaded_driver=_or_none(untrusted.version, found.get("loaded_driver", [""])[0]),
+        standing_driver=_or_none(untrusted.version, found.get("standing_driver", [""])[0]),
         kernel_packages=tuple(map(untrusted.package, found.get("kernel_package", []))),
         desktop=_or_none(_unit, found.get("desktop", [""])[0]),
         module_key_enrolled=any(map(modules.key_enrolled, found.get("module_key", []))),

@@ -54,9 +54,12 @@ class Question:
         return branches.repository(self.system, self.architecture)
 
     def branches(self, source: str | None = None) -> list[str]:
-        """Those that a source has for this box, best first on this day."""
+        """Those that a source has for this box, best first on this day; before all others the
+        one that stands: a new day moves no driver, nor what is planned beside it.
+        """
         where = source or self.driver_source
         found = branches.on(self.today, branches.at(self.system, where, self.architecture))
+        found.sort(key=lambda name: name != self.graphics.standing_driver)
         return [*found, *self._new_branch(where)]
 
     def _new_branch(self, source: str) -> list[str]:

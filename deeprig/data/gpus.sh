@@ -56,6 +56,11 @@ if [ -z "$contained" ]; then
         LC_ALL=C mokutil --test-key "${key#*=}" 2>&1 | tail -n 1)"; done
   [ -r /sys/module/nvidia/version ] && echo "loaded_driver=$(cat /sys/module/nvidia/version)"
 fi
+# The branch of our own driver that stands; driver_proof.py reads the same file.
+own() { sed -nE "s/^ *\"$1\": \"([a-z0-9-]+)\",?$/\1/p" /etc/deeprig/driver.json 2>/dev/null; }
+library=$(own library)
+[ -n "$library" ] && dpkg-query -W -f '${db:Status-Status}' "$library" 2>/dev/null |
+  grep -qx installed && echo "standing_driver=$(own branch)"
 for k in /boot/vmlinuz-*; do
   case $k in *.dpkg-* | *.rpmsave | *.rpmnew | *~ | *.sig) continue ;; esac  # nor does GRUB
   [ -e "$k" ] && echo "kernel=${k#/boot/vmlinuz-}"; done

@@ -174,6 +174,44 @@ def test_a_new_long_term_branch_becomes_the_default_after_90_days(system: str) -
     assert (asked.driver_branch, asked.module_flavour) == ("620", "open")
 
 
+LATER = date(2027, 2, 2)
+
+
+@pytest.mark.parametrize("system", DEBIANS)
+def test_the_driver_that_stands_stays_the_plan_on_any_day(system: str) -> None:
+    """Else verify would fail on the day, and another toolkit come beside the one that is there."""
+    today = planned(system, "ada", cuda=Cuda())
+    later = planned(system, "ada", cuda=Cuda(), today=LATER, standing_driver="580")
+    assert (later.driver_branch, later.cuda, later.torch_cuda) == (
+        "580",
+        today.cuda,
+        today.torch_cuda,
+    )
+    assert later.driver_packages == today.driver_packages
+    assert later.reasons["driver_branch"] == (
+        "it is installed, and drives GeForce RTX 4090 (10de:2684); a new box would get 620: "
+        'Driver(branch="620") and `deeprig driver upgrade` move this one'
+    )
+    asked = planned(system, "ada", driver=Driver(branch="620"), standing_driver="580")
+    assert asked.driver_branch == "620"
+    assert planned(system, "rubin", standing_driver="580").driver_branch == "620"
+    assert planned(system, "ada", standing_driver="470").driver_branch == "580"
+
+
+def test_what_stands_goes_before_modules_that_are_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = data.load("drivers")["archive"]
+    row = next(row for row in archive if row["system"] == "ubuntu-24.04")
+    monkeypatch.setitem(row, "branches", ["580", "620"])
+    there = planned("ubuntu-24.04", "ada", today=date(2027, 6, 1), standing_driver="580")
+    assert (there.driver_branch, there.modules) == ("580", "prebuilt")
+
+
+def test_one_that_stands_and_has_ended_is_warned_of_and_stays() -> None:
+    plan = planned("debian-13", "ada", today=date(2027, 4, 1), standing_driver="595")
+    assert plan.driver_branch == "595"
+    assert "fixes for driver 595 ended" in dated(plan, date(2027, 4, 1))[0]
+
+
 def test_a_branch_that_has_ended_is_the_default_only_where_nothing_else_drives_the_gpus() -> None:
     asked: dict[str, Any] = {"driver": Driver(source="nvidia")}
     assert planned("ubuntu-26.04", "ada", **asked, today=date(2027, 1, 1)).driver_branch == "595"

@@ -6,6 +6,8 @@ import re
 import tarfile
 import tomllib
 from collections.abc import Iterator
+from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +15,10 @@ from typing import Any
 import pytest
 
 from deeprig import branches, package_names
-from lab.stand_ins import apt_archive, dkms, nvidia_repository, openpgp, ubuntu_archive
+from deeprig.gpus import Graphics, identify
+from deeprig.settings import Cuda, Driver
+from deeprig.stack import Plan, resolve
+from lab.stand_ins import apt_archive, cuda, dkms, nvidia_repository, openpgp, ubuntu_archive
 from lab.stand_ins.apt_archive import Archive, Trouble
 from lab.stand_ins.deb import File, Package
 from tests.unit.box_scripts import loaded
@@ -82,6 +87,27 @@ def test_it_has_what_a_plan_may_take_from_nvidia(system: str) -> None:
             wanted = [*row[flavour]["packages"], row["pin"], *_switches(row, branch)]
             names = set(package_names.filled(wanted, branch=branch))
             assert names <= there, (version, flavour)
+
+
+DAYS = (date(2026, 11, 30), date(2027, 2, 2), date(2027, 4, 1), date(2028, 7, 1))
+
+
+@pytest.mark.parametrize("day", DAYS, ids=str)
+@pytest.mark.parametrize("card", ["10de:2204", "10de:2901"])
+@pytest.mark.parametrize("dist", ["ubuntu2204", "ubuntu2404", "ubuntu2604", "debian12", "debian13"])
+def test_it_has_the_plan_of_any_day(dist: str, card: str, day: date) -> None:
+    """By the tables alone, as a box without its index has it: driver, modules, toolkit."""
+    system = re.sub(r"(ubuntu|debian)(\d\d)(\d*)", r"\1-\2.\3", dist).rstrip(".")
+    graphics = Graphics(gpus=(identify(card, "0000:01:00.0"),))
+    plan = resolve(system, graphics, driver=Driver(source="nvidia"), cuda=Cuda(), today=day)
+    assert isinstance(plan, Plan)
+    drivers = [one for one in nvidia_repository.known(dist) if one[:3] == plan.driver_branch]
+    packages = [p for one in drivers for p in nvidia_repository.driver(dist, one)]
+    there = {(p.fields["Package"], p.fields["Version"]) for p in packages}
+    there |= {(p.fields["Package"], p.fields["Version"]) for p in cuda.packages(dist)}
+    wanted = [*plan.driver_packages, plan.library, plan.pin, *plan.cuda_packages]
+    for name, _, version in (one.partition("=") for one in filter(None, wanted)):
+        assert [v for n, v in there if n == name and fnmatchcase(v, version or "*")], name
 
 
 def test_ubuntus_has_what_a_plan_may_take_from_it() -> None:

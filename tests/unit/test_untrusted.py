@@ -106,6 +106,7 @@ LINES = [
     *("disks={}", 'disks={{"blockdevices": [{{"path": "{}"}}]}}', "written={}", "fstab={}"),
     *("occupied={}", "root_type={}", "root_volume={}", "room={}", "swap_file={}"),
     *("gpu={}", "gpu=0000:01:00.0 {} 030000", "kernel={}", "loaded_driver={}", "desktop={}"),
+    "standing_driver={}",
     *("kernel_package={}", "modalias={}", "offer={} 1", "given_gpu={}"),
     *("docker_keeps={}", "docker_keeps=/x {} 1 1", "pci={}", "given={}", "memory_mib={}"),
     *("system_disk={}", "processors={}", "dirty={}", "clock={}", "wireguard={}", "user={}"),
