@@ -42,22 +42,24 @@ def provide(settings: Rig) -> None:
 
 
 def _have_packages(settings: Rig) -> None:
-    """Where pip and uv go: by a file of ours for us, and by the box's unless it is somebody's."""
+    """Where pip and uv go: everybody's by the box's files, unless they are somebody's, and ours by
+    an index of the settings alone.
+    """
     index, proxy = settings.pypi_index, settings.proxy
-    asked = bool(settings.pypi_index or settings.proxy or settings.ca_certificates)
+    asked = {"own": bool(index), "everybodys": bool(index or proxy or settings.ca_certificates)}
     others = own_files.of_others(*EVERYBODYS)
     for path, own in EVERYBODYS.items():
-        for file in (own, *({path} - others)):
-            if asked:
+        for file, wanted in ((own, asked["own"]), (path, asked["everybodys"])):
+            if file in others:
+                continue
+            if wanted:
                 config_files.write(file, template=own, index=index, proxy=proxy)
             else:
                 operations.remove(name=f"No {file}", path=file)
-        if asked and path in others:
-            program = Path(own).stem
+        if asked["everybodys"] and path in others:
+            but = f", but for deeprig's own installs, which {own} is for" if index else ""
             operations.say(
-                host,
-                f"{path} is not deeprig's and stays as it is: {program} goes by it for all who "
-                f"work there, and by {own} for the environments that deeprig makes.",
+                host, f"{path} is not deeprig's and stays as it is: it is what counts{but}."
             )
 
 

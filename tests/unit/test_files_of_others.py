@@ -49,6 +49,14 @@ def test_an_index_goes_into_our_file_and_beside_nobodys(
     assert [line.partition(" is not deeprig's")[0] for line in said] == theirs.split()
 
 
+def test_certificates_alone_leave_the_boxs_index_to_deeprig_as_well() -> None:
+    with_authority = Rig(proxy="http://proxy.lan:3128")
+    names = [
+        name.rpartition("Write ")[2] for name in changes(with_authority, "/etc/pip.conf ").changes
+    ]
+    assert [name for name in names if "pip" in name or "uv" in name] == ["/etc/uv/uv.toml"]
+
+
 def test_no_setting_writes_no_file() -> None:
     assert not [name for name in changes(Rig(), "").changes if "pip" in name or "uv" in name]
 

@@ -22,13 +22,24 @@ def test_uv_and_pip_take_the_boxs_index_whatever_the_user_has(
         found = step.environment(tmp_path)
         assert (found["UV_NO_CONFIG"], found["PIP_CONFIG_FILE"]) == ("1", os.devnull)
         (tmp_path / "ours").mkdir()
-        for which in (1, 0):  # of somebody for the whole box, and before it that of the settings
-            for file in (step.UV_FILES[which], step.PIP_FILES[which]):
-                Path(file).touch()
-            found = step.environment(tmp_path)
-            assert found["UV_CONFIG_FILE"] == step.UV_FILES[which]
-            assert found["PIP_CONFIG_FILE"] == step.PIP_FILES[which]
-            assert "UV_NO_CONFIG" not in found  # it would leave out that file as well
+        for file in (step.UV_FILES[1], step.PIP_FILES[1]):  # of somebody for the whole box
+            Path(file).write_text("index-url = https://mirror.lan/simple\n")
+        found = step.environment(tmp_path)
+        assert found["UV_CONFIG_FILE"] == step.UV_FILES[1]
+        assert found["PIP_CONFIG_FILE"] == step.PIP_FILES[1]
+        assert "UV_NO_CONFIG" not in found  # it would leave out that file as well
+        said = step.explain(
+            "error sending request for url (https://mirror.lan/simple/uv/): dns error"
+        )
+        assert said.startswith(f"cannot reach mirror.lan ({step.UV_FILES[1]} names it): ")
+        for file in (step.UV_FILES[0], step.PIP_FILES[0]):  # of the settings, and it alone
+            Path(file).write_text("[global]\nindex-url = https://index.lan/simple\n")
+        found = step.environment(tmp_path)
+        assert found["UV_CONFIG_FILE"] == step.UV_FILES[0]
+        assert (found["PIP_CONFIG_FILE"], found["PIP_INDEX_URL"]) == (
+            os.devnull,  # pip would read the box's beside ours
+            "https://index.lan/simple",
+        )
 
 
 def test_pip_leaves_the_users_file_out_then(tmp_path: Path) -> None:

@@ -116,15 +116,25 @@ def environment(cache: Path) -> dict[str, str]:
 
 
 def own_configuration() -> dict[str, str]:
-    """The box's index and no other: a ~/.config/uv/uv.toml or pip.conf is for its user's installs.
+    """The index of the settings, else the box's; a ~/.config/uv/uv.toml or pip.conf is for its
+    user's installs.
 
     Where uv is given a file it looks for none; pip leaves out the user's where it is given one, and
     all of them where that is /dev/null.
     """
-    uv, pip = (next((file for file in files if Path(file).is_file()), "") for files in
-               (UV_FILES, PIP_FILES))  # fmt: skip
-    own = {"UV_CONFIG_FILE": uv} if uv else {"UV_NO_CONFIG": "1"}
-    return own | {"PIP_CONFIG_FILE": pip or os.devnull}
+    uv = next((file for file in UV_FILES if Path(file).is_file()), "")
+    found = {"UV_CONFIG_FILE": uv} if uv else {"UV_NO_CONFIG": "1"}
+    ours, boxs = PIP_FILES
+    if index := re.findall(r"^index-url = (\S+)$", _text(ours), re.MULTILINE):
+        return found | {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": index[0]}
+    return found | {"PIP_CONFIG_FILE": boxs if Path(boxs).is_file() else os.devnull}
+
+
+def _text(file: str) -> str:
+    try:
+        return Path(file).read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def run(what: str, argv: list[str | Path], cache: Path | None = None) -> None:
@@ -194,7 +204,9 @@ def explain(output: str) -> str:
     if NETWORK.search(output):
         host = "".join(where[-1]) if where else "the package index"
         why = next((text for sign, text in REASONS if re.search(sign, output, re.I)), "it fails")
-        return f"cannot reach {host}: {why}; check the network, Rig.proxy and Rig.pypi_index"
+        by = next((file for file in (*UV_FILES, *PIP_FILES) if host in _text(file)), "")
+        named = f" ({by} names it)" if by else ""
+        return f"cannot reach {host}{named}: {why}; check the network, Rig.proxy and Rig.pypi_index"
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if re.match(r"(error|x |cause:)", line, re.I)]
     return (telling or lines or ["it failed without a word"])[-1].rstrip(".")
