@@ -17,8 +17,8 @@ SOURCES: tuple[Source, ...] = ("distro", "nvidia")
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """`system` is such as debian-12; `cards` are those in the box and those to prepare for; `torch`
-    is a version that somebody asks for, or None; `architecture` is Debian's name; `today` is the
-    day whose branches are taken.
+    is a version that somebody asks for, or None; `python` that of the environments, "" where nobody
+    says; `architecture` is Debian's name; `today` is the day whose branches are taken.
     """
 
     system: str
@@ -28,6 +28,7 @@ class Question:
     cuda: Cuda | None
     torch: str | None = None
     architecture: str = "amd64"
+    python: str = ""
     today: date = field(default_factory=date.today)
 
     @property

@@ -108,6 +108,13 @@ def decide(survey: Survey, rig: Rig) -> Plan | Refusal:
     """The plan for a surveyed box."""
     system = f"{survey.system}-{survey.version}"
     torch = rig.python.torch if rig.python else None
+    python = rig.python.python if rig.python else ""
+    if python == "system":
+        rows = data.load("systems")["system"]
+        own = (
+            row for row in rows if (row["id"], row["version"]) == (survey.system, survey.version)
+        )
+        python = next(own, {"python": ""})["python"]
     # Another processor than these is refused before.
     architecture = data.load("systems")["architectures"].get(survey.architecture, "amd64")
     found = resolve(
@@ -117,6 +124,7 @@ def decide(survey: Survey, rig: Rig) -> Plan | Refusal:
         cuda=rig.cuda,
         torch=torch,
         architecture=architecture,
+        python=python,
     )
     if isinstance(found, Plan) and survey.container and not _cards(survey.graphics, rig.driver):
         unseen = {"cuda": NOT_HERE} if rig.cuda else {}
@@ -144,10 +152,12 @@ def resolve(
     cuda: Cuda | None,
     torch: str | None = None,
     architecture: str = "amd64",
+    python: str = "",
     today: date | None = None,
 ) -> Plan | Refusal:
     """What goes on a box of this system with these cards, or why nothing does; `architecture` is
-    Debian's name; `today` is the day that decides which branches are young or have ended.
+    Debian's name; `python` the environments' version, "" for any; `today` is the day that decides
+    which branches are young or have ended.
     """
     question = Question(
         system=system,
@@ -157,6 +167,7 @@ def resolve(
         cuda=cuda,
         torch=torch,
         architecture=architecture,
+        python=python,
         today=today or date.today(),
     )
     plan: Plan | Refusal = Plan()
@@ -269,7 +280,7 @@ def _frameworks(plan: Plan, question: Question) -> Plan | Refusal:
         return plan.because({"torch": "there is no card: the newest one, on the CPU"})
     toolkits = toolkit_choice.covered(question, driver)
     found = torch_choice.choose(
-        question.known, driver, question.torch, toolkits, question.architecture
+        question.known, driver, question.torch, toolkits, question.architecture, question.python
     )
     if isinstance(found, Refusal):
         return found
@@ -281,7 +292,7 @@ def _frameworks(plan: Plan, question: Question) -> Plan | Refusal:
         torch=torch_choice.requirement(found),
         torch_backend=found["backend"],
         torch_cuda=found["cuda"],
-        jax=torch_choice.jax(question.known, driver),
+        jax=torch_choice.jax(question.known, driver, question.python),
     )
 
 

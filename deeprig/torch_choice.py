@@ -18,14 +18,16 @@ def choose(
     asked: str | None,
     toolkits: Container[str] = (),
     architecture: str = "amd64",
+    python: str = "",
 ) -> Build | Refusal | None:
     """The row of torch.toml for these cards; None where no torch has kernels for any of them.
 
     `driver` is the branch that runs, "" where nobody knows; `asked` a release such as 2.14. A build
-    with the CUDA of one of the `toolkits` goes before the others of its release. The answer has its
-    `release` where one is asked for.
+    with the CUDA of one of the `toolkits` goes before the others of its release. The answer has
+    what was `asked`, if anything, and the `python` where that has no wheels of the newest.
     """
-    every = _builds(architecture)
+    whole = _builds(architecture)
+    every = [row for row in whole if _has_wheels(row, python)]
     rows = [row for row in every if not driver or number(row["driver"]) <= number(driver)]
     wanted = [row for row in rows if asked is None or _is(row, asked)]
     able = max((_able(row, cards) for row in rows), key=len, default=[])
@@ -33,8 +35,9 @@ def choose(
     if fitting:
         newest = [row for row in fitting if row["torch"] == fitting[0]["torch"]]
         paired = [row for row in newest if row["cuda"] in toolkits]
-        return _nearest(paired or newest, driver) | ({"asked": asked} if asked else {})
-    return _refusal(cards, driver, asked, rows, architecture) if asked else None
+        too_old = {"python": python if len(every) < len(whole) else ""}
+        return _nearest(paired or newest, driver) | too_old | ({"asked": asked} if asked else {})
+    return _refusal(cards, driver, asked, rows, architecture, python) if asked else None
 
 
 def requirement(build: Build) -> str:
@@ -56,6 +59,9 @@ def why(build: Build, cards: Sequence[Gpu], driver: str) -> str:
     cuda = f"torch {build['torch']} with CUDA {build['cuda']}"
     if build["torch"] == newest["torch"]:
         return f"{cuda} has kernels for {named(there)}{without}"
+    if build["python"] and not build.get("asked"):
+        older = f"newer ones need Python {newest['first_python']}, and this is {build['python']}"
+        return f"{cuda} has kernels for {named(there)}{without}; {older}"
     if len(_able(newest, cards)) < len(there):
         return f"{cuda} is the last with kernels for {named(there)}{without}"
     return (
@@ -66,8 +72,8 @@ def why(build: Build, cards: Sequence[Gpu], driver: str) -> str:
     )
 
 
-def jax(cards: Sequence[Gpu], driver: str) -> str:
-    """JAX with the CUDA that these cards and this driver run."""
+def jax(cards: Sequence[Gpu], driver: str, python: str = "") -> str:
+    """JAX with the CUDA that these cards and this driver run, and that it has for this Python."""
     needs = data.load("torch")["jax"]["cuda13"]
     new = all(
         number(card.compute_capability) >= number(needs["first_capability"])
@@ -75,7 +81,7 @@ def jax(cards: Sequence[Gpu], driver: str) -> str:
         if card.compute_capability
     )
     runs = not driver or number(driver) >= number(needs["driver"])
-    return "jax[cuda13]" if new and runs else "jax[cuda12]"
+    return "jax[cuda13]" if new and runs and _has_wheels(needs, python) else "jax[cuda12]"
 
 
 def _builds(architecture: str = "amd64") -> list[Build]:
@@ -83,6 +89,11 @@ def _builds(architecture: str = "amd64") -> list[Build]:
     rows: list[Build] = data.load("torch")["build"]
     key = "arm64" if architecture == "arm64" else "capabilities"
     return [row | {"capabilities": row[key], "architecture": architecture} for row in rows]
+
+
+def _has_wheels(row: Build, python: str) -> bool:
+    """Whether there are any for a Python; "" is for one that nobody knows."""
+    return not python or number(row.get("first_python", "")) <= number(python)
 
 
 def _is(build: Build, asked: str) -> bool:
@@ -117,7 +128,12 @@ def _nearest(rows: list[Build], driver: str) -> Build:
 
 
 def _refusal(
-    cards: Sequence[Gpu], driver: str, asked: str, rows: list[Build], architecture: str
+    cards: Sequence[Gpu],
+    driver: str,
+    asked: str,
+    rows: list[Build],
+    architecture: str,
+    python: str,
 ) -> Refusal:
     every = _builds(architecture)
     named_rows = [row for row in every if _is(row, asked)]
@@ -128,12 +144,15 @@ def _refusal(
             f"Python.torch is {asked!r}, and deeprig knows {', '.join(known)}, and of their "
             f"versions {', '.join(versions)}."
         )
+    elif not any(_has_wheels(row, python) for row in named_rows):
+        least = min((row["first_python"] for row in named_rows), key=number)
+        what = f"torch {asked} needs Python {least}, and Python.python is {python}."
     elif not any(row in rows for row in named_rows):
         least = min((row["driver"] for row in named_rows), key=number)
         what = f"torch {asked} needs a driver from {least} on, and this one is {driver}."
     else:
         lacking = [card for card in cards if not any(map(_able_for(card), named_rows))] or cards
         what = f"torch {asked} has no kernels for {named(lacking)}."
-    other = choose(cards, driver, None, architecture=architecture)
+    other = choose(cards, driver, None, architecture=architecture, python=python)
     fits = f'Python(torch="{other["torch"]}")' if isinstance(other, dict) else "Python(torch=None)"
     return Refusal(refusal=what, instead=f"{fits}.")

@@ -49,6 +49,7 @@ def decided(
     cuda: Cuda | None = None,
     torch: str | None = None,
     architecture: str = "amd64",
+    python: str = "",
     today: date = TODAY,
     **more: Any,
 ) -> Plan | Refusal:
@@ -61,7 +62,7 @@ def decided(
     graphics = Graphics(gpus=there, **(usual | more))
     return resolve(
         system, graphics, driver=driver, cuda=cuda, torch=torch, architecture=architecture,
-        today=today,
+        python=python, today=today,
     )  # fmt: skip
 
 
@@ -791,6 +792,45 @@ def test_torch_and_jax_fit_a_driver_that_somebody_else_installed(
     plan = planned("ubuntu-24.04", *cards, driver=None, loaded_driver=loaded)
     assert ((plan.torch, plan.torch_backend), plan.jax) == (torch, jax)
     assert plan.reasons["torch"]
+
+
+@pytest.mark.parametrize(
+    ("python", "jax", "torch"),
+    [("3.10", "jax[cuda12]", "torch==2.14.1"), ("3.11", "jax[cuda13]", "torch"),
+     ("3.14", "jax[cuda13]", "torch"), ("", "jax[cuda13]", "torch")],
+)  # fmt: skip
+def test_a_python_without_wheels_of_the_newest_gets_what_has_them(
+    python: str, jax: str, torch: str
+) -> None:
+    """uv takes JAX 0.6.2 for Python 3.10, which has no cuda13: it would run on the CPU alone."""
+    plan = planned("ubuntu-22.04", "ampere", python=python)
+    assert (plan.jax, plan.torch) == (jax, torch)
+    assert ("newer ones need Python 3.11, and this is 3.10" in plan.reasons["torch"]) == (
+        python == "3.10"
+    )
+
+
+def test_a_torch_that_the_python_has_no_wheels_of_is_refused() -> None:
+    refusal = refused("ubuntu-22.04", "ampere", python="3.10", torch="2.15")
+    assert refusal.refusal == "torch 2.15 needs Python 3.11, and Python.python is 3.10."
+    assert refusal.instead == 'Python(torch="2.14").'
+    assert planned("ubuntu-22.04", "ampere", python="3.10", torch="2.14").torch == "torch==2.14.1"
+
+
+@pytest.mark.parametrize(
+    ("version", "python", "jax"),
+    [("22.04", "system", "jax[cuda12]"), ("24.04", "system", "jax[cuda13]"),
+     ("22.04", "3.12", "jax[cuda13]")],
+)  # fmt: skip
+def test_the_systems_own_python_counts(version: str, python: str, jax: str) -> None:
+    cards = (identify(CARDS["ampere"], "0000:01:00.0"),)
+    survey = Survey(
+        system="ubuntu", version=version, architecture="x86_64",
+        graphics=Graphics(gpus=cards, kernels=KERNELS, kernel_packages=METAPACKAGES["ubuntu"]),
+    )  # fmt: skip
+    plan = decide(survey, Rig(python=Python(python=python)))
+    assert isinstance(plan, Plan)
+    assert plan.jax == jax
 
 
 def test_a_torch_that_is_asked_for_is_bound_to_its_release() -> None:
