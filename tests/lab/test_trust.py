@@ -364,8 +364,9 @@ def test_nothing_that_a_box_said_runs_on_the_jump_host(box: boxes.Box, tmp_path:
     pwned, ran = tmp_path / "PWNED", tmp_path / "ran"
     stub = tmp_path / "bin/ssh"
     stub.parent.mkdir()
-    stub.write_text(
-        f'#!/bin/sh\nfor last; do :; done\necho "$last" >>{ran}\nsh -c "$last" </dev/null\n'
+    stub.write_text(  # with -G it only reads settings
+        '#!/bin/sh\ncase " $* " in *" -G "*) exec /usr/bin/ssh "$@";; esac\n'
+        f'for last; do :; done\necho "$last" >>{ran}\nsh -c "$last" </dev/null\n'
     )
     stub.chmod(0o755)
     file = with_wake(box, tmp_path)
