@@ -1,5 +1,6 @@
 """The way in as strangers, auditors and VS Code see it."""
 
+import json
 import re
 import socket
 import subprocess
@@ -198,8 +199,20 @@ def test_strict_meets_ssh_audits_policy_or_is_refused(
         assert login("sudo sh -c 'cat /etc/ssh/sshd_config.d/* /etc/ssh/*.pub'") == before
         return
     assert report.error is None
-    done = audit(box, "--policy", POLICIES[box.os])
-    assert done.returncode == 0, done.stdout
+    found = json.loads(audit(box, "--json", "--policy", POLICIES[box.os]).stdout)
+    # The stand-in's OpenSSH 10 leaves more out by itself than the 9.6 of the policy, and deeprig
+    # makes nothing looser; on the policy's own system nothing may differ.
+    own = {
+        kind: set(names.split(","))
+        for kind, names in (
+            line.split() for line in login("sudo sshd -T -f /dev/null").splitlines()
+            if line.startswith(("kexalgorithms", "ciphers", "macs"))
+        )
+    }  # fmt: skip
+    for error in found["errors"]:
+        wanted, offered = (set(error[key]) for key in ("expected_required", "actual"))
+        assert box.os == "ubuntu-like" and error["mismatched_field"] == "Key exchanges", error
+        assert offered < wanted and not (wanted - offered) & own["kexalgorithms"], error
     assert run_on(box, way_in(Ssh(strict=True))).changes == []
     assert run_on(box, way_in(Ssh())).error is None
 
