@@ -154,7 +154,7 @@ def test_notebooks_wait_for_a_disk_that_is_not_there(login: Login) -> None:
     login(f"sudo mv {OWN}/notebooks {OWN}/away; sudo pkill -f bin/jupyter-lab")
     log = "sudo tail -n 3 ~ai/.local/state/deeprig/jupyter.log"
     wait_for(lambda: "which is not there: is the data disk mounted?" in login(log), 60)
-    assert login(f"sudo ls {OWN}").split() == ["away", "cache", "runs"]  # and none is made
+    assert login(f"sudo ls {OWN}").split() == ["away", "cache", "locks", "runs"]  # none is made
     state = "sudo /usr/local/lib/deeprig/notebook-server state"
     assert "JupyterLab does not answer" in login(state)
     login(f"sudo mv {OWN}/away {OWN}/notebooks")
