@@ -21,6 +21,8 @@ POWER_LIMITS = "/usr/local/lib/deeprig/power-limits"
 WATTS = "/etc/deeprig/power-limits.json"
 OPTIONS = "/etc/modprobe.d/50-deeprig-nvidia.conf"
 FABRIC_MANAGER = "nvidia-fabricmanager.service"
+FABRIC_MODULES = "/etc/modules-load.d/deeprig-fabric.conf"
+UMAD = "/sys/class/infiniband_mad/abi_version"
 
 
 @deploy("GPU settings")
@@ -57,8 +59,32 @@ def provide(settings: Driver, plan: Plan) -> None:
     )
     _limit_power(name="Set the power limits")
     _options(settings, plan)
+    if "nvlsm" in plan.driver_packages:
+        config_files.copy(FABRIC_MODULES)
+        operations.bring_about(
+            name="Load what the subnet manager speaks through",
+            holds=f"{{ [ -e {UMAD} ] || ! modprobe -qn ib_umad; }} && echo fine",
+            commands=["modprobe ib_umad"],
+        )
     if any("fabricmanager" in package for package in plan.driver_packages):
         operations.enable(name="Run the fabric manager", unit=FABRIC_MANAGER, start=False)
+        operations.bring_about(
+            name="Start the fabric manager beside the modules that are loaded",
+            holds=fabric_waits(),
+            commands=[f"systemctl start --no-block {FABRIC_MANAGER}"],
+        )
+
+
+def fabric_waits() -> str:
+    """Prints a line where the fabric manager runs, or could not: it wants modules of its version.
+
+    One that has failed is verify's to tell of.
+    """
+    return (
+        f'{{ [ "$(systemctl is-active {FABRIC_MANAGER})" != inactive ] || '
+        "[ ! -e /sys/module/nvidia ] || "
+        '[ "$(cat /sys/module/nvidia/version)" != "$(modinfo -F version nvidia)" ]; } && echo fine'
+    )
 
 
 def awake() -> str:

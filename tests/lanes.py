@@ -113,6 +113,7 @@ LANES: dict[str, list[list[str]]] = {
     ],
     "driver-upgrade": [[*PYTEST, "tests/lab/test_driver_upgrade.py"]],
     "cuda": [[*PYTEST, "tests/lab/test_cuda.py"]],
+    "nvlink-board": [[*PYTEST, "tests/lab/test_nvlink_board.py"]],
     "gpu-live": [[*PYTEST, "tests/lab/test_gpu_live.py", "tests/lab/test_gpu_watch.py"]],
     "gpu-evidence": [[*PYTEST, "tests/lab/test_gpu_evidence.py"]],
     "containers": [[*PYTEST, "tests/lab/test_containers.py"]],

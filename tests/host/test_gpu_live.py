@@ -331,6 +331,20 @@ def test_the_fabric_manager_runs(host: Host, fabric: str) -> None:
     assert host.service(FABRIC_MANAGER).is_running, f"{fabric}, and {FABRIC_MANAGER} does not run"
 
 
+@pytest.mark.remedy(
+    "`sudo modprobe ib_umad`; where there is none, on Ubuntu `sudo apt install "
+    "linux-modules-extra-$(uname -r)` brings it; then restart nvidia-fabricmanager"
+)
+def test_the_subnet_manager_reaches_the_switches(
+    host: Host, plan: Plan, fabric: str, root: str
+) -> None:
+    """Those of NVLink 5 are spoken with through InfiniBand's ib_umad, which nothing loads."""
+    if "nvlsm" not in plan.driver_packages:
+        pytest.skip("its NVSwitches need no subnet manager here")
+    where = "sys/class/infiniband_mad/abi_version"
+    assert host.file(f"{root}/{where}").exists, f"{fabric}, and /{where} is not there"
+
+
 @pytest.mark.remedy("`deeprig driver upgrade` moves the driver and what belongs to it together")
 def test_the_fabric_managers_version_is_the_drivers(
     host: Host, fabric: str, cards: tuple[Card, ...]

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
 import paramiko
@@ -46,13 +47,28 @@ def box(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
         boxes.down(name)
 
 
-def variant(box: boxes.Box, file: Path, *replacements: tuple[str, str]) -> Path:
-    """The box's inventory with some words replaced, in a file of its own."""
+# A plan is of its day, and the lanes name what is planned: the planner takes that for today.
+ON_A_DAY = """
+import datetime
+from deeprig import stack
+
+class _Day(datetime.date):
+    today = classmethod(lambda cls: cls({0.year}, {0.month}, {0.day}))
+
+stack.date = _Day
+"""
+TABLES_DAY = date(2026, 11, 30)
+
+
+def variant(
+    box: boxes.Box, file: Path, *replacements: tuple[str, str], day: date = TABLES_DAY
+) -> Path:
+    """The box's inventory with some words replaced and a day for its plan, in a file of its own."""
     text = box.inventory.read_text()
     for old, new in replacements:
         assert old in text, f"the lab's inventory has no {old}"
         text = text.replace(old, new)
-    file.write_text(text)
+    file.write_text(text + ON_A_DAY.format(day))
     return file
 
 

@@ -7,13 +7,14 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 from deeprig import inventories, runs
 from deeprig.settings import Rig
 from lab import boxes
 from tasks import base, cuda, driver, gpu_settings
-from tests.lab.conftest import DEEPRIG, ROOT, variant
+from tests.lab.conftest import DEEPRIG, ROOT, TABLES_DAY, variant
 
 Login = Callable[..., str]
 RTX_3090 = "10de:2204"
@@ -25,7 +26,7 @@ SET = (
 )
 
 
-def inventory(box: boxes.Box, name: str, *settings: str) -> Path:
+def inventory(box: boxes.Box, name: str, *settings: str, day: date = TABLES_DAY) -> Path:
     """The box's own inventory with these settings, without what other lanes look at."""
     others = "storage=None, firewall=None, wake_on_lan=None"
     return variant(
@@ -35,6 +36,7 @@ def inventory(box: boxes.Box, name: str, *settings: str) -> Path:
         ('notebook=Notebook(user="ai")', ", ".join(["notebook=None", *settings])),
         ('python=Python(python="system")', "python=None"),
         ('storage=Storage(folder="/mnt/data-disk")', others),
+        day=day,
     )
 
 

@@ -152,6 +152,7 @@ def test_a_board_that_hides_its_switches_is_told(
     found = check()
     assert list(reasons(found, "failed")) == [
         "the fabric manager runs",
+        "the subnet manager reaches the switches",
         "the cards are in their fabric",
     ]
     assert "nvlsm" in reasons(found, "failed")["the fabric manager runs"]
