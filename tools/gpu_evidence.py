@@ -491,9 +491,12 @@ def checks(machine: Machine, seen: Seen) -> list[dict[str, Any]]:
     if "nvidia-smi" in machine.silent:
         seen.not_asked.append("the live checks: nvidia-smi hangs")
         return []
+    limit = machine.left() - TORCH - 10
+    if limit < 5:
+        seen.not_asked.append("the live checks: no time is left for them")
+        return []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "checks.json")
-        limit = machine.left() - TORCH - 10
         done = machine.ask(sys.executable, __file__, "--checks-into", str(file), seconds=limit)
         found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
     if done.hung:

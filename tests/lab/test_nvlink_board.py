@@ -125,7 +125,7 @@ def test_a_new_box_gets_that_days_default(served: Repository) -> None:
         with_a_kernel(new)
         file = inventory(new, served, LATER)
         drivers.moved(drivers.run(new, file))
-        stands(new, "620.70.06", "13-5")
+        stands(new, "620.70.06", "13-2")
         assert drivers.moved(drivers.run(new, file)) == []
         asked(new, "systemctl start nvidia-fabricmanager")
         with_its_board(new, "620.70.06")

@@ -164,6 +164,13 @@ def test_all_of_it_ends_in_time(machine: Fake) -> None:
     here = machine()
     here.until = 0.0
     assert here.ask("true").hung
+    seen = tool.Seen()
+    assert tool.checks(here, seen) == []
+    assert tool.compute(here, seen, "python3") == {}
+    assert seen.not_asked == [
+        "the live checks: no time is left for them",
+        "torch: no time is left for it",
+    ]
 
 
 def test_the_drivers_lines_are_counted_or_sent(
