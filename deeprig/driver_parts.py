@@ -2,9 +2,9 @@
 
 import re
 
-# Fabric manager and IMEX: NVIDIA's own lists of what it releases together, redistrib_*.json of eight
-# drivers of 550 and 560 (H). NSCQ: its fabric manager guide (M: seen in excerpts). nvlsm counts its
-# own (2025.06.5 beside 580). Read 2026-11-30.
+# Fabric manager and IMEX: NVIDIA's own lists of what it releases together, redistrib_*.json of
+# eight drivers of 550 and 560 (H). NSCQ: its fabric manager guide (M: seen in excerpts). nvlsm
+# counts its own (2025.06.5 beside 580). Read 2026-11-30.
 EQUAL = re.compile(r"^(nvidia-fabricmanager|libnvidia-nscq|nvidia-imex)(-\d+)?$")
 
 
