@@ -219,13 +219,13 @@ def test_who_follows_misses_nothing_where_the_link_is_cut(box: boxes.Box, login:
         _command(box, "--follow", "counts"),
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    assert follower.stdout
+    assert follower.stdout and follower.stderr
     begun = follower.stdout.readline()  # only then there is a link that can be cut
     login("sudo pkill -KILL -f 'sshd-session: deeprig|sshd: deeprig'", check=False)
     login("sudo -u ai touch /home/ai/cut")
-    rest, err = follower.communicate(timeout=120)
-    out = begun + rest
-    assert follower.returncode == 0, err
+    # Not communicate(): what came with the first line would be lost.
+    out, err = begun + follower.stdout.read(), follower.stderr.read()
+    assert follower.wait(120) == 0, err
     assert "The link " in err and "the job" in err  # the control: it was cut
     lines = [line for line in out.splitlines() if line.startswith("line ")]
     assert lines == [f"line {number + 1}" for number in range(80)]
