@@ -16,7 +16,8 @@ from types import ModuleType
 bounded = sys.modules["bounded"] = ModuleType("bounded")
 exec({ASKED.with_name("bounded.py").read_text()!r}, bounded.__dict__)
 """
-PROGRAM = f"{BOUNDED}{ASKED.read_text()}\n\nimport json\nprint(json.dumps(all_of_it()))\n"
+SOURCE = f"{BOUNDED}{ASKED.read_text()}\n"  # what a program on stdin begins with
+PROGRAM = f"{SOURCE}\nimport json\nprint(json.dumps(all_of_it()))\n"
 SECONDS = 60
 FORM = {"work": [str], "people": [str]}
 

@@ -30,6 +30,7 @@ def trace(*, repository_stays: bool) -> Trace:
             gpu_settings.PERSISTENCE,
             gpu_settings.WATTS,
             gpu_settings.POWER_LIMITS,
+            gpu_settings.FABRIC_MODULES,
             *(f"/etc/systemd/system/{unit}" for unit in _units()),
             *(driver.AFTER_UPDATE, driver.MOTD, driver.UPDATES),
             *("/etc/deeprig/driver.json", driver.WANTED),
@@ -65,6 +66,8 @@ def trace(*, repository_stays: bool) -> Trace:
             f"[ -e {boot_trial.SCRIPT} ] || rm -f {shared}",
             # And they are a repository's.
             f"ls {apt_repositories.SPECS}/*.json >/dev/null 2>&1 || rm -f {readers}",
+            "[ ! -d /etc/dkms ] || dpkg -S /etc/dkms >/dev/null 2>&1 || "
+            "rmdir --ignore-fail-on-non-empty /etc/dkms",
             "! command -v update-initramfs >/dev/null || update-initramfs -u -k all",
         ),
         work="on_a_card(there)",

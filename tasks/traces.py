@@ -2,12 +2,12 @@
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from deeprig import busy
 from tasks import operations
 from tasks.facts import Shell
 from tasks.operations import Commands
@@ -15,7 +15,7 @@ from tasks.packages import APT_GET, BROUGHT
 
 # `--data force=now` on pyinfra's command line.
 NOW = "now"
-WORK = Path(__file__).parent.parent / "files/usr/local/lib/deeprig/boot_work.py"
+UNKNOWN = "what could not be looked at"
 # apt would keep what another package merely recommends, and it was not there before.
 AUTOREMOVE = (
     "apt-get -s -o APT::AutoRemove::RecommendsImportant=false "
@@ -57,9 +57,9 @@ class Trace:
         return f"{{ {files}; {self.names()}; {self.sign}; }} | head -n 1"
 
     def would_end(self) -> str:
-        """A script that prints what runs and would end with it."""
+        """A script that prints what runs and would end with it; UNKNOWN where it cannot tell."""
         ask = f"\nthere = processes()\nprint(', '.join({self.work}))\n"
-        return f"python3 -IB - <<'END'\n{WORK.read_text()}{ask}END"
+        return f"python3 -IB - <<'END' || echo {shlex.quote(UNKNOWN)}\n{busy.SOURCE}{ask}END"
 
     def removal(self) -> str:
         """A script that takes all of it out; stops where something fails, and can go on."""
