@@ -93,7 +93,11 @@ def why_branch(question: Question, found: Choice) -> str:
     if question.driver and question.driver.branch:
         return f"Driver.branch asks for it, and it drives {cards}"
     if found.branch == question.graphics.standing_driver:
-        return f"it is installed, and drives {cards}{_of_a_new_box(question, found)}"
+        question = replace(question, graphics=replace(question.graphics, standing_driver=""))
+        new = first(question)
+        if new is not None and new.branch != found.branch:
+            move = f'Driver(branch="{new.branch}") and `deeprig driver upgrade` move this one'
+            return f"it is installed, and drives {cards}; a new box would get {new.branch}: {move}"
     row = branches.row(found.branch)
     every = question.branches(found.source)
     passed_over = every[: every.index(found.branch)]
@@ -109,15 +113,6 @@ def why_branch(question: Question, found: Choice) -> str:
     later = f"; {listed(young)} is too new to be the default" if young else ""
     place_ = place(question.system, found.source)
     return f"the {row['kind']} branch of {place_} drives {cards}{later}"
-
-
-def _of_a_new_box(question: Question, found: Choice) -> str:
-    """What a box without a driver would get on this day, where that is another branch."""
-    other = first(replace(question, graphics=replace(question.graphics, standing_driver="")))
-    if other is None or other.branch == found.branch:
-        return ""
-    move = f'Driver(branch="{other.branch}") and `deeprig driver upgrade` move this one'
-    return f"; a new box would get {other.branch}: {move}"
 
 
 def _waits(question: Question, taken: str, other: str) -> bool:
