@@ -44,7 +44,8 @@ class Server(paramiko.ServerInterface):
         self.more_host_keys: list[paramiko.PKey] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.accepting = threading.Thread(target=self._accept, daemon=True)
+        self.accepting.start()
 
     def _accept(self) -> None:
         while True:
@@ -64,6 +65,15 @@ class Server(paramiko.ServerInterface):
                 transport.start_server(server=self)
             except (paramiko.SSHException, EOFError):
                 transport.close()
+
+    def close(self) -> None:
+        """End it. A thread that still waited for a login would take one of the next server's, which
+        gets the number of this one's socket.
+        """
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.cut()
+        self.accepting.join()
+        self.listener.close()
 
     def cut(self) -> None:
         """End every connection; new ones are let in."""
@@ -137,8 +147,7 @@ def serve(env: dict[str, str]) -> Iterator[Server]:
     try:
         yield server
     finally:
-        server.listener.close()
-        server.cut()
+        server.close()
 
 
 def data(server: Server, folder: Path) -> dict[str, Any]:
