@@ -6,7 +6,7 @@ What is proved is the state after the last step, with everything taken out that 
 import secrets
 from typing import NamedTuple
 
-from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
+from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
@@ -180,7 +180,7 @@ def prove_or_take_back(
         host.noop("the way in is as wanted")
         return
     deploy_name = secrets.token_hex(8)
-    yield FunctionCommand(begin, (deploy_name,), {})
+    yield operations.Step(begin, deploy_name)
     todo = _plan(files, wall, way, strong_rsa)  # as it is now that no other deploy may change it
     door = host.get_fact(Dialled, _sudo=False)
     asked = {"accounts": way.accounts, "door": door}
@@ -188,9 +188,9 @@ def prove_or_take_back(
     then: Answer = host.get_fact(SshdSays, **asked, files=todo.files)
     own: Answer = host.get_fact(SshdSays, accounts=[], door=None, files={ssh.DROP_IN: ""})
     inside: list[str] = []
-    yield FunctionCommand(may_stand, (deploy_name, way, (own, now, then), todo.said), {})
-    yield FunctionCommand(who_gets_in, (now, inside), {})
-    yield FunctionCommand(know_host_key, (), {})
+    yield operations.Step(may_stand, deploy_name, way, (own, now, then), todo.said)
+    yield operations.Step(who_gets_in, now, inside)
+    yield operations.Step(know_host_key)
     # A deploy that was held up may come when the alarm has rung, and another is at it.
     mine = f"{GUARD} mine {deploy_name}"
     for path, text in todo.files.items():
@@ -203,7 +203,7 @@ def prove_or_take_back(
         QuoteString(str(way.port)),
         _stdin="\n".join(["true", *todo.commands]),
     )
-    yield FunctionCommand(prove, (deploy_name, way.dialled, inside), {})
+    yield operations.Step(prove, deploy_name, way.dialled, inside)
 
 
 def _plan(files: dict[str, str], wall: Wall | None, way: Way, strong_rsa: bool) -> Plan:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
@@ -90,7 +90,7 @@ def enable(package: str) -> Commands:
         yield StringCommand(read_index())
         sources = host.get_fact(ArchiveSources)
     if not sources and host.state.is_executing:
-        yield FunctionCommand(_no_archive, (), {})
+        yield operations.Step(_no_archive)
         return
     wanted = text(sources)
     there = host.get_fact(FileState, path=SOURCES) is not None

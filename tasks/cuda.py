@@ -3,7 +3,6 @@
 import re
 import shlex
 
-from pyinfra.api.command import FunctionCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
@@ -111,7 +110,7 @@ def _brings_no_driver(plan: Plan) -> Commands:
         return
     sentence = unwelcome(host.get_fact(WouldInstall, packages=wanted), plan)
     if sentence:
-        yield FunctionCommand(_refuse, (f"{sentence}; Rig(cuda=None) leaves it out.",), {})
+        yield operations.Step(_refuse, f"{sentence}; Rig(cuda=None) leaves it out.")
         return
     host.noop("no driver would come along")
 

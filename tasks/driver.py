@@ -3,7 +3,6 @@
 import json
 import re
 
-from pyinfra.api.command import FunctionCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
@@ -24,7 +23,7 @@ from tasks import (
 )
 from tasks.box_fact import BoxFact
 from tasks.facts import Shell
-from tasks.operations import Commands, Watched
+from tasks.operations import Commands, Step, Watched
 
 SCRIPTS = "/usr/local/lib/deeprig"
 DRIVER_SET = f"{SCRIPTS}/driver-set"
@@ -203,7 +202,7 @@ def _load() -> Commands:
         yield Watched(f"{DRIVER_SET} load")
         return
     if found.startswith("wrong: "):
-        yield FunctionCommand(_refuse, (f"{found.removeprefix('wrong: ')}.",), {})
+        yield Step(_refuse, f"{found.removeprefix('wrong: ')}.")
         return
     if found.startswith("reboot: ") and host.state.is_executing:
         operations.say(host, f"A reboot is owed: {found.removeprefix('reboot: ')}.")

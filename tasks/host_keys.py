@@ -4,7 +4,6 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from pyinfra.api.command import FunctionCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
@@ -56,7 +55,7 @@ def fetch(recipient: str) -> Commands:
     if now and kept_host_keys.are_kept(file, recipient=recipient, fingerprints=now):
         host.noop(f"{file} has them")
         return
-    yield FunctionCommand(_fetch, (recipient,), {})
+    yield operations.Step(_fetch, recipient)
 
 
 def _file(data: dict[str, Any], host: Host) -> Path:

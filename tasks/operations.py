@@ -3,11 +3,13 @@
 import hashlib
 import shlex
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
+from paramiko import SSHException
 from pyinfra import logger
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import FunctionCommand, PyinfraCommand, QuoteString, StringCommand
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
@@ -29,6 +31,25 @@ def say(who: Host, message: str, *, wrong: bool = False) -> None:
         fg="red" if wrong else "yellow",
         log_func=logger.error if wrong else logger.info,
     )
+
+
+class Step(FunctionCommand):
+    """A step in Python, which gets `state` and `host` before its own arguments; False fails it.
+
+    Where the link goes while it talks with the box, that is a line: pyinfra prints a traceback.
+    """
+
+    def __init__(self, function: Callable[..., bool], *arguments: object) -> None:
+        super().__init__(function, arguments, {})
+
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> bool:
+        try:
+            return bool(self.function(state, host, *self.args))
+        except PyinfraError:  # a question that failed, and was said by pyinfra
+            return False
+        except (OSError, EOFError, SSHException) as error:
+            say(host, f"{error or 'no answer'}.", wrong=True)
+            return False
 
 
 class Watched(StringCommand):
@@ -130,7 +151,7 @@ def reboot(timeout: int = 600, interval: float = 2.0) -> Commands:
         say(host, f"No login within {timeout} s of the reboot; look at the box.", wrong=True)
         return False
 
-    yield FunctionCommand(wait, (), {})
+    yield Step(wait)
 
 
 def _boot_id_by_new_login(host: Host) -> str:

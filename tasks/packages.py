@@ -3,13 +3,13 @@
 import time
 from fnmatch import fnmatchcase
 
-from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
+from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
-from tasks.operations import Commands, Watched, say
+from tasks.operations import Commands, Step, Watched, say
 from tasks.package_facts import (
     AptHolds,
     AptLockHolder,
@@ -158,4 +158,4 @@ def wait_for_apt() -> Commands:
             time.sleep(5)
         return True
 
-    yield FunctionCommand(wait, (), {})
+    yield Step(wait)

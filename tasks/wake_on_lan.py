@@ -5,7 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pyinfra.api.command import FunctionCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
@@ -100,7 +99,7 @@ def _remember(box: Remembered) -> Commands:
         if wake_memory.find(file, name) == box:
             host.noop(f"{file} has it")
             return
-    yield FunctionCommand(_keep, (file, name, box), {})
+    yield operations.Step(_keep, file, name, box)
 
 
 def _keep(state: State, host: Host, file: Path, name: str, box: Remembered) -> bool:
