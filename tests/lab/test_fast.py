@@ -26,7 +26,9 @@ DRIFT = (
     "systemctl unmask -q suspend.target",
     "ln -sfn /nowhere /etc/environment.d/50-deeprig-proxy.conf",
     "ufw allow 8080/tcp comment 'deeprig 8080/tcp' >/dev/null",
-    "rm -f /var/lib/systemd/linger/ai",
+    # Their systemd goes 10 s later, which must not be between two looks.
+    "loginctl disable-linger ai; for i in $(seq 60); do "
+    "systemctl is-active -q user@$(id -u ai) || break; sleep 0.5; done",
 )
 # Whatever is ours on a box, and what the system makes of it.
 STATE = r"""
