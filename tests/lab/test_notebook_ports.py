@@ -507,7 +507,7 @@ def test_a_disk_without_room_makes_no_server_with_a_short_token(login: Login) ->
         time.sleep(6)
         assert login("ss -Hltn 'sport = :8888'") == ""
         said = login("sudo journalctl -n 200 -o cat _UID=$(id -u ai)")
-        assert "cannot be made: is the disk full?" in said
+        assert "config/deeprig cannot be written to; `df -h" in said
         login(f"sudo rm {folder}/full")
         wait_for(lambda: stands(login), 60)  # the control: with room it comes up
         assert login(f"sudo stat -c %s {folder}/notebook-token").strip() == "64"
