@@ -28,7 +28,8 @@ OF_A_STRING = {
     "lower", "upper", "split", "splitlines", "partition", "rpartition", "read_text", "encode",
     "decode", "items", "values", "keys", "fromkeys", "get", "title", "with_name", "with_suffix",
 }  # fmt: skip
-COMMANDS = {"StringCommand", "FunctionCommand"}  # a function's arguments reach no shell
+COMMANDS = {"StringCommand", "FunctionCommand"}
+STEPS = {"FunctionCommand", "Step"}  # a function's arguments reach no shell
 RUN_BY_CHECKS = {"run": 0, "check_output": 0, "run_test": 0, "run_expect": 1}
 SHELLS = ("sh", "bash", "/bin/sh", "python3")
 # What takes a command and hands it to something that this file does not see.
@@ -193,7 +194,7 @@ class Project:
 
     def _of_call(self, function: Function, call: ast.Call) -> Iterator[ast.expr]:
         name = _last(call.func)
-        if name == "FunctionCommand":
+        if name in STEPS:
             return
         if name == "StringCommand" or self._is_command(function, call.func):
             yield from _words(call.args)
