@@ -162,6 +162,15 @@ def test_a_firewall_that_does_not_load_keeps_nobody_out(box: boxes.Box, login: L
     assert "Status: active" in login("sudo ufw status")
 
 
+def test_a_way_in_that_was_restarted_often_is_taken_back_too(box: boxes.Box, login: Login) -> None:
+    """systemd starts a service no more that was started five times within ten seconds."""
+    break_and_leave(login)
+    often = "for n in 1 2 3 4 5 6 7 8; do systemctl restart ssh || echo too often; done"
+    assert "too often" in inside(box, often)  # the control
+    alarm(box)
+    assert login("echo in").strip() == "in"
+
+
 def test_a_folder_that_is_a_link_is_taken_back_too(box: boxes.Box, login: Login) -> None:
     folder, elsewhere = "/etc/ssh/sshd_config.d", "/etc/ssh/elsewhere"
     inside(box, f"mv {folder} {elsewhere}; ln -s elsewhere {folder}")
