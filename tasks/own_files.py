@@ -35,11 +35,12 @@ def state(path: str) -> FileOnHost | None:
 
 def of_others(*paths: str) -> set[str]:
     """Those of these paths where a file stands that is not ours, by its first line."""
+    # Named are ours and those that are not there: no answer is no leave to write over anything.
     script = (
-        f"for f in {shlex.join(paths)}; do [ ! -s $f ] || head -n 1 $f | "
-        "grep -q '^# Written by deeprig' || printf '%s ' $f; done"
+        f"for f in {shlex.join(paths)}; do {{ [ ! -s $f ] || head -n 1 $f | "
+        "grep -q '^# Written by deeprig'; } && printf '%s ' $f; done"
     )
-    return set(host.get_fact(Shell, script=script).split())
+    return set(paths) - set(host.get_fact(Shell, script=script).split())
 
 
 class OwnFiles(BoxFact[dict[str, FileOnHost]]):

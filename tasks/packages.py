@@ -38,7 +38,7 @@ FRESH = (
     f'[ -n "$(find {INDEX} -mmin -{INDEX_MINUTES} 2>/dev/null)" ] && '
     "[ -n \"$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -print -quit)\" ]"
 )
-# After an installation that failed: which sources are to blame, and a reading anew by the next run.
+# After an installation that failed: which sources failed; the next run reads the index again.
 NAME_SOURCES = (
     f"{{ rc=$?; [ ! -s {INDEX} ] || {{ echo 'apt could not read all of its sources, and what is "
     "missing may be in one of these; mend them or switch them off, and run this again:'; "

@@ -52,7 +52,7 @@ MAKE_RSA = (
     f"mv -f $n.pub {HOST_KEYS[1]}.pub && mv -f $n {HOST_KEYS[1]}"
 )
 RSA_GOES = (
-    "The RSA host key is made anew with 4096 bits: whoever has pinned that one alone takes the "
+    "The RSA host key is replaced by one of 4096 bits: whoever has pinned that one alone takes the "
     "Ed25519 one, which stays."
 )
 

@@ -29,7 +29,7 @@ def test_pip_and_uv_go_where_the_settings_say(host: Host, rig: Rig, path: str) -
         assert rig.pypi_index in host.file(EVERYBODYS[path]).content_string
     text = host.file(path).content_string
     if not text.startswith("# Written by deeprig"):
-        pytest.skip(f"{path} is somebody else's, and counts but for what Rig.pypi_index is for")
+        pytest.skip(f"{path} was written by somebody else, and stays as it is")
     assert f"cert = {BUNDLE}" in text or "system-certs = true" in text
     assert (rig.pypi_index or "") in text
 

@@ -232,7 +232,7 @@ def test_a_box_that_is_known_by_a_key_that_goes_stays_in_reach(
 ) -> None:
     """Pinned is one key of the box; sshd is to have others, and the proof comes or does not."""
     if ssh.strict and box.os != "debian-12":
-        pytest.skip("strict makes no RSA host key anew there")
+        pytest.skip("strict replaces no RSA host key there")
     make = "ssh-keygen -q -t rsa -b 3072 -N '' -f /etc/ssh/ssh_host_rsa_key"
     login(
         'sudo sh -c "rm -f /etc/ssh/sshd_config.d/10-deeprig.conf /etc/ssh/ssh_host_rsa_key*; '

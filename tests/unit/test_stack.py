@@ -202,7 +202,7 @@ def test_the_driver_that_stands_stays_the_plan_on_any_day(system: str) -> None:
 @pytest.mark.parametrize("gpu", ["maxwell", "turing", "ada", "blackwell"])
 @pytest.mark.parametrize("system", ["debian-12", "debian-13", "ubuntu-24.04", "ubuntu-26.04"])
 def test_a_plan_is_the_same_once_its_driver_stands(system: str, gpu: str) -> None:
-    """Its reasons stand in the manifest, which a second deploy would write anew."""
+    """Its reasons stand in the manifest, which a second deploy would write again."""
     plan = planned(system, gpu, cuda=Cuda())
     assert planned(system, gpu, cuda=Cuda(), standing_driver=plan.driver_branch) == plan
 

@@ -163,7 +163,7 @@ NO_COMMAND = "authorizedkeyscommand none\nauthorizedkeyscommanduser none"
         (f"{USUAL_FILES}\n{NO_COMMAND}", [".ssh/authorized_keys2"], "has_key=ai"),
         (f"{USUAL_FILES}\n{NO_COMMAND}", [], ""),
         (f"authorizedkeysfile {{}}/%u\n{NO_COMMAND}", ["ai"], "has_key=ai\nkeys_at=ai|{}/ai"),
-        # One that sshd does not read lets nobody in.
+        # sshd does not read this one, so it opens nothing.
         (f"authorizedkeysfile {{}}/%u\n{NO_COMMAND}", [".ssh/authorized_keys"], "keys_at=ai|{}/ai"),
         (f"authorizedkeysfile {{}}/%u %h/own\n{NO_COMMAND}", ["own"],
          "has_key=ai\nkeys_at=ai|{}/ai {}/own"),
