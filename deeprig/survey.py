@@ -280,7 +280,20 @@ def _leftovers(survey: Survey, rig: Rig) -> list[str]:
 def _people(survey: Survey, rig: Rig, copy_id: str) -> list[str]:
     made = {user.name for user in rig.users if user.present}
     odd = [said for user, said in survey.odd_keys if user in made]
-    return [*odd, *_work_user(survey, rig, copy_id)]
+    return [*odd, *_keys_of_no_use(survey, rig), *_work_user(survey, rig, copy_id)]
+
+
+def _keys_of_no_use(survey: Survey, rig: Rig) -> list[str]:
+    """Who would be locked out because sshd does not look where the keys of the settings go."""
+    files = dict(survey.keys_at)
+    return [
+        f"The keys of {user.name} in Rig.users go into ~/.ssh/authorized_keys, and for "
+        f"{user.name} sshd reads {files[user.name].strip()}; write one of them there, or let "
+        "AuthorizedKeysFile name .ssh/authorized_keys as well."
+        for user in rig.users
+        if user.present and user.keys and user.name in files
+        if user.name not in survey.users_with_key
+    ]
 
 
 def _work_user(survey: Survey, rig: Rig, copy_id: str) -> list[str]:

@@ -23,8 +23,15 @@ UPDATES = f"/etc/apt/apt.conf.d/deeprig-{NAME}.conf"
 PREFERRED, ONLY_THERE = 600, 100
 # As `nvidia-ctk runtime configure` would write it.
 RUNTIMES = {"nvidia": {"args": [], "path": "nvidia-container-runtime"}}
+# A specification of its owner's has the same name: two of one card in one folder count for neither.
+SPEC = "/etc/cdi/nvidia.yaml"
+OURS = "# Written by deeprig (tasks/container_toolkit.py)."
 # From 1.18 on a unit of the package's own keeps the first up to date, at boot and after an upgrade.
-SPECS = "/run/cdi/nvidia.yaml /var/run/cdi/nvidia.yaml /etc/cdi/nvidia.yaml"
+SPECS = f"/run/cdi/nvidia.yaml /var/run/cdi/nvidia.yaml {SPEC}"
+WRITE_SPEC = (
+    f"mkdir -p /etc/cdi && {{ echo {shlex.quote(OURS)} && nvidia-ctk --quiet cdi generate; }} "
+    f">{SPEC}.new && mv {SPEC}.new {SPEC}"
+)
 # A driver that hangs has its say in verify; nobody waits for it here.
 ANSWERS = "python3 -I /usr/local/lib/deeprig/bounded.py 60 nvidia-smi -L >/dev/null 2>&1"
 REFRESH = "nvidia-cdi-refresh.service"
@@ -85,8 +92,7 @@ def describe_cards() -> None:
         f"for f in {SPECS}; do [ -s $f ] && echo $f && exit; done",
         commands=[
             f"systemctl start {REFRESH} 2>/dev/null; "
-            f"for f in {SPECS}; do [ -s $f ] && exit 0; done; "
-            "nvidia-ctk --quiet cdi generate --output=/etc/cdi/nvidia.yaml"
+            f"for f in {SPECS}; do [ -s $f ] && exit 0; done; {WRITE_SPEC}"
         ],
     )
 

@@ -29,7 +29,7 @@ TRACE = Trace(
         MOUNTS,
         STATE,
         container_toolkit.UPDATES,
-        "/etc/cdi/nvidia.yaml",
+        f"$(grep -lsxF {shlex.quote(container_toolkit.OURS)} {container_toolkit.SPEC})",
         f"/etc/systemd/system/{container_toolkit.LINKS}",
     ),
     units=(
@@ -46,7 +46,8 @@ TRACE = Trace(
     before=(apt_repositories.removal(container_toolkit.NAME),),
     after=(  # Docker's own, and the folder if nothing of its owner's is in it
         "[ -e /usr/bin/dockerd ] || rm -f /etc/docker/key.json",
-        "[ ! -d /etc/docker ] || rmdir --ignore-fail-on-non-empty /etc/docker",
+        "for d in /etc/docker /etc/cdi; do [ ! -d $d ] || "
+        "rmdir --ignore-fail-on-non-empty $d; done",
     ),
     work="in_containers(there)",
     stays="images and volumes stay in Docker's data root, and its firewall rules until a reboot",

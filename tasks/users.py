@@ -94,8 +94,8 @@ def _add(user: User, data_folder: str | None) -> None:
         commands=[f"usermod --expiredate '' {name}"],
     )
     operations.bring_about(
-        name=f"Have {user.name} use bash",
-        holds=f"getent passwd {name} | grep :/bin/bash$",
+        name=f"Have {user.name} get a shell",
+        holds=f"{ask}\nshell_of {name}",
         commands=[f"usermod --shell /bin/bash {name}"],
     )
     operations.bring_about(

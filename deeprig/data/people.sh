@@ -14,6 +14,13 @@ everyone() {
 
 home_of() { getent passwd "$1" | cut -d: -f6; }
 
+# The shell that user $1 has chosen; nothing where it lets nobody work, as nologin does.
+shell_of() {
+  shell=$(getent passwd "$1" | cut -d: -f7)
+  case $shell in */nologin | */false | */true) return ;; esac
+  [ ! -x "$shell" ] || echo "$shell"
+}
+
 # The folder at or above $1 that others than root can change; nothing where there is none.
 loose() {
   at=$1
@@ -72,7 +79,7 @@ sshd_of() {
 words_of() {
   plain=$(home_of "$1" | sed 's/[&|\\]/\\&/g')
   echo "$2" | sed -n "s/^$3 //p" | tr ' ' '\n' |
-    sed "s|%u|$1|g; s|%h|$plain|g; s|%U|$(id -u "$1")|g; s|%%|%|g"
+    sed "s|%u|$1|g; s|%h|$plain|g; s|%U|$(id -u "$1" 2>/dev/null)|g; s|%%|%|g"
 }
 
 # The files in which sshd looks for keys of user $1; $2 is what it says.

@@ -13,19 +13,20 @@ for u in $USERS; do getent passwd "$u" >/dev/null || continue; echo "user=$u"
     id -nG "$u" | tr ' ' '\n' | grep -qx $g && echo "root_group=$u|$g"; done
 done
 for u in $(echo "$USERS $PEOPLE" | tr ' ' '\n' | sort -u); do
+  said=$(sshd_of "$u")
+  reads_usual "$u" "$said" || { files=$(files_of "$u" "$said" | tr '\n' ' ')
+    echo "keys_at=$u|${files:-what AuthorizedKeysCommand prints}"; }
   getent passwd "$u" >/dev/null || continue
   is=$(home_is "$u")
   case " $PEOPLE " in *" $u "*) ;; *) [ "$is" = absent ] || is=ok ;; esac  # a home that we leave be
   # One word of KEYS, whatever a process of that user may have made of it.
   [ "$is" != ok ] || is=$(as_user 30 "$u" sh -c "$KEYS" sh look "$(home_of "$u")" 2>/dev/null |
     head -n 1 | head -c 40 | tr -dc a-z-)
-  said=$(sshd_of "$u") elsewhere=$(keys_elsewhere "$u" "$said")
+  elsewhere=$(keys_elsewhere "$u" "$said")
   [ "$is" != key ] || reads_usual "$u" "$said" || is=none
   case $is in key) echo "has_key=$u" ;; none | absent) ;; *)
     echo "odd_keys=$u|${is:-unanswered}|$(home_of "$u")" ;; esac
   [ -z "$elsewhere" ] || [ "$is" = key ] || echo "has_key=$u"
-  reads_usual "$u" "$said" || { files=$(files_of "$u" "$said" | tr '\n' ' ')
-    echo "keys_at=$u|${files:-what AuthorizedKeysCommand prints}"; }
 done
 [ -e /usr/bin/nvidia-uninstall ] && echo dirty=run-file
 # A file may be switched off, or be a copy: what apt reads of them counts.

@@ -1,6 +1,8 @@
 """What the deploy of containers would do, and the decisions in it, without a machine."""
 
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from deeprig import data, docker
 from deeprig.docker import Docker, objections, read
 from deeprig.settings import Containers, Driver, Notebook, Rig, SettingsError, Storage, User
-from tasks import container_toolkit
+from tasks import container_toolkit, containers
 from tasks.containers import LABEL, daemon
 from tests.unit.recorded import DEBIAN_13
 from tests.unit.test_deploy import components, plan
@@ -172,3 +174,29 @@ def test_a_box_that_a_card_is_to_come_into_has_the_toolkit_too() -> None:
     survey = [*DEBIAN_13, "kernel=6.12.117+deb13-amd64"]
     steps = [step.name for step in plan(rig, survey).steps]
     assert "Containers | Install the container toolkit" in steps
+
+
+@pytest.mark.parametrize("by", ["deeprig", "its owner"])
+def test_a_specification_of_the_cards_goes_only_where_we_wrote_it(by: str, tmp_path: Path) -> None:
+    """By the commands themselves; nvidia-ctk is of this test, and the folder."""
+    spec = tmp_path / "cdi/nvidia.yaml"
+    ctk = tmp_path / "nvidia-ctk"
+    ctk.write_text("#!/bin/sh\necho cdiVersion: 0.7.0\n")
+    ctk.chmod(0o755)
+    if by == "deeprig":
+        run(container_toolkit.WRITE_SPEC, tmp_path)
+        assert spec.read_text().endswith("\ncdiVersion: 0.7.0\n")
+    else:
+        spec.parent.mkdir()
+        spec.write_text("cdiVersion: 0.7.0\n")
+    [pattern] = [file for file in containers.TRACE.files if "nvidia.yaml" in file]
+    found = run(f"printf '%s\\n' {pattern}", tmp_path).split()
+    assert found == ([str(spec)] if by == "deeprig" else [])
+
+
+def run(command: str, folder: Path) -> str:
+    command = command.replace("/etc/cdi", f"{folder}/cdi")
+    environment = {"PATH": f"{folder}:/usr/bin:/bin"}
+    return subprocess.run(
+        ["sh", "-c", command], env=environment, capture_output=True, text=True, check=True
+    ).stdout

@@ -162,11 +162,11 @@ NO_COMMAND = "authorizedkeyscommand none\nauthorizedkeyscommanduser none"
         (f"{USUAL_FILES}\n{NO_COMMAND}", [".ssh/authorized_keys"], "has_key=ai"),
         (f"{USUAL_FILES}\n{NO_COMMAND}", [".ssh/authorized_keys2"], "has_key=ai"),
         (f"{USUAL_FILES}\n{NO_COMMAND}", [], ""),
-        (f"authorizedkeysfile {{}}/%u\n{NO_COMMAND}", ["ai"], "has_key=ai\nkeys_at=ai|{}/ai"),
+        (f"authorizedkeysfile {{}}/%u\n{NO_COMMAND}", ["ai"], "keys_at=ai|{}/ai\nhas_key=ai"),
         # sshd does not read this one, so it opens nothing.
         (f"authorizedkeysfile {{}}/%u\n{NO_COMMAND}", [".ssh/authorized_keys"], "keys_at=ai|{}/ai"),
         (f"authorizedkeysfile {{}}/%u %h/own\n{NO_COMMAND}", ["own"],
-         "has_key=ai\nkeys_at=ai|{}/ai {}/own"),
+         "keys_at=ai|{}/ai {}/own\nhas_key=ai"),
         (f"{USUAL_FILES}\n{BY} {{}}/ask", ["ask"], "has_key=ai"),
         (f"{USUAL_FILES}\n{BY} {{}}/ask %u x", ["ask"], "has_key=ai"),
         (f"{USUAL_FILES}\n{BY} {{}}/ask somebody", ["ask"], ""),
@@ -184,9 +184,29 @@ def test_keys_count_where_sshd_takes_them_from(
         text = f'#!/bin/sh\n[ "$1" = ai ] && echo {KEY}\n' if name == "ask" else f"{KEY}\n"
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
+    said = asked_of_sshd(tmp_path, says, f"echo ai:x:1000:1000::{tmp_path}:/bin/sh", "echo 1000")
+    assert said == found.replace("{}", str(tmp_path)).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("says", "found"),
+    [
+        (f"{USUAL_FILES}\n{NO_COMMAND}", []),
+        (f"authorizedkeysfile %h/.ssh/authorized_keys\n{NO_COMMAND}", []),
+        (f"authorizedkeysfile /etc/ssh/keys/%u\n{NO_COMMAND}", ["keys_at=ai|/etc/ssh/keys/ai"]),
+    ],
+)
+def test_where_keys_belong_is_known_before_there_is_an_account(
+    says: str, found: list[str], tmp_path: Path
+) -> None:
+    assert asked_of_sshd(tmp_path, says, "exit 2", "exit 1") == found
+
+
+def asked_of_sshd(tmp_path: Path, says: str, getent: str, id_: str) -> list[str]:
+    """What the survey's script prints of ai's keys where sshd says this."""
     for name, body in {
-        "getent": f"echo ai:x:1000:1000::{tmp_path}:/bin/sh",
-        "id": "echo 1000",
+        "getent": getent,
+        "id": id_,
         "stat": "echo 1000",
         "sshd": f"cat {tmp_path}/says",
         "sudo": "exit 1",
@@ -203,8 +223,24 @@ def test_keys_count_where_sshd_takes_them_from(
         ["sh", "-c", f'USERS=ai PEOPLE=""\nas_user() {{ shift 2; "$@"; }}\n{own}\n{asks}'],
         env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}, capture_output=True, text=True,
     )  # fmt: skip
-    said = [line.strip() for line in done.stdout.splitlines()]
-    assert said == found.replace("{}", str(tmp_path)).splitlines(), done.stderr
+    assert not done.stderr
+    return [line.strip() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("keys_at=anna|/etc/ssh/keys/anna ", ["anna in Rig.users", "reads /etc/ssh/keys/anna;"]),
+        ("keys_at=anna|/etc/ssh/keys/anna \nhas_key=anna", []),  # who gets in by another key
+        ("keys_at=ai|/etc/ssh/keys/ai \nhas_key=ai", []),
+        ("", []),
+    ],
+)
+def test_keys_that_sshd_would_not_read_are_refused(lines: str, words: list[str]) -> None:
+    rig = Rig(users=(User(name="anna", keys=(KEY,)),), notebook=None)
+    said = objections(survey(*lines.splitlines()), rig)
+    assert len(said) == bool(words)
+    assert all(word in said[0] for word in words)
 
 
 def test_where_keys_belong_is_said() -> None:

@@ -1,10 +1,12 @@
 """An account that is taken away: shut at once, gone when nothing of theirs runs."""
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deeprig import runs
+from deeprig import people, runs
 from deeprig.settings import Rig, User
 from tasks import users
 
@@ -41,3 +43,26 @@ def test_work_of_theirs_keeps_an_account_until_it_ends(
     answer: str, data: dict[str, Any], changes: list[str]
 ) -> None:
     assert plan(answer, **data) == changes
+
+
+@pytest.mark.parametrize(
+    ("shell", "kept"),
+    [
+        ("/bin/bash", True),
+        ("/bin/sh", True),
+        ("{}/fish", True),
+        ("/usr/sbin/nologin", False),
+        ("/bin/false", False),
+        ("/gone/zsh", False),
+        ("", False),
+    ],
+)
+def test_a_shell_that_somebody_has_chosen_stays(shell: str, kept: bool, tmp_path: Path) -> None:
+    (tmp_path / "fish").write_text("#!/bin/sh\n")
+    (tmp_path / "fish").chmod(0o755)
+    shell = shell.replace("{}", str(tmp_path))
+    asked = f"getent() {{ echo otto:x:1000:1000::/home/otto:{shell}; }}\n{people.SCRIPT}"
+    done = subprocess.run(
+        ["sh", "-c", f"{asked}\nshell_of otto"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == (shell if kept else "")
