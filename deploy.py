@@ -25,6 +25,7 @@ from tasks import (
     network_access,
     notebook,
     notify,
+    one_deploy,
     passthrough,
     python_env,
     reboot,
@@ -41,6 +42,7 @@ def build(rig: Rig) -> None:
     plan = base.decide(rig=rig, survey=survey) if survey else None
     if survey is None or plan is None:
         return  # refused, with reasons, before anything was touched
+    one_deploy.begin()
 
     user = rig.notebook.user if rig.notebook else None
     caches = sessions.caches(rig, survey)

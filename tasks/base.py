@@ -23,7 +23,7 @@ from deeprig.refusal import Refusal
 from deeprig.settings import Rig
 from deeprig.stack import Plan
 from deeprig.survey import Survey, objections, script
-from tasks import access, config_files, operations, packages
+from tasks import access, config_files, one_deploy, operations, packages
 from tasks.facts import HostSurvey, MayBecomeRoot
 
 SCRIPTS = "/usr/local/lib/deeprig"
@@ -61,6 +61,7 @@ def survey(rig: Rig) -> Survey | None:
         *passthrough_objections.objections(found, rig),
         *connection.objections(host.data.dict()),
         *_twins(),
+        *one_deploy.objections(),
         *ssh_algorithms.objections(found, strict=rig.ssh.strict),
     ]
     reasons = reasons or access.objections(found, rig)

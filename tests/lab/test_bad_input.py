@@ -1,6 +1,7 @@
 """Bad input ends in one sentence, with the right exit code, and leaves the box as it was."""
 
 import re
+import shlex
 import subprocess
 import threading
 import time
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from deeprig import connection
 from lab import boxes, network
-from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, host_data, running, wait_for
+from tasks import one_deploy
+from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, host_data, running, shell, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -176,6 +179,26 @@ def test_a_box_that_must_be_left_alone(
         login(f'sudo sh -c "{clean}"')
 
 
+def test_another_deploy_that_is_at_work(
+    box: boxes.Box, changed: Callable[..., Path], untouched: Callable[[], bool]
+) -> None:
+    other = connection.connect(host_data(box))
+    try:
+        assert shell(other, f"sudo sh -c {shlex.quote(one_deploy.TAKE)}") == ""
+        status, said = pyinfra(changed())
+        assert status == 1
+        [pid] = re.findall(r"for 0 min, and each would undo .* `sudo kill ([0-9]+)` there", said)
+        assert untouched()
+        # The remedy: what it names is that login, and nothing is in the way when it has ended.
+        assert shell(other, "echo in") == "in\n"
+        with connection.connect(host_data(box)) as second:
+            shell(second, f"sudo kill {pid}")
+            wait_for(lambda: not other.get_transport().is_active(), 20)
+            assert shell(second, f"sudo sh -c {shlex.quote(one_deploy.OTHER)}") == ""
+    finally:
+        other.close()
+
+
 def test_one_box_that_fails_does_not_stop_the_other(
     box: boxes.Box,
     changed: Callable[..., Path],
@@ -219,9 +242,10 @@ def test_an_unplugged_cable_ends_the_run_in_one_sentence(
     slow = tmp_path / "slow.py"
     slow.write_text(
         "from pyinfra.context import config, host\n"
-        "from tasks import base\n"
+        "from tasks import base, one_deploy\n"
         "config.SUDO = True\n"
-        "base.survey(rig=host.data.rig)\n" + step
+        "base.survey(rig=host.data.rig)\n"
+        "one_deploy.begin()\n" + step
     )
     # A name that nothing else has; one of the case before may still run.
     login("sudo pkill -x take-long; ln -sf /bin/sleep /tmp/take-long")
@@ -242,3 +266,4 @@ def test_an_unplugged_cable_ends_the_run_in_one_sentence(
         assert said.count("has not answered for 12 seconds; see to its power and cable") == 1
     finally:
         network.plug(box.host)
+    assert login(f"sudo sh -c {shlex.quote(one_deploy.TAKE)}") == ""  # it is in nobody's way

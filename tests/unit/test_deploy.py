@@ -32,6 +32,7 @@ def components(report: Report) -> list[str]:
 
 def test_the_order_of_work() -> None:
     assert components(plan(Rig())) == [
+        "One at a time",
         "Network access",
         "apt",
         "Python tools, begun",
@@ -52,6 +53,7 @@ def test_the_order_of_work() -> None:
 def test_a_part_that_is_none_is_left_alone() -> None:
     report = plan(Rig(notebook=None, python=None, firewall=None, storage=None))
     assert components(report) == [
+        "One at a time",
         "Network access",
         "apt",
         "Base",

@@ -1,0 +1,53 @@
+# Which deploy is at work here. It is known by sshd's process for its login, which ends with it.
+lock=/run/deeprig-deploy patience=15
+
+login() {
+  pid=$$
+  while [ "$pid" -gt 1 ]; do
+    case $(cat "/proc/$pid/comm" 2>/dev/null) in sshd*) break ;; esac
+    pid=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status" 2>/dev/null)
+    pid=${pid:-1}
+  done
+  echo "$pid"
+}
+
+began() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+
+# How many packets came in by this login. A deploy's computer sends one every few seconds, so that
+# the number grows as long as it is there; a laptop that sleeps or has no network sends none.
+heard() { ss -Htnip | grep -A 1 "pid=$1," | grep -om 1 'segs_in:[0-9]*'; }
+
+is_there() {
+  first=$(heard "$1")
+  for _ in $(seq "$patience"); do
+    sleep 1
+    [ "$(heard "$1")" = "$first" ] && [ -n "$first" ] || return 0
+  done
+  return 1
+}
+
+# The process of the login that has taken the box, if that is another one and has not ended.
+taken() {
+  [ -r $lock ] && read -r pid since <$lock || return 0
+  [ "$pid" = "$(login)" ] || [ "$(began "$pid")" != "$since" ] || echo "$pid"
+}
+
+# The process and the seconds of another deploy that is at work; nothing where there is none.
+other() {
+  pid=$(taken)
+  [ -z "$pid" ] || ! is_there "$pid" || echo "$pid" "$(ps -o etimes= -p "$pid" | tr -d ' ')"
+}
+
+# The same; and where there is none, this login's is it from now on.
+take() {
+  {
+    flock 9
+    found=$(other) me=$(login) gone=$(taken)
+    if [ "$found" ]; then echo "$found"
+    elif [ "$me" -gt 1 ]; then
+      [ -z "$gone" ] || kill "$gone"
+      echo "$me $(began "$me")" >$lock.new && mv $lock.new $lock
+    fi
+  } 9>>$lock.lock
+}
+umask 077
