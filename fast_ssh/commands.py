@@ -21,6 +21,10 @@ LONGEST_STDIN = 256 * 1024
 NOT_ROOTS_OWN = ("_use_sudo_login", "_preserve_sudo_env", "_su_user", "_doas", "_dzdo")
 
 
+class Aside(StringCommand):
+    """A command that makes no answer of this run's untrue, and that the next run is not to ask."""
+
+
 class Command(NamedTuple):
     """A command for a shell. `shown` is what a person may read of it."""
 

@@ -108,7 +108,8 @@ class FastSSHConnector(Watched, SSHConnector):
     ) -> tuple[bool, CommandOutput]:
         # Who called Host.run_shell_command? Only what is a fact is known to change nothing.
         asked = sys._getframe(2).f_code is facts._get_fact.__code__
-        if not asked:
+        aside = isinstance(command, commands.Aside)
+        if not asked and not aside:
             self.forget()
 
         def run() -> tuple[int, CommandOutput]:
@@ -118,8 +119,8 @@ class FastSSHConnector(Watched, SSHConnector):
             made = commands.make(command, dict(arguments))
             if print_input:
                 echo(f"{self.host.print_prefix}>>> {made.shown}", err=True)
-            if asked and made.stdin is None and made.timeout is None:
-                return self._ask(made, print_output)
+            if (asked or aside) and made.stdin is None and made.timeout is None:
+                return self._ask(made, print_output, remember=asked)
             return self._run(made, print_output)
 
         try:
@@ -169,8 +170,11 @@ class FastSSHConnector(Watched, SSHConnector):
         self.forget()
         return super().rsync(*args, **arguments)
 
-    def _ask(self, made: Command, print_output: bool) -> tuple[int, CommandOutput]:
-        remember = made.text == made.shown and not self._in_callback  # else it holds a secret
+    def _ask(
+        self, made: Command, print_output: bool, *, remember: bool
+    ) -> tuple[int, CommandOutput]:
+        secret = made.text != made.shown
+        remember = remember and not secret and not self._in_callback
         done = self.kept.ask(Question(made.level, made.text), remember=remember)
         output = commands.output(done)
         for line in output if print_output else ():

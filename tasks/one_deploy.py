@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.command import QuoteString
 from pyinfra.api.deploy import deploy
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
@@ -11,6 +11,7 @@ from pyinfra.context import host
 
 import deeprig
 from deeprig import untrusted
+from fast_ssh.commands import Aside
 from tasks import operations
 from tasks.facts import Shell
 from tasks.operations import Commands
@@ -34,7 +35,7 @@ def begin() -> None:
 def _begin() -> Commands:
     """No change of the box: what says so lies below /run and counts as long as the login."""
     if host.state.is_executing:
-        _, output = host.run_shell_command(StringCommand("sh -c", QuoteString(TAKE)), _sudo=True)
+        _, output = host.run_shell_command(Aside("sh -c", QuoteString(TAKE)), _sudo=True)
         if said := _said(output.stdout):
             yield operations.Step(_refuse, said)
             return

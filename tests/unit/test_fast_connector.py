@@ -31,6 +31,7 @@ from pyinfra.facts.server import Command, Groups, KernelVersion, Mounts, Users, 
 from pyinfra.operations import files, server
 
 from deeprig import dead_link
+from fast_ssh.commands import Aside
 from tests.unit import ssh_server
 from tests.unit.local_shell import PASSWORD, environment
 from tests.unit.ssh_server import Server
@@ -387,6 +388,25 @@ def test_the_record_holds_no_secret_and_is_its_owners_alone(run: Run, tmp_path: 
     assert "echo plain" in record.read_text()
     assert "hush" not in record.read_text()
     assert "one answer" not in record.read_text()
+
+
+def test_what_is_said_aside_leaves_answers_standing_and_is_not_asked_by_the_next_run(
+    run: Run, tmp_path: Path
+) -> None:
+    said: list[tuple[str, str]] = []
+
+    def build(kind: type[StringCommand]) -> None:
+        (tmp_path / "a").write_text("before\n")
+        host.get_fact(Line, path=f"{tmp_path}/a")
+        done, output = host.run_shell_command(kind("echo aside; echo after >", f"{tmp_path}/a"))
+        assert done
+        said.append((output.stdout, host.get_fact(Line, path=f"{tmp_path}/a")))
+
+    run(lambda: build(Aside))
+    run(lambda: build(StringCommand))  # the control: what may change anything
+    assert said == [("aside", "before"), ("aside", "after")]
+    [record] = (tmp_path / "questions").iterdir()
+    assert "echo aside" not in record.read_text()
 
 
 def test_what_the_last_run_asked_is_asked_before_anybody_wants_it(run: Run, tmp_path: Path) -> None:
