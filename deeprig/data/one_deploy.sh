@@ -13,9 +13,28 @@ login() {
 
 began() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 
+# An end of a connection as ss takes it, from the kernel's table: bytes of a word are turned there.
+end_of() {
+  address=${1%:*} port=$(printf %d "0x${1#*:}")
+  words=$(echo "$address" | sed 's/\(..\)\(..\)\(..\)\(..\)/\4\3\2\1/g')
+  case $address in
+  ????????) # shellcheck disable=SC2046,SC2183 # four numbers
+    printf '%d.%d.%d.%d:%d' $(echo "$words" | sed 's/../0x& /g') "$port" ;;
+  *) printf '[%s]:%d' "$(echo "$words" | sed 's/..../&:/g; s/:$//')" "$port" ;;
+  esac
+}
+
 # How many packets came in by this login. A deploy's computer sends one every few seconds, so that
 # the number grows as long as it is there; a laptop that sleeps or has no network sends none.
-heard() { ss -Htnip | grep -A 1 "pid=$1," | grep -om 1 'segs_in:[0-9]*'; }
+# ss would show whose a connection is, too, but among words that anybody can choose.
+heard() {
+  for fd in "/proc/$1/fd/"*; do readlink "$fd"; done | sed -n 's/^socket:\[\([0-9]*\)\]$/\1/p' |
+    while read -r inode; do
+      awk -v inode="$inode" '$10 == inode { print $2, $3 }' "/proc/$1/net/tcp" "/proc/$1/net/tcp6"
+    done | while read -r here there; do
+    ss -Htni src "$(end_of "$here")" dst "$(end_of "$there")" | grep -o 'segs_in:[0-9]*'
+  done
+}
 
 is_there() {
   first=$(heard "$1")

@@ -1,11 +1,15 @@
 """Two deploys at once: the second is refused, and a deploy that is gone is in nobody's way."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from socket import AF_INET, AF_INET6, AddressFamily, socket
 
 import pytest
 
@@ -13,7 +17,8 @@ from tasks import one_deploy
 
 # A login as the kernel shows it: a process whose name is sshd's, above whoever asks.
 LOGIN = """
-import ctypes, subprocess, sys
+import ctypes, json, socket, subprocess, sys
+person = socket.create_connection(json.loads(sys.argv[1])[:2]) if sys.argv[1:] else None
 ctypes.CDLL(None).prctl(15, b"sshd-session", 0, 0, 0)
 for line in sys.stdin:
     done = subprocess.run(["sh", "-c", open(line.strip()).read()], capture_output=True, text=True)
@@ -24,10 +29,13 @@ for line in sys.stdin:
 class Login:
     """One login of a deploy, and what its root shell answers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *of: object) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-c", LOGIN], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", LOGIN, *map(json.dumps, of)],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
 
     def __call__(self, script: str) -> str:
@@ -68,23 +76,38 @@ def test_one_deploy_keeps_the_other_out_until_it_ends(logins: list[Login]) -> No
 
 
 @pytest.mark.parametrize("sends", [True, False])
+@pytest.mark.parametrize(("family", "address"), [(AF_INET, "127.0.0.1"), (AF_INET6, "::1")])
 def test_a_deploy_whose_computer_is_gone_is_in_nobodys_way(
-    sends: bool, logins: list[Login], tmp_path: Path
+    family: AddressFamily, address: str, sends: bool, tmp_path: Path
 ) -> None:
-    """By what the kernel counts of its packets; ss is of this test."""
-    first, second = logins
-    assert first(one_deploy.TAKE) == ""
-    count = tmp_path / "count"
-    packets = f"$(wc -l <{count})" if sends else "7"
-    ss = (
-        f"ss() {{ echo . >>{count}; echo 'ESTAB users:((\"sshd\",pid={first.process.pid},fd=4))'; "
-        f'echo " rto:220 segs_in:{packets} x"; }}\n'
-    )
-    quick = (ss + one_deploy.SCRIPT).replace("patience=15", "patience=2")
-    assert bool(second(f"{quick}other")) is sends
-    assert bool(second(f"{quick}take")) is sends
-    if not sends:
-        assert first.process.wait(5) != 0  # what it has begun does not go on beside the other
+    """By what the kernel counts of a real connection's packets, which a person sends or not."""
+    with socket(family) as server:
+        server.bind((address, 0))
+        server.listen()
+        first, second = Login(tmp_path, server.getsockname()), Login(tmp_path)
+        person, _ = server.accept()
+        try:
+            assert first(one_deploy.TAKE) == ""
+            heard = first(f"{one_deploy.SCRIPT}heard {first.process.pid}")
+            assert re.fullmatch("segs_in:[0-9]+", heard)  # the control: its connection is found
+            if sends:
+                beat = threading.Thread(target=_send, args=(person, first.process), daemon=True)
+                beat.start()
+            quick = one_deploy.SCRIPT.replace("patience=15", "patience=2")
+            assert bool(second(f"{quick}other")) is sends
+            assert bool(second(f"{quick}take")) is sends
+            if not sends:
+                assert first.process.wait(5) != 0  # what it began does not go on beside the other
+        finally:
+            first.ends()
+            second.ends()
+            person.close()
+
+
+def _send(person: socket, login: "subprocess.Popen[str]") -> None:
+    while login.poll() is None:
+        person.send(b".")
+        time.sleep(0.2)
 
 
 def test_a_number_that_is_used_again_is_not_that_deploy(
