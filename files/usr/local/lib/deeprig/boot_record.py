@@ -86,7 +86,11 @@ def today() -> str:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """One at a time: kernel hooks, apt and a deploy may all look at once."""
-    with LOCK.open("w") as lock:
+    """One at a time: kernel hooks, apt and a deploy may all look at once.
+
+    Root's alone: whoever may open the file to read it could lock it, and hold up all of them.
+    """
+    with os.fdopen(os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "w") as lock:
+        os.fchmod(lock.fileno(), 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -24,6 +24,7 @@ PIP_FILES = ("/etc/deeprig/pip.conf", "/etc/pip.conf")
 PROXY_FILE = "/etc/profile.d/deeprig-proxy.sh"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MARKER = ".deeprig"  # holds "building", and in the end "complete ..."
+LOCK = ".deeprig.lock"
 STALL_SECONDS = 1200
 PROGRESS_SECONDS = 5
 POLL_SECONDS = 0.2
@@ -50,9 +51,12 @@ class Wrong(Exception):
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One run at a time makes things in this folder; while another does, a line every 5 s."""
+    """One run at a time makes things in this folder; while another does, a line every 5 s.
+
+    By a file that nobody else can open, for whoever can may lock it: folders are open to others.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     started = said = time.monotonic()
     try:
         while not _locked(lock):
