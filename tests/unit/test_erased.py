@@ -54,8 +54,32 @@ def test_what_else_people_keep_is_told_where_there_is_something() -> None:
     )
 
 
+def counted(box: Path, homes: list[tuple[str, int, str]]) -> list[str]:
+    """What the script itself prints, with the places in a folder; dpkg owns what is `pkg`."""
+    (box / "bin").mkdir()
+    passwd = "".join(
+        f"{name}:x:{number}:100::{box}/{home}:/bin/sh\n" for name, number, home in homes
+    )
+    for name, body in {
+        "getent": f"cat <<'END'\n{passwd}END\n",
+        "lsblk": "echo sda disk",
+        "findmnt": "echo /dev/sda1",
+        "dpkg": 'case $2 in */pkg) exit 0 ;; esac; exit 1',
+    }.items():  # fmt: skip
+        (box / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+        (box / "bin" / name).chmod(0o755)
+    script = SCRIPT
+    for place in ("/home", "/root", "/opt/"):
+        script = re.sub(rf"(?<=[ =]){place}", f"{box}{place}", script)
+    done = subprocess.run(
+        ["sh", "-c", f"FOLDER={box}/data SECONDS_EACH=20 PLACES='{box}/srv /nowhere'\n{script}"],
+        env={"PATH": f"{box}/bin:/usr/bin:/bin"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
 def test_each_place_is_counted_once_and_no_link_is_followed(tmp_path: Path) -> None:
-    """By the script itself, with the places in a folder of this test; dpkg owns what is `pkg`."""
     for name, size in {
         "data/ai/notebooks": 2, "home/ai": 3, "srv/homes/anna": 4, "srv/www": 5, "root": 6,
         "opt/conda": 7, "opt/pkg": 8, "opt/deeprig": 9, "elsewhere/bea": 10,
@@ -64,36 +88,34 @@ def test_each_place_is_counted_once_and_no_link_is_followed(tmp_path: Path) -> N
         (tmp_path / name / "file").write_bytes(b"x" * size * 1_000_000)
     (tmp_path / "srv/in").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "linked").symlink_to(tmp_path / "elsewhere/bea")
-    (tmp_path / "bin").mkdir()
-    passwd = "".join(
-        f"{name}:x:{number}:100::{tmp_path}/{home}:/bin/sh\n"
-        for name, number, home in (
-            ("ai", 1000, "home/ai"), ("anna", 1001, "srv/homes/anna"), ("bea", 1002, "linked"),
-            ("www", 33, "data"), ("nobody", 65534, "data"), ("gone", 1003, "nowhere"),
-        )
+    said = counted(
+        tmp_path,
+        [("ai", 1000, "home/ai"), ("anna", 1001, "srv/homes/anna"), ("bea", 1002, "linked"),
+         ("www", 33, "data"), ("nobody", 65534, "data"), ("gone", 1003, "nowhere")],
     )  # fmt: skip
-    for name, body in {
-        "getent": f"cat <<'END'\n{passwd}END\n",
-        "lsblk": "echo sda disk",
-        "findmnt": "echo /dev/sda1",
-        "dpkg": 'case $2 in */pkg) exit 0 ;; esac; exit 1',
-    }.items():  # fmt: skip
-        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
-        (tmp_path / "bin" / name).chmod(0o755)
-    script = SCRIPT
-    for place in ("/home", "/root", "/opt/"):
-        script = re.sub(rf"(?<=[ =]){place}", f"{tmp_path}{place}", script)
-    done = subprocess.run(
-        ["sh", "-c", f"FOLDER={tmp_path}/data SECONDS_EACH=20 PLACES='{tmp_path}/srv /nowhere'\n"
-         f"{script}"],
-        env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stderr == ""
+    erased = read(said).erased
     found = {
-        place.path.removeprefix(f"{tmp_path}/"): (place.size or 0) // 1_000_000
-        for place in read(done.stdout.splitlines()).erased
+        place.path.removeprefix(f"{tmp_path}/"): (place.size or 0) // 1_000_000 for place in erased
     }
     assert found == {
         "data": 2, "home": 3, "srv/homes/anna": 4, "elsewhere/bea": 10, "root": 6, "srv": 5,
         "opt/conda": 7,
     }  # fmt: skip
+    assert {name: size // 1_000_000 for name, size in erased[0].parts.items()} == {"notebooks": 2}
+
+
+def test_folders_without_number_make_no_answer_without_end(tmp_path: Path) -> None:
+    """Anybody may have as many as they like, and `deeprig plan` believes no answer of 8 MiB."""
+    for home in ("home/bob", "srv/homes/eve"):
+        for number in range(500):
+            (tmp_path / home / f"{number}-{'x' * 200}/notebooks").mkdir(parents=True)
+    (tmp_path / "data/bob/runs").mkdir(parents=True)
+    (tmp_path / "data/bob/line\nsize=9 /data/bob/cache").mkdir(parents=True)
+    said = counted(tmp_path, [("bob", 1000, "home/bob"), ("eve", 1001, "srv/homes/eve")])
+    assert len("\n".join(said)) < 2**17
+    found = read(said).erased
+    assert found[0].parts.keys() == {"runs"}
+    assert [place.path.removeprefix(f"{tmp_path}/") for place in found] == [
+        "data", "home", "srv/homes/eve",
+    ]  # fmt: skip
+    assert all(place.size for place in found)
