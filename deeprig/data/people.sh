@@ -44,17 +44,33 @@ home_is() {
 }
 
 # An account named $1. A folder of theirs from before, one of the others or where new homes are made,
-# bears the number that it is to have, if nobody has that.
+# bears the number that it is to have, if nobody has that. Who is new gets a number that no folder
+# beside those bears: useradd takes the one after the highest, which was somebody's who is gone, and
+# their home, programs with their rights and jobs of atd's would be the new account's.
 make_account() {
   user=$1; shift
-  for place in "$@" "$(useradd -D | sed -n 's/^HOME=//p')/$user"; do
+  set -- "$@" "$(useradd -D | sed -n 's/^HOME=//p')/$user"
+  for place in "$@"; do
     number=$(stat -c %u "$place" 2>/dev/null) || continue
-    case $number in [1-9][0-9][0-9][0-9] | [1-5][0-9][0-9][0-9][0-9]) ;; *) continue ;; esac
-    getent passwd "$number" >/dev/null && continue
+    if ! is_a_persons "$number" || getent passwd "$number" >/dev/null; then continue; fi
     useradd --create-home --shell /bin/bash --uid "$number" "$user"
     return
   done
-  useradd --create-home --shell /bin/bash "$user"
+  borne=$(for place; do stat -c %u "${place%/*}"/* 2>/dev/null || true; done | sort -u)
+  number=$(getent passwd | cut -d: -f3 | while read -r each; do
+    ! is_a_persons "$each" || echo "$each"; done | sort -n | tail -n 1)
+  number=$((${number:-999} + 1)) own=
+  for each in $borne; do
+    ! is_a_persons "$each" || getent passwd "$each" >/dev/null || own=yes
+  done
+  while echo "$borne" | grep -qx "$number" || getent passwd "$number" >/dev/null; do
+    number=$((number + 1))
+  done
+  useradd --create-home --shell /bin/bash ${own:+--uid "$number"} "$user"
+}
+
+is_a_persons() {
+  case $1 in [1-9][0-9][0-9][0-9] | [1-5][0-9][0-9][0-9][0-9]) ;; *) return 1 ;; esac
 }
 
 # A home for $1 where there is none. It is root's and closed until all is in it, and has its name

@@ -186,3 +186,18 @@ def test_who_comes_back_gets_the_number_of_the_home(
     assert login("id -u anna") == number
     assert run_on(box, have(anna)).changes == []
     login("sudo userdel between")
+
+
+def test_who_is_new_gets_nobodys_number(box: boxes.Box, login: Login, anna: Path) -> None:
+    """Her home stays, and is not the next one's."""
+    number = login("id -u anna")
+    login("sudo install -m 600 -o anna /dev/null /home/anna/secret")
+    login("sudo pkill -KILL -u anna; sudo userdel anna", check=False)
+    otto = (User(name="otto", keys=(str(anna.with_suffix(".pub")),)),)
+    assert run_on(box, lambda rig: users.provide(settings=otto)).error is None
+    assert login("id -u otto") != number
+    assert login("stat -c %u /home/anna") == number
+    assert login("sudo -u otto cat /home/anna/secret; echo $?").endswith("1")
+    login("sudo userdel -r otto")
+    assert run_on(box, have(anna)).error is None
+    assert login("id -u anna") == number

@@ -1,0 +1,55 @@
+"""The number that a new account gets: nobody's whose files are still there."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deeprig import people
+
+
+def added(tmp_path: Path, accounts: dict[str, int], folders: dict[str, int]) -> str:
+    """How useradd is called for carl, where these folders bear these numbers."""
+    (tmp_path / "bin").mkdir()
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    lines = "".join(f"{name}:x:{number}:{number}::/:/bin/sh\n" for name, number in accounts.items())
+    owners = " ".join(f"{tmp_path}/{folder}) echo {n};;" for folder, n in folders.items())
+    for name, body in {
+        "getent": f"printf '{lines}' | awk -F: -v n=\"$2\" "
+        "'n == \"\" || $1 == n || $3 == n { print; f = 1 } END { exit !f }'",
+        "useradd": f'[ "$1" != -D ] || {{ echo HOME={tmp_path}/home; exit; }}; echo "$@"',
+        "stat": f'shift 2; for f; do case $f in {owners} *) r=1;; esac; done; exit "${{r-0}}"',
+    }.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    script = f"{people.SCRIPT}\nmake_account carl {tmp_path}/data/carl"
+    return subprocess.run(
+        ["sh", "-euc", script], env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"},
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("accounts", "folders", "number"),
+    [
+        ({"root": 0, "ai": 1000}, {"home/ai": 1000}, ""),  # useradd's own choice
+        ({"root": 0, "ai": 1000}, {}, ""),
+        # anna was taken away and her home stays: useradd would take her number.
+        ({"root": 0, "ai": 1000}, {"home/ai": 1000, "home/anna": 1001}, "1002"),
+        ({"root": 0, "ai": 1000}, {"home/anna": 1001, "data/anna": 1002}, "1003"),
+        ({"root": 0, "ai": 1000}, {"data/anna": 1001}, "1002"),
+        ({"root": 0}, {"home/anna": 1000, "home/bob": 1001}, "1002"),
+        ({"ai": 1000, "max": 1002}, {"home/anna": 1001, "home/bob": 1003}, "1004"),
+        ({"ai": 1000}, {"home/far": 50001, "home/lost+found": 0}, "1001"),
+        # carl's own folder from before.
+        ({"ai": 1000}, {"home/anna": 1001, "data/carl": 1002}, "1002"),
+        ({"ai": 1000}, {"home/anna": 1001, "home/carl": 1001}, "1001"),
+    ],
+)
+def test_nobody_gets_the_number_of_somebody_who_is_gone(
+    tmp_path: Path, accounts: dict[str, int], folders: dict[str, int], number: str
+) -> None:
+    """What is left would be theirs: homes, programs that run as their owner, jobs of atd's."""
+    said = f"--uid {number} " if number else ""
+    assert added(tmp_path, accounts, folders) == (f"--create-home --shell /bin/bash {said}carl")
