@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -294,14 +295,46 @@ def test_a_box_that_writes_without_end_is_given_up(
     assert "\0" not in found.why()
 
 
-def test_the_box_is_asked_with_its_users_rights_and_looks_at_the_real_port() -> None:
+def who_listens(port: int) -> list[str]:
+    """What a box would say of this port, and of root."""
     asked = _ask(8888, "ai")
     assert "runuser" not in asked and "sudo -n sh -c" in asked
+    look = asked.partition(f"{OWNERS}$(")[2].replace(" 8888 ai", f" {port} root")
+    return subprocess.run(
+        ["sh", "-c", f'echo "$({look[: look.rindex(" 2>/dev/null")]})"'],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+
+
+def test_the_box_is_asked_with_its_users_rights_and_looks_at_the_real_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
+        assert who_listens(server.getsockname()[1]) == [str(os.getuid()), "/", "0"]
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
         port = server.getsockname()[1]
-        look = asked.partition(f"{OWNERS}$(")[2].replace(" 8888 ai", f" {port} root")
-        said = subprocess.run(
-            ["sh", "-c", f'echo "$({look[: look.index(" 2>/dev/null")]})"'],
-            capture_output=True, text=True, check=True,
-        ).stdout.split()  # fmt: skip
-    assert said == [str(os.getuid()), "/", "0"]
+        assert who_listens(port) == [str(os.getuid()), "/", "0"]
+    assert who_listens(port) == ["/", "0"]
+
+
+def test_nobody_listens_as_somebody_else_by_the_name_of_a_control_group() -> None:
+    """`ss` shows it behind the number, and each user names groups below their own as they like."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    group = Path(next((at for _, at, kind, *_ in mounts if kind == "cgroup2"), "/"), "a uid:4242 b")
+    listen = (
+        "import socket; s = socket.create_server(('127.0.0.1', 0)); "
+        "print(s.getsockname()[1], flush=True); input()"
+    )
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    try:
+        with subprocess.Popen(
+            ["sh", "-c", f'echo $$ >"$1/cgroup.procs" && exec {sys.executable} -c "$2"',
+             "sh", group, listen],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        ) as squatter:  # fmt: skip
+            assert squatter.stdout
+            assert who_listens(int(squatter.stdout.readline())) == [str(os.getuid()), "/", "0"]
+            squatter.communicate("\n")
+    finally:
+        group.rmdir()
