@@ -1,6 +1,7 @@
 """A boot with new settings: when it is a trial, when it is good, and what is gone back to."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -293,7 +294,7 @@ def test_a_way_out_by_either_ip_is_one(routes: str, up: bool) -> None:
     """With real routes, in a network namespace of its own."""
     asked = (
         "import boot_reached; boot_reached._active = lambda unit: True; "
-        "boot_reached.listening = lambda: 'sshd'; print(boot_reached.is_up())"
+        "boot_reached.sshd_listens = lambda: True; print(boot_reached.is_up())"
     )
     script = f"ip link set lo up && {routes} && exec {sys.executable} -Bc {shlex.quote(asked)}"
     said = subprocess.run(
@@ -303,3 +304,30 @@ def test_a_way_out_by_either_ip_is_one(routes: str, up: bool) -> None:
     if "unshare:" in said.stderr:
         pytest.skip(f"no network namespace can be had: {said.stderr.strip()}")
     assert said.stdout.strip() == str(up), said.stderr
+
+
+def test_sshd_is_the_program_that_root_runs_and_no_other_of_its_name(tmp_path: Path) -> None:
+    """With a real process of that name, as anybody may have one."""
+    named = (
+        "import ctypes, socket; ctypes.CDLL(None).prctl(15, b'sshd', 0, 0, 0); "
+        "s = socket.create_server(('127.0.0.1', 0)); print('there', flush=True); input()"
+    )
+    with (
+        loaded("boot_reached") as reached,
+        subprocess.Popen(
+            [sys.executable, "-c", named], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other,
+    ):
+        assert other.stdout and other.stdout.readline() == "there\n"
+        assert Path(f"/proc/{other.pid}/comm").read_text() == "sshd\n"
+        place, own = tmp_path / str(other.pid), Path(f"/proc/{other.pid}")
+        place.mkdir()
+        (place / "exe").symlink_to((own / "exe").readlink())
+        (place / "fd").symlink_to(own / "fd")
+        (tmp_path / "net").symlink_to("/proc/net")
+        reached.PROC, reached._active = tmp_path, lambda unit: False
+        assert not reached.sshd_listens()
+        (place / "exe").unlink()
+        (place / "exe").symlink_to("/usr/sbin/sshd (deleted)")  # the control: after an upgrade
+        assert reached.sshd_listens() is (os.getuid() == 0)
+        other.communicate("\n")

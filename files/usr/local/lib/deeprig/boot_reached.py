@@ -3,7 +3,9 @@
 Written by deeprig (files/usr/local/lib/deeprig/boot_reached.py): change it there. Reads only.
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import boot_work
@@ -12,11 +14,13 @@ from boot_once import run
 
 # Up to OpenSSH 9.7, and since: who lets people in, and so writes that down.
 SSHD = ("/usr/sbin/sshd", "/usr/lib/openssh/sshd-session")
+PROC = Path("/proc")
+LISTEN = "0A"
 
 
 def is_up() -> bool:
     """As far as the box itself can see: started, with a way out, and with sshd at its door."""
-    return _active("multi-user.target") and _has_a_way_out() and "sshd" in listening()
+    return _active("multi-user.target") and _has_a_way_out() and sshd_listens()
 
 
 def _has_a_way_out() -> bool:
@@ -27,8 +31,31 @@ def _has_a_way_out() -> bool:
     )
 
 
-def listening() -> str:
-    return run("ss", "-Hltnp") + (" sshd" if _active("ssh.socket") else "")
+def sshd_listens() -> bool:
+    """By the program that root runs, or by systemd for it: anybody's may have that name."""
+    return _active("ssh.socket") or any(_listeners(name) for name in _sshds())
+
+
+def _sshds() -> Iterator[Path]:
+    for place in PROC.glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            program = str((place / "exe").readlink()).removesuffix(" (deleted)")
+            if program == SSHD[0] and place.stat().st_uid == 0:
+                yield place
+
+
+def _listeners(process: Path) -> set[str]:
+    """Which of root's listening sockets it has open."""
+    tables = [PROC / "net" / name for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables if table.exists()
+            for line in table.read_text().splitlines()[1:]]  # fmt: skip
+    there = {f"socket:[{row[9]}]" for row in rows if row[3] == LISTEN and row[7] == "0"}
+    found = set()
+    with contextlib.suppress(OSError):
+        for link in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(str(link.readlink()))
+    return there & found
 
 
 def _active(unit: str) -> bool:
