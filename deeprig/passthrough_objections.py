@@ -35,6 +35,8 @@ def objections(survey: Survey, rig: Rig) -> list[str]:
         ]
     if found := _machine(bus) or [s for a in settings.gpus for s in _card(bus, a, settings)]:
         return found
+    if found := _picture(survey, rig):
+        return found
     return [*_strangers(bus, settings), *_last(survey.graphics, rig), *_guest(bus, settings)]
 
 
@@ -87,6 +89,27 @@ def _card(bus: Bus, address: str, settings: Passthrough) -> list[str]:
             "if you need no screen there."
         ]
     return []
+
+
+def _picture(survey: Survey, rig: Rig) -> list[str]:
+    """That the firmware's picture would keep the console's card: vfio-pci takes it since 6.0.
+
+    https://lkml.iu.edu/hypermail/linux/kernel/2206.0/05339.html
+    """
+    there, asked = survey.bus.kernel_line.split(), rig.kernel_parameters
+    named = {word for word in (*there, *asked) if word.startswith("initcall_blacklist=")}
+    if any("sysfb_init" in word.partition("=")[2].split(",") for word in named):
+        return []
+    major = {kernel: kernel.partition(".")[0] for kernel in survey.graphics.kernels or ()}
+    old = [kernel for kernel, number in major.items() if number.isdigit() and int(number) < 6]
+    return [
+        f"{device} is the console's, and kernel {kernel} leaves its memory to the firmware's "
+        'picture, so that a guest cannot have it; add Rig(kernel_parameters=("initcall_blacklist='
+        'sysfb_init",)), or boot a kernel of 6.0 or later and take this one out.'
+        for kernel in old[:1]
+        for address in (rig.passthrough.gpus if rig.passthrough else ())
+        if (device := survey.bus.device(address)) and device.console
+    ]
 
 
 def _where_it_is(bus: Bus, pci_id: str, not_at: str) -> str:

@@ -186,6 +186,18 @@ def test_the_console_card_goes_if_that_is_said() -> None:
     assert objections(box(), rig("0000:08:00.0", accept=("console-gpu",))) == []
 
 
+def test_on_an_old_kernel_the_firmwares_picture_must_let_the_console_card_go() -> None:
+    settings = rig("0000:08:00.0", accept=("console-gpu",))
+    old = box("kernel=5.15.0-160-generic")
+    [said] = objections(old, settings)
+    assert "kernel 5.15.0-160-generic leaves its memory to the firmware's picture" in said
+    parameters = ("initcall_blacklist=sysfb_init",)  # what it names is what it wants
+    assert f"Rig(kernel_parameters={str(parameters).replace(chr(39), chr(34))})" in said
+    assert objections(old, replace(settings, kernel_parameters=parameters)) == []
+    # Another card of the same box is no framebuffer's.
+    assert objections(box("kernel=5.15.0-160-generic"), rig()) == []
+
+
 def test_a_card_that_moved_is_refused_and_said_where_it_may_be() -> None:
     found = box("given=0000:41:00.0 10de:2230", "pci=0000:61:00.0 10de:2230 030000 - 20 0 0")
     [said] = objections(found, rig())
