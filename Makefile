@@ -1,7 +1,7 @@
 # deeprig: `make demo` shows it on a throwaway box, `make test` proves it. docs/development.md
 PYTHON ?= python3
 BIN = .venv/bin
-TOOLS = deeprig/data/notebook/notebook
+TOOLS = deeprig/catalog/notebook/notebook
 
 .PHONY: help env demo test test-lab unit bench lint lock
 help:

@@ -2,7 +2,7 @@
 
 from pyinfra.context import config, host
 
-from deeprig import encryption
+from deeprig.facts import encryption
 from deeprig.settings import Rig
 from tasks import (
     absent,

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import wanted
-from deeprig import known_hosts
-from deeprig.live_host import SECONDS_TO_START
 from deeprig.settings import DEPLOY_USER
+from deeprig.ssh import known_hosts
+from deeprig_cli.verify.host import SECONDS_TO_START
 from lab import boxes
 
 ROOT = Path(__file__).parent.parent

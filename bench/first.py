@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import contenders
 from bench.contenders import ROOT
-from deeprig import data
+from deeprig import catalog
 from lab import boxes
 from lab.inventory_file import CERTIFICATES
 from tasks import archive
@@ -83,7 +83,7 @@ def _deploy(box: boxes.Box, kind: str) -> list[str]:
 def _bare(box: boxes.Box) -> list[str]:
     """Sends what the script needs, and gives the command that runs it."""
     packed = BytesIO()
-    locks = ROOT / "deeprig/data/notebook"
+    locks = ROOT / "deeprig/catalog/notebook"
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         tar.add(ROOT / "bench/first.sh", "first/first.sh")
         tar.add(ROOT / "files", "first/files")
@@ -92,7 +92,7 @@ def _bare(box: boxes.Box) -> list[str]:
         for file in CERTIFICATES.glob("*.crt"):
             tar.add(file.resolve(), f"first/ca/{file.name}")
     _on(box, "tar xz -C /tmp", packed.getvalue())
-    names = data.load("packages")
+    names = catalog.load("packages")
     wanted = {*names["tools"], *names["updates"], names["clock"]}
     wanted |= {*archive.UFW, *archive.VENV, *archive.SESSIONS}
     ssh, _ = boxes.ssh_command(box)

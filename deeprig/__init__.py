@@ -1,4 +1,4 @@
-"""What deeprig knows that is not a pyinfra task: settings, connections, and the verbs."""
+"""What the commands (deeprig_cli/) and the tasks (tasks/) stand on; it imports neither."""
 
 import os
 import sys

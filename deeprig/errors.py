@@ -2,7 +2,7 @@
 
 from pyinfra.api.exceptions import PyinfraError
 
-from deeprig import visible
+from deeprig.ui import visible
 
 
 class DeeprigError(PyinfraError):

@@ -2,19 +2,11 @@
 
 from pyinfra.api.deploy import deploy
 
+from deeprig.operations import footprint
+from deeprig.operations.footprint import Trace
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
-from deeprig.stack import Plan
-from tasks import (
-    containers,
-    cuda,
-    driver_absent,
-    notebook,
-    python_env,
-    storage_absent,
-    traces,
-    wake_on_lan,
-)
-from tasks.traces import Trace
+from tasks import containers, cuda, driver_absent, notebook, python_env, storage_absent, wake_on_lan
 
 
 @deploy("Absent")
@@ -25,7 +17,7 @@ def take_out(rig: Rig, plan: Plan) -> None:
     """
     for name, trace in of_all(rig, plan).items():
         if name in rig.absent:
-            traces.take_out(name, trace)
+            footprint.take_out(name, trace)
 
 
 def of_all(rig: Rig, plan: Plan) -> dict[str, Trace]:

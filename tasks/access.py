@@ -11,11 +11,16 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import sshd, ufw
-from deeprig.door import Door
+from deeprig.facts.survey import Survey
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations import footprint, packages
+from deeprig.operations.core import Commands
+from deeprig.operations.facts import Shell
+from deeprig.parsers import sshd, ufw
+from deeprig.parsers.door import Door
 from deeprig.settings import Rig, Ssh
-from deeprig.survey import Survey
-from tasks import access_proof, archive, config_files, firewall, operations, packages, ssh, traces
+from tasks import access_proof, archive, firewall, ssh
 from tasks.access_facts import (
     Access,
     AccessState,
@@ -35,8 +40,6 @@ from tasks.access_proof import (
     prove,
     who_gets_in,
 )
-from tasks.facts import Shell
-from tasks.operations import Commands
 
 BOOT_UNIT = "deeprig-access-boot.service"
 
@@ -73,7 +76,7 @@ def change(
         strong_rsa=ssh.strong_rsa(rig.ssh, survey),
     )
     if "firewall" in rig.absent:
-        traces.take_out("firewall", firewall.TRACE)
+        footprint.take_out("firewall", firewall.TRACE)
 
 
 def objections(survey: Survey, rig: Rig) -> list[str]:

@@ -5,12 +5,12 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deeprig import door, ssh_socket, sshd, ufw, untrusted
-from deeprig.door import Door
-from deeprig.sshd import Account, Said
-from deeprig.ufw import Half
+from deeprig.operations.box_fact import BoxFact
+from deeprig.parsers import door, ssh_socket, sshd, ufw, untrusted
+from deeprig.parsers.door import Door
+from deeprig.parsers.sshd import Account, Said
+from deeprig.parsers.ufw import Half
 from tasks import firewall
-from tasks.box_fact import BoxFact
 
 FOLDER = "/etc/ssh/sshd_config.d"
 

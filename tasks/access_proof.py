@@ -16,11 +16,14 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from deeprig import connection, hardening, known_hosts, sshd
 from deeprig.errors import DeeprigError
-from tasks import operations
+from deeprig.operations import core as operations
+from deeprig.operations.facts import Shell
+from deeprig.parsers import sshd
+from deeprig.preflight import hardening
+from deeprig.ssh import client as connection
+from deeprig.ssh import known_hosts
 from tasks.access_facts import Answer
-from tasks.facts import Shell
 
 GUARD = "/usr/local/lib/deeprig/access-guard"
 # The box takes the change back after 100 s (deeprig-access-revert.timer); we give up before.

@@ -4,9 +4,9 @@ A transaction of its own for each costs a minute on a slow disk. Each component 
 it needs, and finds it there. Only venv goes before: Python's packages come while apt is at work.
 """
 
-from deeprig import network_cards
+from deeprig.facts import network
+from deeprig.facts.survey import Survey
 from deeprig.settings import Rig
-from deeprig.survey import Survey
 
 UFW = ("ufw",)
 VENV = ("python3-venv",)
@@ -17,8 +17,8 @@ ETHTOOL = ("ethtool",)
 def early(rig: Rig, survey: Survey) -> list[str]:
     """The packages of all components of this box that come without any preparation."""
     waking = rig.wake_on_lan
-    card = network_cards.chosen(survey.network, waking) if waking else None
-    armed = waking and card and not network_cards.left_out(card, waking)
+    card = network.chosen(survey.network, waking) if waking else None
+    armed = waking and card and not network.left_out(card, waking)
     return [
         *(UFW if rig.firewall else ()),
         *(SESSIONS if rig.notebook else ()),

@@ -5,26 +5,23 @@ from collections.abc import Sequence
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from deeprig import (
-    connection,
-    data,
-    dead_link,
-    disk_objections,
-    docker,
-    network_cards,
-    openssh,
-    passthrough_objections,
-    runs,
-    ssh_algorithms,
-    stack,
-    timeline,
-)
-from deeprig.refusal import Refusal
+from deeprig import catalog
+from deeprig.facts import docker, network
+from deeprig.facts.survey import Survey, objections, script
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations import packages
+from deeprig.operations.facts import HostSurvey, MayBecomeRoot
+from deeprig.preflight import disks, passthrough, ssh_algorithms
+from deeprig.resolver import resolve
+from deeprig.resolver.refusal import Refusal
+from deeprig.resolver.resolve import Plan
+from deeprig.runner import link_watch, timeline
+from deeprig.runner import run as runs
 from deeprig.settings import Rig
-from deeprig.stack import Plan
-from deeprig.survey import Survey, objections, script
-from tasks import access, config_files, one_deploy, operations, packages
-from tasks.facts import HostSurvey, MayBecomeRoot
+from deeprig.ssh import client as connection
+from deeprig.ssh import openssh
+from tasks import access, one_deploy
 
 SCRIPTS = "/usr/local/lib/deeprig"
 SLEEP = (
@@ -47,7 +44,7 @@ GO_ON = "/etc/systemd/system/{}.service.d/50-deeprig.conf"
 
 def survey(rig: Rig) -> Survey | None:
     """What the box is; None where it must be left alone: then it has been failed, with reasons."""
-    dead_link.watch(host.state)
+    link_watch.watch(host.state)
     if asked := host.data.get("timeline"):
         timeline.watch(host.state, str(asked))
     found = look(rig)
@@ -55,10 +52,10 @@ def survey(rig: Rig) -> Survey | None:
         return None
     reasons = list(found.strange) or [
         *objections(found, rig, _copy_id(rig)),
-        *disk_objections.objections(found.disks, rig.storage),
-        *network_cards.objections(found.network, rig.wake_on_lan),
+        *disks.objections(found.disks, rig.storage),
+        *network.objections(found.network, rig.wake_on_lan),
         *docker.objections(found.docker, rig, found.users),
-        *passthrough_objections.objections(found, rig),
+        *passthrough.objections(found, rig),
         *connection.objections(host.data.dict()),
         *_twins(),
         *one_deploy.objections(),
@@ -108,7 +105,7 @@ def _sudo() -> str:
 
 def decide(rig: Rig, survey: Survey) -> Plan | None:
     """What goes on the box for its GPUs; None where nothing would work: then it has been failed."""
-    found = stack.decide(survey, rig)
+    found = resolve.decide(survey, rig)
     if isinstance(found, Refusal):
         _refuse([found.sentence])
         return None
@@ -154,7 +151,7 @@ def prepare(survey: Survey, early: Sequence[str] = ()) -> None:
 
     `early` are packages of other components, for the same transaction.
     """
-    names = data.load("packages")
+    names = catalog.load("packages")
     clock = [] if survey.clocks else [names["clock"]]
     packages.install(
         name="Install the tools of every day",

@@ -4,10 +4,12 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig.stack import Plan
-from tasks import config_files, operations, own_files
-from tasks.facts import Shell
-from tasks.operations import Commands, Watched
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations import managed_files
+from deeprig.operations.core import Commands, Watched
+from deeprig.operations.facts import Shell
+from deeprig.resolver.resolve import Plan
 
 SCRIPTS = "/usr/local/lib/deeprig"
 GUARD, GATE = f"{SCRIPTS}/boot-guard", f"{SCRIPTS}/reboot-gate"
@@ -55,7 +57,7 @@ def watch(plan: Plan) -> None:
 def _take_over_from_dkms(name: str) -> None:
     """`boot-guard build` builds in the kernel's hooks, and never fails a kernel's installation."""
     path = f"/etc/dkms/{name}.conf"
-    if path in own_files.of_others(path):
+    if path in managed_files.of_others(path):
         operations.say(
             host,
             f"{path} is not deeprig's and stays as it is; write {NOT_BY_DKMS} into it, or a kernel "

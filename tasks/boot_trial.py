@@ -4,9 +4,10 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from tasks import config_files, operations
-from tasks.facts import Shell
-from tasks.operations import Commands, Watched
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations.core import Commands, Watched
+from deeprig.operations.facts import Shell
 
 SCRIPTS = "/usr/local/lib/deeprig"
 SCRIPT = f"{SCRIPTS}/boot-trial"

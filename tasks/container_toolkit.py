@@ -7,15 +7,17 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import data
+from deeprig import catalog
+from deeprig.facts.survey import Survey
+from deeprig.operations import apt_repositories
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations.apt_repositories import Repository
+from deeprig.operations.box_fact import BoxFact
+from deeprig.operations.core import Commands, Watched
+from deeprig.operations.package_facts import PackageVersions
+from deeprig.operations.packages import APT_GET, note
 from deeprig.settings import Containers
-from deeprig.survey import Survey
-from tasks import apt_repositories, config_files, operations
-from tasks.apt_repositories import Repository
-from tasks.box_fact import BoxFact
-from tasks.operations import Commands, Watched
-from tasks.package_facts import PackageVersions
-from tasks.packages import APT_GET, note
 
 NAME = "container-toolkit"
 SOURCES = f"/etc/apt/sources.list.d/deeprig-{NAME}.sources"
@@ -44,17 +46,17 @@ def provide(settings: Containers, survey: Survey) -> None:
     apt_repositories.provide(repository(settings, survey.architecture))
     _at_one_version(
         name="Install the container toolkit",
-        packages=data.load("containers")["toolkit"]["packages"],
+        packages=catalog.load("containers")["toolkit"]["packages"],
     )
-    site = urlsplit(settings.mirror or data.load("containers")["toolkit"]["base"]).hostname or ""
+    site = urlsplit(settings.mirror or catalog.load("containers")["toolkit"]["base"]).hostname or ""
     _patched(name="Have security updates reach the container toolkit", site=site)
 
 
 def repository(settings: Containers, architecture: str) -> Repository:
     """The toolkit's repository, or a mirror of it, as apt is to know it."""
-    known = data.load("containers")["toolkit"]
+    known = catalog.load("containers")["toolkit"]
     base = (settings.mirror or known["base"]).rstrip("/")
-    debian = data.load("systems")["architectures"][architecture]
+    debian = catalog.load("systems")["architectures"][architecture]
     return Repository(
         name=NAME,
         title="NVIDIA's repository of the container toolkit",

@@ -8,13 +8,17 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import data, docker
+from deeprig import catalog
+from deeprig.facts import docker
+from deeprig.facts.survey import Survey
+from deeprig.operations import apt_repositories, packages
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations.core import Commands, Watched
+from deeprig.operations.facts import Shell
+from deeprig.operations.footprint import Trace
 from deeprig.settings import Containers, Rig
-from deeprig.survey import Survey
-from tasks import apt_repositories, config_files, container_toolkit, operations, packages
-from tasks.facts import Shell
-from tasks.operations import Commands, Watched
-from tasks.traces import Trace
+from tasks import container_toolkit
 
 SETTINGS = "/etc/docker/daemon.json"
 SCOPES = "/etc/systemd/system/docker-.scope.d/50-deeprig.conf"
@@ -40,8 +44,8 @@ TRACE = Trace(
         container_toolkit.LINKS,
     ),
     packages=(
-        *sorted({name for row in data.load("containers")["docker"] for name in row["packages"]}),
-        *data.load("containers")["toolkit"]["packages"],
+        *sorted({name for row in catalog.load("containers")["docker"] for name in row["packages"]}),
+        *catalog.load("containers")["toolkit"]["packages"],
     ),
     before=(apt_repositories.removal(container_toolkit.NAME),),
     after=(  # Docker's own, and the folder if nothing of its owner's is in it
@@ -100,7 +104,7 @@ def _settings(rig: Rig, engine: int, *, cards: bool) -> None:
 
 def release(survey: Survey) -> dict[str, Any]:
     """What this system's archive has of Docker."""
-    rows: list[dict[str, Any]] = data.load("containers")["docker"]
+    rows: list[dict[str, Any]] = catalog.load("containers")["docker"]
     return next(row for row in rows if row["system"] == f"{survey.system}-{survey.version}")
 
 
@@ -125,7 +129,7 @@ def daemon(rig: Rig, engine: int, *, cards: bool) -> dict[str, Any]:
     if rig.proxy:
         proxies = {"http-proxy": rig.proxy, "https-proxy": rig.proxy}
         wanted["proxies"] = {**proxies, "no-proxy": "localhost,127.0.0.1,::1"}
-    since: dict[str, int] = data.load("containers")["since"]
+    since: dict[str, int] = catalog.load("containers")["since"]
     return {word: value for word, value in wanted.items() if engine >= since.get(word, 0)}
 
 

@@ -9,21 +9,15 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
+from deeprig.operations import apt_components, apt_repositories, packages
+from deeprig.operations import core as operations
+from deeprig.operations.box_fact import BoxFact
+from deeprig.operations.core import Commands
+from deeprig.operations.footprint import Trace
+from deeprig.operations.package_facts import PackageVersions
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
-from deeprig.stack import Plan
-from tasks import (
-    apt_components,
-    apt_repositories,
-    cuda_path,
-    nvidia_repository,
-    operations,
-    packages,
-    sessions,
-)
-from tasks.box_fact import BoxFact
-from tasks.operations import Commands
-from tasks.package_facts import PackageVersions
-from tasks.traces import Trace
+from tasks import cuda_path, nvidia_repository, sessions
 
 # Debian's toolkit needs these libraries of a driver, also to compile; they fit their driver only.
 LIBRARIES = ("libcuda1", "libnvidia-ml1")

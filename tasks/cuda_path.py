@@ -5,7 +5,9 @@ Three doors, as each kind of session has its own: PAM's /etc/environment for a c
 is in none of them: it would put these libraries before those that frameworks bring.
 """
 
-from tasks import config_files, operations, sessions
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from tasks import sessions
 
 PROGRAMS = "/usr/local/cuda/bin"
 PROFILE = "/etc/profile.d/deeprig-cuda.sh"

@@ -6,12 +6,13 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import untrusted
+from deeprig.facts.survey import Survey
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations.core import Commands, Watched
+from deeprig.operations.facts import Shell
+from deeprig.parsers import untrusted
 from deeprig.settings import Storage
-from deeprig.survey import Survey
-from tasks import config_files, operations
-from tasks.facts import Shell
-from tasks.operations import Commands, Watched
 
 SCRIPTS = "/usr/local/lib/deeprig"
 

@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from tasks import operations
+from deeprig.operations import core as operations
 
 BOOTS_WITHOUT = '[ "$(systemctl get-default)" != graphical.target ] && echo yes'
 

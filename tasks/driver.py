@@ -9,21 +9,15 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
-from deeprig import box_python
+from deeprig.operations import apt_components, apt_repositories, box_python, packages
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations.box_fact import BoxFact
+from deeprig.operations.core import Commands, Step, Watched
+from deeprig.operations.facts import Shell
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
-from deeprig.stack import Plan
-from tasks import (
-    apt_components,
-    apt_repositories,
-    config_files,
-    gpu_settings,
-    nvidia_repository,
-    operations,
-    packages,
-)
-from tasks.box_fact import BoxFact
-from tasks.facts import Shell
-from tasks.operations import Commands, Step, Watched
+from tasks import gpu_settings, nvidia_repository
 
 SCRIPTS = "/usr/local/lib/deeprig"
 DRIVER_SET = f"{SCRIPTS}/driver-set"

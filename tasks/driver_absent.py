@@ -1,17 +1,8 @@
 """What a driver leaves on a box: its packages and what holds, proves, guards and moves them."""
 
-from deeprig import box_python
-from tasks import (
-    apt_repositories,
-    boot_guard,
-    boot_trial,
-    driver,
-    driver_move,
-    gpu_settings,
-    nvidia_repository,
-    packages,
-)
-from tasks.traces import Trace
+from deeprig.operations import apt_repositories, box_python, packages
+from deeprig.operations.footprint import Trace
+from tasks import boot_guard, boot_trial, driver, driver_move, gpu_settings, nvidia_repository
 
 STATE = "/var/lib/deeprig"
 BROUGHT = f"{STATE}/driver-brought"  # by driver-set

@@ -3,18 +3,13 @@
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
+from deeprig.operations import apt_components, apt_repositories
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations.core import Commands, Watched
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
-from deeprig.stack import Plan
-from tasks import (
-    apt_components,
-    apt_repositories,
-    boot_guard,
-    config_files,
-    driver,
-    nvidia_repository,
-    operations,
-)
-from tasks.operations import Commands, Watched
+from tasks import boot_guard, driver, nvidia_repository
 
 SCRIPTS = "/usr/local/lib/deeprig"
 MOVE = f"{SCRIPTS}/driver-move"

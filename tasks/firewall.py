@@ -7,14 +7,14 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from deeprig import ufw, untrusted
-from deeprig.door import Door
+from deeprig.facts.survey import Survey
+from deeprig.operations.footprint import Trace
+from deeprig.operations.packages import BROUGHT
+from deeprig.parsers import ufw, untrusted
+from deeprig.parsers.door import Door
+from deeprig.parsers.ufw import PREFIX, Half, Rule
 from deeprig.settings import Firewall
-from deeprig.survey import Survey
-from deeprig.ufw import PREFIX, Half, Rule
 from tasks import archive
-from tasks.packages import BROUGHT
-from tasks.traces import Trace
 
 # One line: whether ufw was on before deeprig, and its policies; the guard puts it back too.
 BEFORE = "/var/lib/deeprig/firewall-before"

@@ -7,12 +7,13 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import modules
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations.box_fact import BoxFact
+from deeprig.operations.core import Commands
+from deeprig.parsers import kernel_modules
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Driver
-from deeprig.stack import Plan
-from tasks import config_files, operations
-from tasks.box_fact import BoxFact
-from tasks.operations import Commands
 
 PERSISTENCED = "nvidia-persistenced.service"
 PERSISTENCE = f"/etc/systemd/system/{PERSISTENCED}.d/50-deeprig.conf"
@@ -156,16 +157,16 @@ class ModuleParameters(BoxFact[dict[str, str]]):
     default = dict
 
     def command(self) -> str:
-        return f"cat {modules.PARAMETERS} 2>/dev/null || true"
+        return f"cat {kernel_modules.PARAMETERS} 2>/dev/null || true"
 
     def process(self, output: list[str]) -> dict[str, str]:
-        return modules.parameters("\n".join(output))
+        return kernel_modules.parameters("\n".join(output))
 
 
 @operation()
 def _say_from_when(options: list[str]) -> Commands:
     """A module that was loaded before its options were written runs without them."""
-    waiting = modules.not_in_force(options, host.get_fact(ModuleParameters))
+    waiting = kernel_modules.not_in_force(options, host.get_fact(ModuleParameters))
     if waiting and host.state.is_executing:
         said = f"{', '.join(waiting)}: from the module's next load on, such as after a reboot."
         operations.say(host, said)

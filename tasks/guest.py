@@ -9,12 +9,15 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import data, passthrough
-from deeprig.passthrough_settings import Guest
-from deeprig.pci_devices import PciDevice
-from tasks import config_files, operations, packages
-from tasks.facts import Shell
-from tasks.operations import Commands, Watched
+from deeprig import catalog
+from deeprig.facts import passthrough
+from deeprig.facts.pci import PciDevice
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations import packages
+from deeprig.operations.core import Commands, Watched
+from deeprig.operations.facts import Shell
+from deeprig.settings.passthrough import Guest
 
 SCRIPT = "/usr/local/lib/deeprig/passthrough-guest"
 PARTS = "/usr/local/lib/deeprig/guest_files.py"
@@ -30,7 +33,7 @@ FIRST_OPEN_EYED_DRIVER = 465
 def provide(guest: Guest, going: tuple[PciDevice, ...]) -> None:
     """The guest on its own disk, defined with the cards, up with the box."""
     packages.install(
-        name="Install what runs guests", packages=data.load("packages")["guest"], watched=True
+        name="Install what runs guests", packages=catalog.load("packages")["guest"], watched=True
     )
     config_files.copy(PARTS)
     config_files.copy(SCRIPT, mode="755")

@@ -10,11 +10,13 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
-from deeprig import connection, kept_host_keys, root_shell
 from deeprig.errors import DeeprigError
-from tasks import operations
-from tasks.box_fact import BoxFact
-from tasks.operations import Commands
+from deeprig.operations import core as operations
+from deeprig.operations.box_fact import BoxFact
+from deeprig.operations.core import Commands
+from deeprig.ssh import client as connection
+from deeprig.ssh import command as root_shell
+from deeprig.ssh import host_key_backup
 
 SECONDS = 30
 # No client takes DSA any more; cloud images left such keys lying about.
@@ -52,7 +54,7 @@ def fetch(recipient: str) -> Commands:
     """Encrypt the box's host keys into a file beside known_hosts, unless it holds them already."""
     file = _file(host.data.dict(), host)
     now = host.get_fact(HostKeyFingerprints)
-    if now and kept_host_keys.are_kept(file, recipient=recipient, fingerprints=now):
+    if now and host_key_backup.are_kept(file, recipient=recipient, fingerprints=now):
         host.noop(f"{file} has them")
         return
     yield operations.Step(_fetch, recipient)
@@ -61,7 +63,7 @@ def fetch(recipient: str) -> Commands:
 def _file(data: dict[str, Any], host: Host) -> Path:
     port = int(data.get("bootstrap_port") or 22)
     hostname = str(data.get("ssh_hostname") or host.name)
-    return kept_host_keys.file_of(connection.pins_of(data), hostname, port)
+    return host_key_backup.file_of(connection.pins_of(data), hostname, port)
 
 
 def _fetch(state: State, host: Host, recipient: str) -> bool:
@@ -69,8 +71,8 @@ def _fetch(state: State, host: Host, recipient: str) -> bool:
     data = host.data.dict()
     file = _file(data, host)
     try:
-        keys = kept_host_keys.read_archive(_read(data, host))
-        kept_host_keys.keep(file, keys, recipient=recipient)
+        keys = host_key_backup.read_archive(_read(data, host))
+        host_key_backup.keep(file, keys, recipient=recipient)
     except (DeeprigError, OSError) as error:
         operations.say(host, f"The host keys could not be kept in {file}: {error}", wrong=True)
         return False

@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from tasks import config_files
+from deeprig.operations import files as config_files
 
 SCRIPTS = "/usr/local/lib/deeprig"
 PROGRAM = f"{SCRIPTS}/job"

@@ -2,7 +2,8 @@
 
 from pyinfra.api.deploy import deploy
 
-from tasks import config_files, operations
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
 from tasks.boot_trial import SCRIPT
 
 HEADLESS = "/etc/default/grub.d/50-deeprig-headless.cfg"

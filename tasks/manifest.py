@@ -12,13 +12,14 @@ from pyinfra.api.state import State
 from pyinfra.context import host
 
 from deeprig import __version__
+from deeprig.facts.survey import Survey
+from deeprig.operations import core as operations
+from deeprig.operations.core import Commands
+from deeprig.operations.facts import Manifest
+from deeprig.operations.package_facts import InstalledVersions
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
-from deeprig.stack import Plan
-from deeprig.survey import Survey
-from tasks import operations, passthrough, wake_on_lan
-from tasks.facts import Manifest
-from tasks.operations import Commands
-from tasks.package_facts import InstalledVersions
+from tasks import passthrough, wake_on_lan
 
 PATH = "/var/lib/deeprig/manifest.json"
 

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from deeprig import url_login
-from deeprig.settings import Rig
-from tasks import config_files, operations, own_files
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations import managed_files
+from deeprig.settings import Rig, url_login
 
 APT_PROXY = "/etc/apt/apt.conf.d/deeprig-proxy.conf"
 APT_LOGIN = "/etc/apt/auth.conf.d/deeprig-proxy.conf"
@@ -47,7 +48,7 @@ def _have_packages(settings: Rig) -> None:
     """
     index, proxy = settings.pypi_index, settings.proxy
     asked = {"own": bool(index), "everybodys": bool(index or proxy or settings.ca_certificates)}
-    others = own_files.of_others(*EVERYBODYS)
+    others = managed_files.of_others(*EVERYBODYS)
     for path, own in EVERYBODYS.items():
         for file, wanted in ((own, asked["own"]), (path, asked["everybodys"])):
             if file in others:

@@ -7,13 +7,16 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import data
+from deeprig import catalog
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations import packages
+from deeprig.operations.core import Commands, Watched
+from deeprig.operations.facts import Shell
+from deeprig.operations.footprint import Trace
+from deeprig.operations.packages import BROUGHT
 from deeprig.settings import DEPLOY_USER, Notebook
-from tasks import archive, config_files, jobs, operations, packages, sessions
-from tasks.facts import Shell
-from tasks.operations import Commands, Watched
-from tasks.packages import BROUGHT
-from tasks.traces import Trace
+from tasks import archive, jobs, sessions
 
 SCRIPTS = "/usr/local/lib/deeprig"
 SERVER = f"{SCRIPTS}/notebook-server"
@@ -60,7 +63,7 @@ TRACE = Trace(
     ),
     units=(GUARD_UNIT,),
     # tmux and the others are of every box.
-    packages=tuple(sorted({*archive.SESSIONS} - {*data.load("packages")["tools"]})),
+    packages=tuple(sorted({*archive.SESSIONS} - {*catalog.load("packages")["tools"]})),
     before=(
         sessions.of_each_manager(f"stop {UNIT} {JOBS_UNIT} 2>/dev/null || true"),
         f"systemctl --global disable -q {UNIT} 2>/dev/null || true",

@@ -4,8 +4,10 @@ import json
 
 from pyinfra.api.deploy import deploy
 
-from deeprig import data
-from tasks import config_files, driver, operations
+from deeprig import catalog
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from tasks import driver
 
 SCRIPTS = "/usr/local/lib/deeprig"
 WATCH = f"{SCRIPTS}/watch"
@@ -25,7 +27,7 @@ def provide(to: str | None, relay: str | None) -> None:
         return
     for module in [*MODULES, driver.WAITING]:
         config_files.copy(module)
-    xids = data.load("gpu_errors")["xids"]
+    xids = catalog.load("gpu_errors")["xids"]
     operations.put(name=f"Write {XIDS}", dest=XIDS, content=json.dumps(xids, indent=2))
     config_files.copy(WATCH, mode="755")
     config_files.write(CONF, mode="600", to=to, relay=relay)

@@ -3,11 +3,11 @@
 from collections.abc import Collection
 from typing import Any
 
-from deeprig import data
+from deeprig import catalog
+from deeprig.operations import apt_repositories
+from deeprig.operations.apt_repositories import Preference, Repository
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Cuda, Driver
-from deeprig.stack import Plan
-from tasks import apt_repositories
-from tasks.apt_repositories import Preference, Repository
 
 NAME = "nvidia"
 # The first file's stanzas hold before those of NVIDIA's own pinning package (nvidia-driver-pin),
@@ -30,7 +30,7 @@ def provide(
 def repository(plan: Plan, driver: Driver | None, cuda: Cuda | None) -> Repository:
     """What the plan takes from NVIDIA, as apt is to know it."""
     asked = driver if driver and plan.driver_source == "nvidia" else cuda
-    known = data.load("repositories")
+    known = catalog.load("repositories")
     row = next(row for row in known["repository"] if row["name"] == plan.repository)
     base = (asked.mirror if asked and asked.mirror else row["base"]).rstrip("/")
     folder = plan.repository_folder

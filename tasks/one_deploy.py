@@ -10,13 +10,13 @@ from pyinfra.api.state import State
 from pyinfra.context import host
 
 import deeprig
-from deeprig import untrusted
+from deeprig.operations import core as operations
+from deeprig.operations.core import Commands
+from deeprig.operations.facts import Shell
+from deeprig.parsers import untrusted
 from fast_ssh.commands import Aside
-from tasks import operations
-from tasks.facts import Shell
-from tasks.operations import Commands
 
-SCRIPT = (Path(deeprig.__file__).parent / "data/one_deploy.sh").read_text()
+SCRIPT = (Path(deeprig.__file__).parent / "preflight/one_deploy.sh").read_text()
 OTHER, TAKE = f"{SCRIPT}other", f"{SCRIPT}take"
 
 

@@ -4,12 +4,14 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import boot_line, passthrough
-from deeprig.passthrough_settings import Passthrough
-from deeprig.pci_devices import Bus
-from tasks import config_files, guest, kernel_parameters, operations
-from tasks.facts import Shell
-from tasks.operations import Commands, Watched
+from deeprig.facts import boot_line, passthrough
+from deeprig.facts.pci import Bus
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations.core import Commands, Watched
+from deeprig.operations.facts import Shell
+from deeprig.settings.passthrough import Passthrough
+from tasks import guest, kernel_parameters
 
 BIND = "/usr/local/lib/deeprig/passthrough-bind"
 LIST = "/etc/deeprig/passthrough.list"

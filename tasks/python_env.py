@@ -11,18 +11,25 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import as_user, frameworks, people, requirements_file, stack, untrusted
-from deeprig.settings import Python
-from tasks import archive, config_files, operations, packages
-from tasks.facts import Shell
-from tasks.operations import Commands, Watched
-from tasks.traces import Trace
+from deeprig.facts import people
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations import packages
+from deeprig.operations.core import Commands, Watched
+from deeprig.operations.facts import Shell
+from deeprig.operations.footprint import Trace
+from deeprig.parsers import untrusted
+from deeprig.resolver import environments as frameworks
+from deeprig.resolver import resolve
+from deeprig.settings import Python, requirements_file
+from deeprig.ssh import as_user
+from tasks import archive
 
-DATA = Path(__file__).parent.parent / "deeprig/data/notebook"
+DATA = Path(__file__).parent.parent / "deeprig/catalog/notebook"
 SCRIPTS = "/usr/local/lib/deeprig"
 TOOL_ENV = f"{SCRIPTS}/tool-env"
 HOURS = 12
-NO_GPU = stack.Plan()
+NO_GPU = resolve.Plan()
 HEAD_START = "deeprig-head-start"
 UNMADE = ("", "absent", "unfinished")  # what the scripts' --check says of these
 # Each home is looked at as its owner. Who does not answer in time keeps the Pythons too.

@@ -9,12 +9,13 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from deeprig.operations import core as operations
+from deeprig.operations.box_fact import BoxFact
+from deeprig.operations.core import Commands, Watched
+from deeprig.operations.facts import BootId, Manifest
 from deeprig.settings import Rig
-from tasks import boot_trial, manifest, operations
+from tasks import boot_trial, manifest
 from tasks.boot_guard import GATE
-from tasks.box_fact import BoxFact
-from tasks.facts import BootId, Manifest
-from tasks.operations import Commands, Watched
 
 # `--data reboot=now` on pyinfra's command line.
 NOW = "now"

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from pyinfra.api.deploy import deploy
 
-from deeprig import as_user
+from deeprig.facts.survey import Survey
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
 from deeprig.settings import Rig
-from deeprig.survey import Survey
-from tasks import config_files, operations
+from deeprig.ssh import as_user
 from tasks.data_folder import mountpoints
 
 SSHD = "/etc/ssh/sshd_config.d/11-deeprig-caches.conf"

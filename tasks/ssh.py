@@ -1,11 +1,13 @@
 """sshd's settings: keys only, algorithms for the OpenSSH on the box, one port."""
 
-from deeprig import hardening, ssh_algorithms, ssh_socket
-from deeprig.hardening import narrowed
+from deeprig.facts.survey import Survey
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.parsers import ssh_socket
+from deeprig.parsers.sshd import Said, one
+from deeprig.preflight import hardening, ssh_algorithms
+from deeprig.preflight.hardening import narrowed
 from deeprig.settings import Ssh
-from deeprig.sshd import Said, one
-from deeprig.survey import Survey
-from tasks import config_files, operations
 
 DROP_IN = "/etc/ssh/sshd_config.d/10-deeprig.conf"
 SOCKET_DROP_IN = ssh_socket.DROP_IN

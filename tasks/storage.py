@@ -5,11 +5,14 @@ import shlex
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from deeprig import data, disks
-from deeprig.disks import Disks
+from deeprig import catalog
+from deeprig.facts import disks
+from deeprig.facts.disks import Disks
+from deeprig.facts.survey import Survey
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations import packages
 from deeprig.settings import Disk, Storage
-from deeprig.survey import Survey
-from tasks import config_files, operations, packages
 
 SCRIPTS = "/usr/local/lib/deeprig"
 ARRAY_TIMER = "deeprig-array.timer"
@@ -24,7 +27,7 @@ def provide(settings: Storage, survey: Survey) -> None:
         if settings.disks or settings.swap_gib or settings.grow_root:
             operations.say(host, "A container has no disks, swap or root volume of its own.")
         return
-    names = data.load("packages")
+    names = catalog.load("packages")
     raid = any(disk.raid for disk in settings.disks)
     packages.install(
         name="Install what disks need",

@@ -1,8 +1,9 @@
 """What storage leaves on a box; the disks and all that is on them stay as they are."""
 
-from deeprig import data, people
+from deeprig import catalog
+from deeprig.facts import people
+from deeprig.operations.footprint import Trace
 from tasks import sessions, storage
-from tasks.traces import Trace
 
 SCRIPTS = "/usr/local/lib/deeprig"
 SWAP_FILE = "/swap.deeprig"
@@ -54,7 +55,7 @@ TRACE = Trace(
         *(f"{SCRIPTS}/{name}" for name in PARTS),
     ),
     units=(storage.SWAP_UNIT, storage.ARRAY_TIMER),
-    packages=(*data.load("packages")["disks"], *data.load("packages")["arrays"]),
+    packages=(*catalog.load("packages")["disks"], *catalog.load("packages")["arrays"]),
     before=(LINKS, UNMOUNT),
     after=(
         sessions.of_each_manager("daemon-reload"),

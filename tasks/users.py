@@ -7,11 +7,12 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import people, untrusted
+from deeprig.facts import people
+from deeprig.operations import core as operations
+from deeprig.operations.core import Commands
+from deeprig.operations.facts import Shell
+from deeprig.parsers import untrusted
 from deeprig.settings import User
-from tasks import operations
-from tasks.facts import Shell
-from tasks.operations import Commands
 
 # `--data force=now` on pyinfra's command line.
 NOW = "now"

@@ -11,15 +11,19 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
-from deeprig import network_cards, wake_memory
 from deeprig.errors import DeeprigError
-from deeprig.network_cards import Card, Network
+from deeprig.facts import network as network_cards
+from deeprig.facts import wake_memory
+from deeprig.facts.network import Card, Network
+from deeprig.facts.wake_memory import Remembered
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations import packages
+from deeprig.operations.core import Commands, Watched
+from deeprig.operations.facts import Shell
+from deeprig.operations.footprint import Trace
 from deeprig.settings import WakeOnLan
-from deeprig.wake_memory import Remembered
-from tasks import archive, config_files, operations, packages
-from tasks.facts import Shell
-from tasks.operations import Commands, Watched
-from tasks.traces import Trace
+from tasks import archive
 
 SCRIPT = "/usr/local/lib/deeprig/wake-on-lan"
 UNIT = "deeprig-wake-on-lan.service"

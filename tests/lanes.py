@@ -32,13 +32,17 @@ LANES: dict[str, list[list[str]]] = {
     "lint": [
         [str(BIN / "ruff"), "check", ".", *ON_BOXES],
         [str(BIN / "ruff"), "format", "--check", ".", *ON_BOXES],
+        [str(BIN / "lint-imports"), "--no-cache"],
         [sys.executable, "-m", "tests.shell_files"],
         [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.github-workflows", WORKFLOW],
         [str(BIN / "zizmor"), "--offline", "--quiet", WORKFLOW],
     ],
     "types": [
         [str(BIN / "mypy")],
-        [str(BIN / "mypy"), "deploy.py", "inventory.py", "tools/gpu_evidence.py"],
+        [
+            *(str(BIN / "mypy"), "deploy.py", "inventory.py"),
+            *("tools/gpu_evidence.py", "tools/seen_on.py"),
+        ],
     ],
     "unit": [[*PYTEST, "tests/unit"]],
     "debian-13": [[*PYTEST, "tests/lab/test_main_job.py", "--os", "debian-13"]],

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks import config_files
+from deeprig.operations import files as config_files
 
 ROOT = Path(__file__).parent.parent
-PLACES = (".ci", "bench", "deeprig", "fast_ssh", "files", "lab", "templates", "tests")
+PLACES = (
+    ".ci", "bench", "deeprig", "deeprig_cli", "fast_ssh", "files", "lab", "templates",
+    "tests",
+)  # fmt: skip
 SHEBANG = re.compile(rb"#! ?/\S*?(?:bin/|env |busybox )(?:ba|da)?sh\b")
 VALUES: dict[str, dict[str, Any]] = {
     "/etc/NetworkManager/dispatcher.d/50-deeprig-wake-on-lan": {"card": {"name": "eno1"}},

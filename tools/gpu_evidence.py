@@ -41,7 +41,7 @@ from typing import Any, NamedTuple, TypeVar
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 TOTAL, EACH, TORCH = 230, 20, 90  # seconds: for everything, for one program, and for torch
-FORM = 1  # as deeprig/evidence.py writes it: a table is made of both
+FORM = 1  # as deeprig_cli/verify/evidence.py writes it: a table is made of both
 LONGEST, MOST_LINES = 2000, 60
 FAKE = Path("/etc/deeprig-lab-gpu")  # a lab's pretended cards
 DISPLAY = ("0x0300", "0x0302")
@@ -197,7 +197,7 @@ class Machine:
 
 def query(machine: Machine, seen: Seen) -> list[dict[str, Any]]:
     """The fields that our checks ask for, one by one; each GPU as it is read."""
-    from deeprig import gpu_failures, nvidia_smi
+    from deeprig.parsers import gpu_failures, nvidia_smi
 
     if not shutil.which("nvidia-smi"):
         seen.not_asked.append("nvidia-smi is not installed")
@@ -227,7 +227,7 @@ def query(machine: Machine, seen: Seen) -> list[dict[str, Any]]:
 
 def later_fields(machine: Machine, seen: Seen) -> None:
     """Those that only newer drivers know."""
-    from deeprig import nvidia_smi
+    from deeprig.parsers import nvidia_smi
 
     for name, form in MORE.items():
         said = machine.ask("nvidia-smi", f"--query-gpu={name}", "--format=csv,noheader")
@@ -249,7 +249,7 @@ def field_by_field(machine: Machine, seen: Seen, name: str) -> bool:
 
 def one_field(seen: Seen, name: str, raw: str) -> None:
     """As the reader of nvidia-smi takes it."""
-    from deeprig import nvidia_smi
+    from deeprig.parsers import nvidia_smi
 
     what = f"nvidia-smi: {name}"
     if not raw or nvidia_smi.MISSING.fullmatch(raw):
@@ -264,7 +264,7 @@ def one_field(seen: Seen, name: str, raw: str) -> None:
 
 def every_field(machine: Machine, seen: Seen) -> None:
     """All that this driver can be asked: words for "none" and units that our reader lacks."""
-    from deeprig import nvidia_smi
+    from deeprig.parsers import nvidia_smi
 
     said = machine.ask("nvidia-smi", "--help-query-gpu").out
     names = [name for name in re.findall(r'^"([\w.]+)"', said, re.M) if not PRIVATE.search(name)]
@@ -285,7 +285,7 @@ def every_field(machine: Machine, seen: Seen) -> None:
 
 def other_answers(machine: Machine, seen: Seen, cards: int) -> None:
     """The head, the list, the topology and who computes."""
-    from deeprig import nvidia_smi, topology
+    from deeprig.parsers import nvidia_smi, topology
 
     said = machine.ask("nvidia-smi").out
     seen.read("nvidia-smi: the head", "read" if nvidia_smi.banner(said) else "odd", head(said))
@@ -326,10 +326,10 @@ def sysfs(machine: Machine, seen: Seen, addresses: Iterable[str]) -> None:
 
 def module(machine: Machine, seen: Seen) -> dict[str, str]:
     """The loaded module in all its places, and the library: version and flavour."""
-    from deeprig import modules
+    from deeprig.parsers import kernel_modules
 
     said = machine.file("proc/driver/nvidia/version")
-    running = modules.running(said)
+    running = kernel_modules.running(said)
     how = "read" if running else "odd"
     seen.read("/proc/driver/nvidia/version", how if said else "missing", said)
     version = machine.file("sys/module/nvidia/version").strip()
@@ -337,15 +337,15 @@ def module(machine: Machine, seen: Seen) -> dict[str, str]:
     if running and version and running.version != version:
         seen.read("the module's version in both places", "odd", f"{running.version} and {version}")
     said = machine.file("proc/driver/nvidia/params")
-    how = "read" if modules.parameters(said) else "odd"
-    seen.read(modules.PARAMETERS, how if said else "missing", said)
+    how = "read" if kernel_modules.parameters(said) else "odd"
+    seen.read(kernel_modules.PARAMETERS, how if said else "missing", said)
     folder = f"usr/lib/{platform.machine()}-linux-gnu"
     link = machine.root / folder / "libcuda.so.1"
     library = link.resolve().name.partition(".so.")[2] if link.exists() else ""
     seen.formed("libcuda.so.1, below /usr/lib", r"\d{3}\.\d+(\.\d+)?", library)
     licence = machine.ask("modinfo", "-F", "license", "nvidia")
     if licence.status == 0 and running:
-        same = modules.flavour(licence.out) == running.flavour
+        same = kernel_modules.flavour(licence.out) == running.flavour
         seen.read("modinfo -F license", "read" if same else "odd", licence.out)
     return {
         "module": running.version if running else "",
@@ -356,22 +356,22 @@ def module(machine: Machine, seen: Seen) -> dict[str, str]:
 
 def tools(machine: Machine, seen: Seen, addresses: list[str]) -> None:
     """dkms, mokutil, nvcc, the libraries' headers and lspci, each where it is there."""
-    from deeprig import modules, toolkit_versions, topology
+    from deeprig.parsers import cuda_versions, kernel_modules, topology
 
     said = machine.ask("dkms", "status").out
     lines = [line for line in said.splitlines() if line.startswith("nvidia")]
     if lines:
-        whole = len(modules.builds(said)) == len(lines)
+        whole = len(kernel_modules.builds(said)) == len(lines)
         seen.read("dkms status", "read" if whole else "odd", "\n".join(lines))
     if shutil.which("mokutil"):
         said = machine.ask("mokutil", "--sb-state").text
-        known = modules.secure_boot(said) is not None
+        known = kernel_modules.secure_boot(said) is not None
         seen.read("mokutil --sb-state", "read" if known else "odd", said)
     nvcc = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
     if Path(nvcc).exists():
         said = machine.ask(nvcc, "--version").text
-        seen.read("nvcc --version", "read" if toolkit_versions.nvcc(said) else "odd", said)
-    readers = {"cudnn_version.h": toolkit_versions.cudnn, "nccl.h": toolkit_versions.nccl}
+        seen.read("nvcc --version", "read" if cuda_versions.nvcc(said) else "odd", said)
+    readers = {"cudnn_version.h": cuda_versions.cudnn, "nccl.h": cuda_versions.nccl}
     for name, reader in readers.items():
         said = machine.file(f"usr/include/{name}")
         if said:
@@ -391,7 +391,7 @@ def tools(machine: Machine, seen: Seen, addresses: list[str]) -> None:
 
 def kernel_log(machine: Machine, seen: Seen) -> dict[str, int]:
     """The driver's lines of this boot: how many of each Xid, and lines in no form that we know."""
-    from deeprig import data
+    from deeprig import catalog
 
     answer = machine.ask("journalctl", "-q", "-k", "-b", "-o", "cat", "--no-pager")
     if not answer.out.strip():
@@ -400,7 +400,7 @@ def kernel_log(machine: Machine, seen: Seen) -> dict[str, int]:
         seen.not_asked.append("the kernel's log: it has nothing that may be read here")
     lines = [re.sub(r"^\[ *[\d.]+\] ", "", line) for line in answer.out.splitlines()]
     lines = [line for line in lines if DRIVERS_WORDS.search(line)]
-    known = "|".join(row["words"] for row in data.load("gpu_errors")["reason"])
+    known = "|".join(row["words"] for row in catalog.load("gpu_errors")["reason"])
     for line in lines:
         if not XID.search(line) and re.search(known, line):
             seen.read("kernel log: why a GPU is not there", "read")
@@ -424,10 +424,13 @@ def decisions(
     loaded: dict[str, str],
 ) -> dict[str, Any]:  # fmt: skip
     """What our tables say of these GPUs and would put here, against what is there and runs."""
-    from deeprig import branches, gpu_names, limits, nvidia_smi, stack, survey
+    from deeprig.catalog import branches, gpu_limits, gpu_search
     from deeprig.errors import DeeprigError
-    from deeprig.gpus import identify
-    from deeprig.refusal import Refusal
+    from deeprig.facts import survey
+    from deeprig.facts.gpus import identify
+    from deeprig.parsers import nvidia_smi
+    from deeprig.resolver import resolve
+    from deeprig.resolver.refusal import Refusal
     from tests.host import here
 
     branch = branches.of_version(loaded["module"])
@@ -438,7 +441,7 @@ def decisions(
     for gpu in on_bus.values():
         if not gpu.is_known:
             seen.wrong.append(f"no table knows {gpu.id}")
-        border = limits.of(gpu)
+        border = gpu_limits.of(gpu)
         if gpu.is_known and branch and not border.drives(branch):
             why = border.driver_border(branch)
             seen.wrong.append(f"{gpu} {why}, say our tables, and driver {branch} is loaded")
@@ -452,8 +455,8 @@ def decisions(
             says, ours = card["compute_capability"], own.compute_capability or "nothing"
             seen.wrong.append(f"{own} has compute capability {says}, and the table says {ours}")
         try:
-            named = gpu_names.find(str(card["name"]))
-            if own and limits.of(named) != limits.of(own):
+            named = gpu_search.find(str(card["name"]))
+            if own and gpu_limits.of(named) != gpu_limits.of(own):
                 seen.wrong.append(f"the name {card['name']!r} is taken for {named}, and is {own}")
         except DeeprigError as error:
             seen.wrong.append(f"the name that the driver gives: {error}")
@@ -471,7 +474,7 @@ def decisions(
     objections = survey.objections(found, rig)
     for sentence in objections:
         seen.not_asked.append(f"a deploy here would refuse: {sentence}")
-    plan = stack.decide(here.seen(found), rig)
+    plan = resolve.decide(here.seen(found), rig)
     if isinstance(plan, Refusal):
         if cards and not objections:
             seen.wrong.append(f"refused, though driver {branch} runs here: {plan.refusal}")
@@ -511,7 +514,7 @@ def run_checks(into: Path) -> None:
     """Run them on this machine by testinfra's local backend."""
     import pytest
 
-    from deeprig.checks import CHECKS, Check, Collector
+    from deeprig_cli.verify.runner import CHECKS, Check, Collector
 
     def keep(check: Check) -> None:
         """So that those are sent that ended, where one does not."""
@@ -571,8 +574,8 @@ def pythons() -> list[str]:
 
 def judge_torch(seen: Seen, found: dict[str, Any]) -> None:
     """What our table of torch's builds says of this one."""
-    from deeprig import data
-    from deeprig.branches import number  # the standard library is enough for both
+    from deeprig import catalog
+    from deeprig.catalog.branches import number  # the standard library is enough for both
 
     version = str(found["version"])
     if not WHEEL.fullmatch(version):
@@ -581,7 +584,7 @@ def judge_torch(seen: Seen, found: dict[str, Any]) -> None:
     version = version.partition("+")[0]
     rows = [
         row
-        for row in data.load("torch")["build"]
+        for row in catalog.load("torch")["build"]
         if version.startswith(f"{row['torch']}.") and row["cuda"] == found["cuda"]
     ]
     if not rows:
@@ -787,10 +790,10 @@ def version(machine: Machine) -> str:
 
 def outputs(machine: Machine) -> dict[str, str]:
     """What `deeprig verify --evidence` asks of a box, by the same table."""
-    from deeprig import data
+    from deeprig import catalog
 
     found = {}
-    for row in data.load("evidence")["output"]:
+    for row in catalog.load("evidence")["output"]:
         words = row.get("program") or ["sh", "-c", row["command"]]
         if "nvidia-smi" in machine.silent and "nvidia-smi" in " ".join(words):
             found[row["name"]] = ""
@@ -810,7 +813,7 @@ def own_words() -> dict[str, str]:
 
 def clean(found: dict[str, Any]) -> dict[str, Any]:
     """Without what names a person, an address or a single device."""
-    from deeprig import scrub
+    from deeprig_cli.verify import scrub
 
     made: dict[str, Any] = scrub.everywhere(found, own_words())
     return made

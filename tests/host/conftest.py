@@ -10,15 +10,18 @@ import paramiko
 import pytest
 from testinfra.host import Host
 
-from deeprig import connection, dial, inventories, live_host
-from deeprig.checks import FAKE, NOTE, TIERS, WARNING, tier_of
-from deeprig.door import ASK, Door
-from deeprig.door import read as door_of
+from deeprig import inventory as inventories
 from deeprig.errors import DeeprigError
-from deeprig.inventories import Box
+from deeprig.facts.survey import Survey, read, script
+from deeprig.inventory import Box
+from deeprig.parsers.door import ASK, Door
+from deeprig.parsers.door import read as door_of
+from deeprig.resolver.resolve import Plan, decide
 from deeprig.settings import Rig
-from deeprig.stack import Plan, decide
-from deeprig.survey import Survey, read, script
+from deeprig.ssh import client as connection
+from deeprig.ssh import dial
+from deeprig_cli.verify import host as live_host
+from deeprig_cli.verify.runner import FAKE, NOTE, TIERS, WARNING, tier_of
 from tests.host import here
 from tests.host.newcomer import Login, Stranger
 

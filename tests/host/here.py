@@ -8,14 +8,17 @@ from pathlib import Path
 from testinfra.backend.local import LocalBackend
 from testinfra.host import Host
 
-from deeprig import bounded, branches, modules, nvidia_smi, stack
-from deeprig.gpus import identify
-from deeprig.inventories import Box
-from deeprig.live_host import Answer
-from deeprig.refusal import Refusal
+from deeprig.catalog import branches
+from deeprig.facts.gpus import identify
+from deeprig.facts.survey import Survey
+from deeprig.inventory import Box
+from deeprig.parsers import kernel_modules, nvidia_smi
+from deeprig.resolver import resolve
+from deeprig.resolver.refusal import Refusal
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Cuda, Driver, Rig
-from deeprig.stack import Plan
-from deeprig.survey import Survey
+from deeprig.ssh import bounded
+from deeprig_cli.verify.host import Answer
 from tests.host.programs import ask
 
 SECONDS = 30
@@ -69,11 +72,11 @@ def seen(survey: Survey) -> Survey:
 
 def plan(survey: Survey, rig: Rig, root: Path) -> Plan:
     """What would go on it; where nothing would, what runs on it, so that it is looked at too."""
-    decided = stack.decide(survey, rig)
+    decided = resolve.decide(survey, rig)
     if not isinstance(decided, Refusal):
         return decided
     version = root / "proc/driver/nvidia/version"
-    running = modules.running(version.read_text()) if version.exists() else None
+    running = kernel_modules.running(version.read_text()) if version.exists() else None
     if running is None:
         return Plan()
     branch = branches.of_version(running.version)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from testinfra.host import Host
 
-from deeprig import bounded
+from deeprig.ssh import bounded
 
 
 class Answer(NamedTuple):

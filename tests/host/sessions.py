@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 import pytest
 from testinfra.host import Host
 
-from deeprig import as_user
-from deeprig.visible import visible
+from deeprig.ssh import as_user
+from deeprig.ui.visible import visible
 from fast_ssh import login_shell as shells
 from tests.host.newcomer import Login, says
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from deeprig import data as tables
+from deeprig import catalog as tables
 from deeprig.settings import Rig
 from tests.host import sessions
 from tests.host.newcomer import Login
@@ -22,7 +22,7 @@ def apt_setting(host: Host, name: str) -> str:
 def test_the_system_still_gets_security_fixes(host: Host) -> None:
     release = host.check_output(". /etc/os-release; echo $ID $VERSION_ID").split()
     systems = [s for s in tables.load("systems")["system"] if [s["id"], s["version"]] == release]
-    assert systems, f"{' '.join(release)} is not in deeprig/data/systems.toml"
+    assert systems, f"{' '.join(release)} is not in deeprig/catalog/systems.toml"
     assert systems[0]["until"] > datetime.date.today()
 
 

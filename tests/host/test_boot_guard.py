@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from deeprig import box_python
+from deeprig.operations import box_python
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
-from deeprig.stack import Plan
 from tasks import boot_guard, reboot
 
 DUE = "import boot_proof; print(boot_proof.owed())"

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 import pytest
 from testinfra.host import Host
 
-from deeprig import connection, dial, docker
-from deeprig import data as tables
-from deeprig.checks import NothingThere
+from deeprig import catalog as tables
+from deeprig.facts import docker
+from deeprig.facts.survey import Survey
+from deeprig.operations import apt_repositories
 from deeprig.settings import Containers, Rig
-from deeprig.survey import Survey
-from tasks import apt_repositories, container_toolkit, containers
+from deeprig.ssh import client as connection
+from deeprig.ssh import dial
+from deeprig_cli.verify.runner import NothingThere
+from tasks import container_toolkit, containers
 from tests.host.programs import ask
 
 # A container without an image of its own: the box's /usr, read-only, on a root of links.

@@ -7,10 +7,13 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
-from deeprig import box_python, driver_parts, driver_status, stack
-from deeprig.checks import NothingThere
+from deeprig.catalog import driver_parts
+from deeprig.facts.survey import Survey
+from deeprig.operations import box_python
+from deeprig.resolver import resolve
 from deeprig.settings import Rig
-from deeprig.survey import Survey
+from deeprig_cli.driver import status as driver_status
+from deeprig_cli.verify.runner import NothingThere
 from tasks import driver, manifest
 
 OF_THE_BUILD = re.compile(r"^(nvidia-fabricmanager|libnvidia-nscq|nvidia-imex)(-\d+)?$")
@@ -18,7 +21,7 @@ PROVE = "import driver_proof as d; print({})"
 
 
 @pytest.fixture(scope="module")
-def plan(stack_plan: stack.Plan, rig: Rig) -> stack.Plan:
+def plan(stack_plan: resolve.Plan, rig: Rig) -> resolve.Plan:
     if rig.driver is None:
         pytest.skip("Rig.driver is None: the driver is left to its owner")
     if not stack_plan.driver_packages:
@@ -27,7 +30,7 @@ def plan(stack_plan: stack.Plan, rig: Rig) -> stack.Plan:
 
 
 @pytest.fixture
-def ask(host: Host, plan: stack.Plan) -> Callable[[str], list[str]]:
+def ask(host: Host, plan: resolve.Plan) -> Callable[[str], list[str]]:
     """What driver_proof on the box says to an expression, in words."""
 
     def said(expression: str) -> list[str]:
@@ -43,7 +46,7 @@ def kernels(ask: Callable[[str], list[str]]) -> list[str]:
 
 
 @pytest.fixture
-def version(host: Host, plan: stack.Plan) -> str:
+def version(host: Host, plan: resolve.Plan) -> str:
     """535.309.01, by the package that holds the modules' source."""
     return str(host.package(plan.driver_packages[0]).version).partition("-")[0]
 
@@ -55,7 +58,7 @@ def driver_set(ask: Callable[[str], list[str]]) -> set[str]:
 
 
 @pytest.fixture
-def installed(host: Host, plan: stack.Plan) -> dict[str, str]:
+def installed(host: Host, plan: resolve.Plan) -> dict[str, str]:
     """Name -> version."""
     form = "dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\\n'"
     rows = [line.split() for line in host.check_output(form).splitlines()]
@@ -63,18 +66,18 @@ def installed(host: Host, plan: stack.Plan) -> dict[str, str]:
 
 
 @pytest.mark.remedy("`deeprig driver upgrade` moves it; a deploy never does")
-def test_the_driver_is_of_the_planned_branch(plan: stack.Plan, version: str) -> None:
+def test_the_driver_is_of_the_planned_branch(plan: resolve.Plan, version: str) -> None:
     assert version.startswith(f"{plan.driver_branch}.")
 
 
-def test_every_planned_package_is_there(host: Host, plan: stack.Plan) -> None:
+def test_every_planned_package_is_there(host: Host, plan: resolve.Plan) -> None:
     names = plan.names(plan.driver_packages)
     missing = [name for name in names if not host.package(name).is_installed]
     assert missing == []
 
 
 def test_the_kernel_that_boots_next_has_its_headers(
-    host: Host, plan: stack.Plan, kernels: list[str]
+    host: Host, plan: resolve.Plan, kernels: list[str]
 ) -> None:
     if plan.modules == "prebuilt":
         pytest.skip("the modules come ready made")
@@ -82,7 +85,7 @@ def test_the_kernel_that_boots_next_has_its_headers(
 
 
 def test_every_kernel_has_the_module_of_that_version(
-    host: Host, plan: stack.Plan, kernels: list[str], version: str
+    host: Host, plan: resolve.Plan, kernels: list[str], version: str
 ) -> None:
     with host.sudo():
         for kernel in kernels:
@@ -91,7 +94,7 @@ def test_every_kernel_has_the_module_of_that_version(
 
 
 def test_the_module_is_of_the_planned_flavour(
-    host: Host, plan: stack.Plan, kernels: list[str]
+    host: Host, plan: resolve.Plan, kernels: list[str]
 ) -> None:
     licence = {"open": "Dual MIT/GPL", "proprietary": "NVIDIA"}[plan.module_flavour]
     with host.sudo():
@@ -100,7 +103,7 @@ def test_the_module_is_of_the_planned_flavour(
 
 
 def test_dkms_says_installed_for_every_kernel(
-    host: Host, plan: stack.Plan, kernels: list[str], version: str
+    host: Host, plan: resolve.Plan, kernels: list[str], version: str
 ) -> None:
     if plan.modules == "prebuilt":
         pytest.skip("the modules come ready made")
@@ -129,7 +132,7 @@ def test_libraries_and_modules_have_one_version(
 
 @pytest.mark.remedy("`deeprig driver upgrade` moves both to one build")
 def test_the_fabric_manager_is_of_the_drivers_build(
-    installed: dict[str, str], plan: stack.Plan, version: str
+    installed: dict[str, str], plan: resolve.Plan, version: str
 ) -> None:
     names = [name for name in installed if OF_THE_BUILD.match(name)]
     if not names:
@@ -145,7 +148,7 @@ def test_exactly_the_drivers_packages_are_held(host: Host, driver_set: set[str])
 
 
 def test_no_part_of_the_driver_is_of_another_version(
-    driver_set: set[str], installed: dict[str, str], plan: stack.Plan, version: str
+    driver_set: set[str], installed: dict[str, str], plan: resolve.Plan, version: str
 ) -> None:
     """The audit from the other side: what apt would call a driver's, by name and version alone."""
     looks = re.compile(r"^(lib)?nvidia-(compute|dkms|kernel|utils|headless)|^libcuda1$")
@@ -158,7 +161,7 @@ def test_no_part_of_the_driver_is_of_another_version(
 
 
 def test_kernels_are_held_together_with_modules_that_were_made_for_them(
-    driver_set: set[str], plan: stack.Plan
+    driver_set: set[str], plan: resolve.Plan
 ) -> None:
     if plan.modules != "prebuilt":
         pytest.skip("DKMS builds for whatever kernel comes")
@@ -167,7 +170,7 @@ def test_kernels_are_held_together_with_modules_that_were_made_for_them(
 
 
 @pytest.mark.remedy("`deeprig driver upgrade`; or unhold them, `sudo apt upgrade`, and deploy")
-def test_no_fix_of_the_driver_has_waited_for_a_month(host: Host, plan: stack.Plan) -> None:
+def test_no_fix_of_the_driver_has_waited_for_a_month(host: Host, plan: resolve.Plan) -> None:
     ask = "import driver_waiting as w; print(chr(10).join(w.overdue()))"
     with host.sudo():
         said = host.check_output(box_python.command(ask))
@@ -175,7 +178,7 @@ def test_no_fix_of_the_driver_has_waited_for_a_month(host: Host, plan: stack.Pla
 
 
 def test_the_days_that_a_fix_waits_are_counted_without_anybodys_doing(
-    host: Host, plan: stack.Plan
+    host: Host, plan: resolve.Plan
 ) -> None:
     said = host.check_output("apt-config dump --format '%v%n' APT::Update::Post-Invoke-Success")
     assert "/usr/local/lib/deeprig/driver_waiting.py" in said
@@ -183,7 +186,7 @@ def test_the_days_that_a_fix_waits_are_counted_without_anybodys_doing(
 
 
 def test_the_packages_are_kept_for_a_day_without_a_network(
-    host: Host, driver_set: set[str], plan: stack.Plan, version: str
+    host: Host, driver_set: set[str], plan: resolve.Plan, version: str
 ) -> None:
     kept = host.check_output("ls /var/lib/deeprig/driver-debs/%s", version).split()
     names = {file.partition("_")[0] for file in kept}
@@ -199,14 +202,14 @@ def test_automatic_updates_leave_exactly_the_driver_alone(host: Host, driver_set
     assert host.file(driver.UPDATES).content_string.count('$";') == len(driver_set)
 
 
-def test_nouveau_and_nova_are_never_loaded(host: Host, plan: stack.Plan) -> None:
+def test_nouveau_and_nova_are_never_loaded(host: Host, plan: resolve.Plan) -> None:
     with host.sudo():
         said = host.check_output("modprobe --showconfig | grep -E '^blacklist (nouveau|nova)'")
     listed = {line.split()[1] for line in said.splitlines()}
     assert {"nouveau", "nova_core", "nova_drm"} <= listed
 
 
-def test_the_initramfs_does_not_load_nouveau_first(host: Host, plan: stack.Plan) -> None:
+def test_the_initramfs_does_not_load_nouveau_first(host: Host, plan: resolve.Plan) -> None:
     with host.sudo():
         assert host.check_output("sh -c %s", driver.initramfs_is_fine()) in (
             "fine",
@@ -214,7 +217,7 @@ def test_the_initramfs_does_not_load_nouveau_first(host: Host, plan: stack.Plan)
         )
 
 
-def test_no_desktop_came_with_the_driver(host: Host, plan: stack.Plan, survey: Survey) -> None:
+def test_no_desktop_came_with_the_driver(host: Host, plan: resolve.Plan, survey: Survey) -> None:
     if survey.graphics.desktop:
         pytest.skip(f"the box has a desktop of its own, {survey.graphics.desktop}")
     said = host.check_output("dpkg-query -W -f '${db:Status-Status} ${Package}\\n'")
@@ -223,17 +226,17 @@ def test_no_desktop_came_with_the_driver(host: Host, plan: stack.Plan, survey: S
     assert [n for n in desktop if n not in plan.names()] == []
 
 
-def test_no_metapackage_is_there_that_replaces_drivers(host: Host, plan: stack.Plan) -> None:
+def test_no_metapackage_is_there_that_replaces_drivers(host: Host, plan: resolve.Plan) -> None:
     for name in ("cuda", "cuda-drivers", "nvidia-open"):
         assert name in plan.names() or not host.package(name).is_installed, name
 
 
-def test_the_archives_are_listed_once(host: Host, plan: stack.Plan) -> None:
+def test_the_archives_are_listed_once(host: Host, plan: resolve.Plan) -> None:
     with host.sudo():
         said = host.run("apt-get indextargets --format '$(SOURCESENTRY)'")
     assert "configured multiple times" not in said.stderr
 
 
-def test_the_record_says_what_was_planned(host: Host, plan: stack.Plan) -> None:
+def test_the_record_says_what_was_planned(host: Host, plan: resolve.Plan) -> None:
     decided = json.loads(host.file(manifest.PATH).content_string)["decided"]
     assert decided["stack"] == json.loads(json.dumps(plan.to_json()))

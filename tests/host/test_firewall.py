@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from deeprig import connection, dial, sshd, ufw
-from deeprig.door import Door
+from deeprig.facts.survey import Survey
+from deeprig.parsers import sshd, ufw
+from deeprig.parsers.door import Door
+from deeprig.parsers.ufw import Half
 from deeprig.settings import Firewall, Rig
-from deeprig.survey import Survey
-from deeprig.ufw import Half
+from deeprig.ssh import client as connection
+from deeprig.ssh import dial
 from tasks import firewall as firewall_task
 
 

@@ -6,10 +6,10 @@ import pytest
 from packaging.requirements import Requirement
 from testinfra.host import Host
 
-from deeprig import frameworks
+from deeprig.facts.survey import Survey
+from deeprig.resolver import environments
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
-from deeprig.stack import Plan
-from deeprig.survey import Survey
 from tests.host.computing import CUDNN_IN_USE, GPUS_SEEN, MULTIPLIES, NEAR
 from tests.host.kernels import compute
 from tests.host.sessions import login_shell
@@ -32,7 +32,7 @@ def framework(request: pytest.FixtureRequest, rig: Rig) -> str:
 def test_the_framework_has_the_version_asked_for(
     host: Host, user: str, stack_plan: Plan, framework: str
 ) -> None:
-    wanted = Requirement(frameworks.environment(framework, stack_plan).requirements[0])
+    wanted = Requirement(environments.environment(framework, stack_plan).requirements[0])
     with host.sudo(user):
         installed = host.check_output(
             f"~/envs/{shlex.quote(framework)}/bin/python -c %s",

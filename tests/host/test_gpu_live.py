@@ -8,22 +8,16 @@ from datetime import date
 import pytest
 from testinfra.host import Host
 
-from deeprig import (
-    bounded,
-    driver_parts,
-    gpu_failures,
-    modules,
-    nvidia_smi,
-    stack,
-    toolkit_versions,
-    topology,
-)
-from deeprig.checks import NothingThere
-from deeprig.gpus import Gpu, hidden_switches
-from deeprig.nvidia_smi import FIELDS, QUERY, Card
+from deeprig.catalog import driver_parts
+from deeprig.facts.gpus import Gpu, hidden_switches
+from deeprig.facts.survey import Survey
+from deeprig.parsers import cuda_versions, gpu_failures, kernel_modules, nvidia_smi, topology
+from deeprig.parsers.nvidia_smi import FIELDS, QUERY, Card
+from deeprig.resolver import resolve
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
-from deeprig.stack import Plan
-from deeprig.survey import Survey
+from deeprig.ssh import bounded
+from deeprig_cli.verify.runner import NothingThere
 from tasks.gpu_settings import FABRIC_MANAGER
 from tests.host.computing import ON_EVERY_CARD, TOGETHER
 from tests.host.kernels import compute
@@ -173,7 +167,7 @@ def test_module_library_and_plan_are_one_version(host: Host, plan: Plan, root: s
 
 @REBOOT
 def test_the_loaded_module_is_of_the_planned_flavour(host: Host, plan: Plan, root: str) -> None:
-    running = modules.running(host.run(f"cat {root}/proc/driver/nvidia/version").stdout)
+    running = kernel_modules.running(host.run(f"cat {root}/proc/driver/nvidia/version").stdout)
     assert running, "no NVIDIA module is loaded"
     assert running.flavour == plan.module_flavour, (
         f"the {running.flavour} modules are loaded, the plan is the {plan.module_flavour} ones"
@@ -237,8 +231,8 @@ def test_the_modules_options_are_in_force(host: Host, rig: Rig, root: str) -> No
     assert rig.driver
     if not rig.driver.module_options:
         pytest.skip("Driver.module_options is empty")
-    loaded = modules.parameters(host.run(f"cat {root}{modules.PARAMETERS}").stdout)
-    waiting = modules.not_in_force(rig.driver.module_options, loaded)
+    loaded = kernel_modules.parameters(host.run(f"cat {root}{kernel_modules.PARAMETERS}").stdout)
+    waiting = kernel_modules.not_in_force(rig.driver.module_options, loaded)
     assert not waiting, f"from the next load of the module on: {', '.join(waiting)}"
 
 
@@ -274,10 +268,10 @@ def test_cuda_is_of_no_newer_major_than_the_driver(
     host: Host, plan: Plan, cards: tuple[Card, ...], note: Say
 ) -> None:
     """A driver runs every toolkit of its own major: NVIDIA's minor-version compatibility."""
-    if plan.cuda == stack.NONE:
+    if plan.cuda == resolve.NONE:
         pytest.skip(f"no toolkit is planned: {plan.reasons.get('cuda', 'Rig.cuda is None')}")
     said = host.run("/usr/local/cuda/bin/nvcc --version || nvcc --version").stdout
-    release, _ = toolkit_versions.nvcc(said) or (plan.cuda, "")
+    release, _ = cuda_versions.nvcc(said) or (plan.cuda, "")
     answer = ask(host, "nvidia-smi")
     banner = nvidia_smi.banner(answer.out)
     failure = gpu_failures.failure(answer.text, answer.status)
@@ -306,7 +300,7 @@ def test_mig_ecc_and_compute_mode_are_as_their_owner_left_them(
 
 
 def test_the_driver_still_gets_fixes(plan: Plan, present: tuple[Gpu, ...], warn: Say) -> None:
-    if said := stack.dated(plan, date.today()):
+    if said := resolve.dated(plan, date.today()):
         warn("; ".join(said))
 
 
@@ -456,7 +450,7 @@ def test_nccl_adds_up_over_all_cards(
 def test_a_kernel_from_nvcc_runs_on_every_card(
     host: Host, plan: Plan, cards: tuple[Card, ...], root: str
 ) -> None:
-    if plan.cuda == stack.NONE:
+    if plan.cuda == resolve.NONE:
         pytest.skip(f"no toolkit is planned: {plan.reasons.get('cuda', 'Rig.cuda is None')}")
     if root:
         pytest.skip("a fake GPU computes nothing")

@@ -5,9 +5,9 @@ import json
 import pytest
 from testinfra.host import Host
 
-from deeprig.checks import NothingThere
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Driver, Rig
-from deeprig.stack import Plan
+from deeprig_cli.verify.runner import NothingThere
 from tasks import gpu_settings
 from tasks.gpu_settings import LIMITS, NODES, PERSISTENCED
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from deeprig import connection, kept_host_keys
 from deeprig.settings import Rig
+from deeprig.ssh import client as connection
+from deeprig.ssh import host_key_backup
 from tasks.host_keys import HostKeyFingerprints
 
 
@@ -18,8 +19,8 @@ def test_the_kept_host_keys_are_those_of_the_box(
         pytest.skip("the host keys of this box are not kept (Ssh.keep_host_keys)")
     port = int(data.get("bootstrap_port") or 22)
     pins = connection.pins_of(data)
-    file = kept_host_keys.file_of(pins, data["ssh_hostname"], port)
+    file = host_key_backup.file_of(pins, data["ssh_hostname"], port)
     with host.sudo():
         now = host.check_output(HostKeyFingerprints().command()).splitlines()
-    assert kept_host_keys.are_kept(file, recipient=rig.ssh.keep_host_keys, fingerprints=now)
+    assert host_key_backup.are_kept(file, recipient=rig.ssh.keep_host_keys, fingerprints=now)
     assert len(now) > 0

@@ -4,7 +4,7 @@ from typing import Any
 
 from testinfra.host import Host
 
-from deeprig import runs
+from deeprig.runner import run as runs
 from deploy import build
 
 

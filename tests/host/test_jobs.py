@@ -5,9 +5,9 @@ import json
 import pytest
 from testinfra.host import Host
 
-from deeprig import as_user
-from deeprig.job_box import PROGRAM
 from deeprig.settings import Notebook, Rig
+from deeprig.ssh import as_user
+from deeprig_cli.run.client import PROGRAM
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from deeprig.facts.survey import Survey
 from deeprig.settings import Rig
-from deeprig.survey import Survey
 from tasks import manifest
 
 # dpkg's log has the box's own time: `2026-11-28 14:02:02 upgrade tmux:amd64 3.4 3.5`.

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
-from deeprig import url_login
-from deeprig.settings import Rig
+from deeprig.settings import Rig, url_login
 from tasks.network_access import APT_LOGIN, CERTIFICATE, EVERYBODYS
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 import pytest
 from testinfra.host import Host
 
+from deeprig.parsers.untrusted import number
 from deeprig.settings import Notebook, Rig
-from deeprig.untrusted import number
 from tasks.notebook import GUARD_UNIT
 from tests.host.kernels import compute
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
-from deeprig import boot_line, box_python, passthrough
-from deeprig.passthrough_settings import Guest
-from deeprig.pci_devices import OURS, PciDevice
+from deeprig.facts import boot_line, passthrough
+from deeprig.facts.pci import OURS, PciDevice
+from deeprig.facts.survey import Survey
+from deeprig.operations import box_python
 from deeprig.settings import Rig
-from deeprig.survey import Survey
+from deeprig.settings.passthrough import Guest
 from tasks.passthrough import LIST, UNIT
 
 VIRSH = "virsh --quiet --connect qemu:///system"

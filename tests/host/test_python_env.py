@@ -7,8 +7,7 @@ import pytest
 from packaging.utils import canonicalize_name
 from testinfra.host import Host
 
-from deeprig import requirements_file
-from deeprig.settings import Python, Rig
+from deeprig.settings import Python, Rig, requirements_file
 from tests.host import sessions
 from tests.host.newcomer import Login
 from tests.host.sessions import SESSIONS

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
-from deeprig.door import Door
+from deeprig.parsers.door import Door
 from deeprig.settings import Rig
 from tests.host.newcomer import Login, Stranger
 

@@ -5,8 +5,8 @@ import shlex
 import pytest
 from testinfra.host import Host
 
+from deeprig.parsers.untrusted import number
 from deeprig.settings import Disk, Notebook, Rig, Storage
-from deeprig.untrusted import number
 from tests.host.newcomer import Login
 from tests.host.sessions import login_shell, needs_profile, over_ssh
 

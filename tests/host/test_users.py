@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from deeprig import sshd
-from deeprig.door import Door
+from deeprig.facts.survey import Survey
+from deeprig.parsers import sshd
+from deeprig.parsers.door import Door
 from deeprig.settings import DEPLOY_USER, Rig, User
-from deeprig.survey import Survey
 from tests.host.newcomer import Login, Stranger
 from tests.host.sessions import over_ssh
 

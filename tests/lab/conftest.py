@@ -13,8 +13,10 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from deeprig import connection, inventories, runs
+from deeprig import inventory as inventories
+from deeprig.runner import run as runs
 from deeprig.settings import Rig
+from deeprig.ssh import client as connection
 from lab import boxes, cgroups, requirements
 
 ROOT = Path(__file__).parents[2]
@@ -50,12 +52,12 @@ def box(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
 # A plan is of its day, and the lanes name what is planned: the planner takes that for today.
 ON_A_DAY = """
 import datetime
-from deeprig import stack
+from deeprig.resolver import resolve
 
 class _Day(datetime.date):
     today = classmethod(lambda cls: cls({0.year}, {0.month}, {0.day}))
 
-stack.date = _Day
+resolve.date = _Day
 """
 TABLES_DAY = date(2026, 11, 30)
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from deeprig import inventories, runs
+from deeprig import inventory as inventories
+from deeprig.runner import run as runs
 from deeprig.settings import Rig
 from lab import boxes
 from tasks import base, cuda, driver, gpu_settings

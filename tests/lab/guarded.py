@@ -8,11 +8,12 @@ import json
 import subprocess
 from collections.abc import Callable
 
+from deeprig.operations import core as operations
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
-from deeprig.stack import Plan
 from lab import boxes, console, vm
 from lab.stand_ins.nvidia_repository import Repository
-from tasks import base, boot_guard, operations
+from tasks import base, boot_guard
 from tests.lab.conftest import ROOT
 
 Run = Callable[..., str]

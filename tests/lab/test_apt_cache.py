@@ -9,11 +9,12 @@ from typing import NamedTuple
 import pytest
 from pyinfra.api import deploy as pyinfra_deploy
 
+from deeprig.operations import apt_repositories
+from deeprig.operations.apt_repositories import Repository
 from deeprig.settings import Rig
 from lab import boxes
 from lab.stand_ins import nvidia_repository
-from tasks import apt_repositories, base, network_access
-from tasks.apt_repositories import Repository
+from tasks import base, network_access
 from tests.lab.conftest import deploy, run_on, variant
 from tests.lab.guarded import APT, shell
 

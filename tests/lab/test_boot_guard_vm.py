@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig.runs import Report
+from deeprig.runner.run import Report
 from deeprig.settings import Rig
 from lab import boxes
 from lab.stand_ins import nvidia_repository
@@ -51,8 +51,8 @@ SMALL_INITRAMFS = "echo MODULES=list > /etc/initramfs-tools/conf.d/lab"
 CHECKS = """
 import json, sys
 from pathlib import Path
-from deeprig import checks
-found = checks.run(Path(sys.argv[1]), [], "live", lambda check: None, ["boot_guard"])
+from deeprig_cli.verify import runner
+found = runner.run(Path(sys.argv[1]), [], "live", lambda check: None, ["boot_guard"])
 print(json.dumps({check.check: [check.outcome, check.reason] for check in found}))
 """
 # What `pyinfra inventory.py` runs in the place of deploy.py.

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import known_hosts
-from deeprig.bootstrap import HostKeyChanged, Outcome, Target, bootstrap
+from deeprig.bootstrap.core import HostKeyChanged, Outcome, Target, bootstrap
 from deeprig.errors import DeeprigError
+from deeprig.ssh import known_hosts
 from lab import boxes, container
 
 pytestmark = pytest.mark.lab
 
-DEEPRIG = [sys.executable, "-m", "deeprig.cli"]
+DEEPRIG = [sys.executable, "-m", "deeprig_cli.cli"]
 ROOT = Path(__file__).parents[2]
 MADE = ("user deeprig", "key of deeprig", "key of ai", "sudo of deeprig")
 

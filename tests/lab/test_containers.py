@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from deeprig import connection, runs
+from deeprig.runner import run as runs
 from deeprig.settings import Containers, Rig, Storage, User
+from deeprig.ssh import client as connection
 from deploy import build
 from lab import boxes, fake_gpu
 from lab.stand_ins import container_toolkit as stand_in
@@ -279,7 +280,10 @@ def test_another_address_to_publish_on_waits_until_nothing_runs(
 
 def verify(file: Path) -> list[dict[str, Any]]:
     """The checks of Docker alone, as `deeprig verify` has them."""
-    alone = "from deeprig import checks, cli; checks.CHECKS /= 'test_containers.py'; cli.main()"
+    alone = (
+        "from deeprig_cli import cli; from deeprig_cli.verify import runner; "
+        "runner.CHECKS /= 'test_containers.py'; cli.main()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", alone, "verify", "--inventory", str(file), "--json"],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Cuda, Rig
-from deeprig.stack import Plan
 from lab import boxes
 from tasks import base, cuda
 from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, run_on, variant

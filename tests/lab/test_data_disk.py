@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import pytest
 
-from deeprig.disks import array_uuid
+from deeprig.facts.disks import array_uuid
 
 pytestmark = pytest.mark.lab
 

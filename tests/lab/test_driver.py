@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from deeprig.facts.survey import Survey
 from deeprig.settings import Driver, Rig
-from deeprig.survey import Survey
 from lab import boxes
 from tasks import base, driver
 from tests.lab.conftest import DEEPRIG, ROOT, deploy, run_on, variant

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from deeprig import connection, encryption
-from deeprig.encryption import Lock
+from deeprig.facts import encryption
+from deeprig.facts.encryption import Lock
+from deeprig.facts.survey import Survey
 from deeprig.settings import Rig
-from deeprig.survey import Survey
+from deeprig.ssh import client as connection
 from lab import boxes, monitor, vm
 from lab.hardware import Hardware
 from tasks import base, boot_trial, kernel_parameters, reboot

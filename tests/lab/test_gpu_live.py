@@ -76,7 +76,7 @@ def check(inventory: Callable[..., Path]) -> Callable[..., Verdict]:
 
 ALONE = """
 import json, sys, pytest
-from deeprig.checks import Collector
+from deeprig_cli.verify.runner import Collector
 found = Collector(lambda check: None)
 options = ["-p", "no:cacheprovider", "--tb=no", "tests/host/test_gpu_live.py"]
 pytest.main([*options, "--inventory", sys.argv[1]], plugins=[found])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deeprig import data
+from deeprig import catalog
 from deeprig.settings import Passthrough
 from lab import boxes
 from lab.hardware import Hardware
@@ -43,7 +43,7 @@ WITHOUT = with_parts(reboot="never")
 def machine() -> Iterator[boxes.Box]:
     if NAME in [box.name for box in boxes.every()]:
         boxes.down(NAME)
-    names = data.load("packages")
+    names = catalog.load("packages")
     box = boxes.up(
         NAME,
         kind="vm",

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from deeprig.operations import files as config_files
 from deeprig.settings import Rig
 from lab import box_disk, boxes, console, disk_image, monitor, network, vm
 from lab.hardware import Hardware
-from tasks import base, boot_trial, config_files, kernel_parameters, storage
+from tasks import base, boot_trial, kernel_parameters, storage
 from tests.lab.conftest import run_on, wait_for
 from tests.lab.guarded import Run, shell
 from tests.lab.test_storage_vm import PACKAGES

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from deeprig.job_box import PROGRAM
 from deeprig.settings import Rig
+from deeprig_cli.run.client import PROGRAM
 from lab import boxes, fake_gpu
 from tasks import base, jobs, network_access, notebook, python_env
 from tests.lab.conftest import DEEPRIG, ROOT, run_on, wait_for

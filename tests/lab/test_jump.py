@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import known_hosts
+from deeprig.ssh import known_hosts
 from lab import boxes, container
 from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT
 from tests.lab.tunnels import tunnel

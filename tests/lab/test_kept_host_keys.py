@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import connection, kept_host_keys, reinstalled
+from deeprig.bootstrap import reinstall as reinstalled
+from deeprig.ssh import client as connection
+from deeprig.ssh import host_key_backup
 from lab import boxes, guest
 from tasks import host_keys
 from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, host_data, run_on
@@ -42,7 +44,7 @@ def kept(box: boxes.Box) -> boxes.Box:
 
 
 def file_of(box: boxes.Box) -> Path:
-    return kept_host_keys.file_of(box.known_hosts, box.host)
+    return host_key_backup.file_of(box.known_hosts, box.host)
 
 
 @pytest.fixture
@@ -187,7 +189,7 @@ def test_a_broken_sshd_setting_stops_it_before_sshd_restarts(fresh: boxes.Box) -
 def test_keys_that_nobody_confirmed_go_by_themselves(fresh: boxes.Box) -> None:
     boxes.reinstall(fresh.name, bootstrap=True)
     before = inside(fresh, STATE)
-    opened = kept_host_keys.open_with(file_of(fresh), fresh.key.read_bytes())
+    opened = host_key_backup.open_with(file_of(fresh), fresh.key.read_bytes())
     assert opened
     with connection.connect(host_data(fresh)) as login:
         transport = login.get_transport()

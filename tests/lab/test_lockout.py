@@ -11,9 +11,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from deeprig.errors import DeeprigError
+from deeprig.facts.survey import Survey
+from deeprig.parsers.ssh_socket import Socket
 from deeprig.settings import Rig, Ssh
-from deeprig.ssh_socket import Socket
-from deeprig.survey import Survey
 from lab import boxes
 from tasks import access, base, firewall, ssh
 from tests.lab.conftest import run_on, wait_for

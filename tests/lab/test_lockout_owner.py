@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import connection, known_hosts
 from deeprig.errors import DeeprigError
-from deeprig.runs import Report, run
+from deeprig.runner.run import Report, run
 from deeprig.settings import Firewall, Notebook, Rig, Ssh
+from deeprig.ssh import client as connection
+from deeprig.ssh import known_hosts
 from lab import boxes
 from tasks import access, base
 from tests.lab.conftest import PYINFRA, ROOT, host_data, variant, wait_for

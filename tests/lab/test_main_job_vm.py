@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deeprig import data
+from deeprig import catalog
 from lab import boxes
 from lab.hardware import Hardware
 from tests.lab import clock
@@ -46,7 +46,7 @@ def box(request: pytest.FixtureRequest) -> Iterator[boxes.Box]:
     name = f"t-main-vm-{system.removeprefix('debian-')}"
     if name in [old.name for old in boxes.every()]:
         boxes.down(name)
-    packages = tuple(data.load("packages")["tools"])
+    packages = tuple(catalog.load("packages")["tools"])
     made = boxes.up(name, os=system, kind="vm", packages=packages, hardware=Hardware(memory=3072))
     words = made.inventory.read_text().replace(
         "rig=Rig(", f'rig=Rig(kernel_parameters=("{PARAMETER}",), driver=None, cuda=None,'

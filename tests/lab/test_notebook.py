@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import checks, connection
-from deeprig.runs import Report
+from deeprig.runner.run import Report
 from deeprig.settings import Rig
+from deeprig.ssh import client as connection
+from deeprig_cli.verify import runner as checks
 from lab import boxes, container
 from tasks import base, network_access, notebook, python_env
 from tests.lab.conftest import host_data, run_on, shell, wait_for

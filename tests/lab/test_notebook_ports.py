@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import connection
+from deeprig.operations import footprint
 from deeprig.settings import Rig
+from deeprig.ssh import client as connection
 from lab import boxes, inventory_file
-from tasks import access, base, jobs, notebook, traces
+from tasks import access, base, jobs, notebook
 from tests.lab.conftest import DEEPRIG, ROOT, host_data, run_on, wait_for
 from tests.lab.test_notebook import SERVER, build, stands, with_notebook
 from tests.lab.tunnels import status, tunnel
@@ -524,7 +525,7 @@ def test_taken_out_it_follows_no_link_of_the_users(box: boxes.Box, login: Login)
         "sudo rm -rf ~ai/.config/deeprig; sudo -u ai ln -s /etc/victim ~ai/.config/deeprig"
     )
     try:
-        report = run_on(box, lambda rig: traces.take_out("notebook", notebook.TRACE))
+        report = run_on(box, lambda rig: footprint.take_out("notebook", notebook.TRACE))
         assert report.error is None, report.steps
         login("test -e /etc/victim/notebook-token")
         assert (
@@ -540,7 +541,7 @@ def test_taken_out_it_follows_no_link_of_the_users(box: boxes.Box, login: Login)
         login("sudo rm -rf ~ai/.config/deeprig /etc/victim")
     assert run_on(box, with_notebook()).error is None
     login("sudo -u ai test -s ~ai/.config/deeprig/notebook-token")
-    report = run_on(box, lambda rig: traces.take_out("notebook", notebook.TRACE))
+    report = run_on(box, lambda rig: footprint.take_out("notebook", notebook.TRACE))
     assert report.error is None, report.steps
     login("! sudo test -e ~ai/.config/deeprig")  # the control: where it is theirs it goes
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from pyinfra.api.deploy import deploy
 
+from deeprig.operations import apt_repositories
+from deeprig.operations.apt_repositories import Repository
 from deeprig.settings import Rig
 from lab import boxes
 from lab.stand_ins import nvidia_repository
 from lab.stand_ins.nvidia_repository import Trouble
-from tasks import apt_repositories, base
-from tasks.apt_repositories import Repository
+from tasks import base
 from tests.lab.conftest import run_on
 
 pytestmark = pytest.mark.lab

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from deeprig.runs import Report
+from deeprig.operations import core as operations
+from deeprig.operations import packages
+from deeprig.runner.run import Report
 from deeprig.settings import Rig
 from lab import boxes
-from tasks import operations, packages
 from tests.lab.conftest import run_on
 
 pytestmark = pytest.mark.lab

@@ -18,10 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import checks, data, outlook, runs
-from deeprig.outlook import Outlook
-from deeprig.runs import Report
+from deeprig import catalog
+from deeprig.runner import run as runs
+from deeprig.runner.run import Report
 from deeprig.settings import Driver, Guest, Passthrough, Rig
+from deeprig_cli.plan import report as outlook
+from deeprig_cli.plan.report import Outlook
+from deeprig_cli.verify import runner as checks
 from deploy import build
 from lab import boxes
 from lab.hardware import Hardware
@@ -61,7 +64,7 @@ def with_parts(**parts: object) -> Rig:
 def machine() -> Iterator[boxes.Box]:
     if NAME in [box.name for box in boxes.every()]:
         boxes.down(NAME)
-    names = data.load("packages")
+    names = catalog.load("packages")
     packages = (*names["tools"], *names["updates"], *names["guest"], "ufw")
     said: list[str] = []
     box = boxes.up(NAME, kind="vm", hardware=HARDWARE, packages=packages, say=said.append)

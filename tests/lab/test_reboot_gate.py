@@ -11,13 +11,14 @@ from typing import Literal
 
 import pytest
 
-from deeprig import runs
-from deeprig.runs import Report
+from deeprig.operations import core as operations
+from deeprig.runner import run as runs
+from deeprig.runner.run import Report
 from deeprig.settings import Rig
 from lab import boxes
 from lab.stand_ins import nvidia_repository
 from lab.stand_ins.deb import Package
-from tasks import boot_guard, manifest, operations, reboot
+from tasks import boot_guard, manifest, reboot
 from tests.lab.conftest import host_data, run_on
 from tests.lab.guarded import (
     DISTS,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deeprig import known_hosts
+from deeprig.ssh import known_hosts
 from lab import boxes, guest
 from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT
 from tests.lab.test_bootstrap import inside

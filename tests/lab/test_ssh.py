@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from pyinfra.context import host
 
-from deeprig import connection, runs
 from deeprig.errors import DeeprigError
+from deeprig.facts.survey import Survey
+from deeprig.runner import run as runs
 from deeprig.settings import Firewall, Rig, Ssh
-from deeprig.survey import Survey
+from deeprig.ssh import client as connection
 from lab import boxes
 from tasks import access, access_proof, base
 from tasks.access_facts import Access, AccessState

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from deeprig import connection, erased
+from deeprig.facts import reinstall as erased
+from deeprig.operations.facts import WouldErase
 from deeprig.settings import Rig, User
+from deeprig.ssh import client as connection
 from deploy import build
 from lab import boxes
 from tasks import data_folder, sessions, users
 from tasks.base import survey
-from tasks.facts import WouldErase
 from tests.lab.conftest import DEEPRIG, ROOT, deploy, host_data, run_on, shell, wait_for
 
 pytestmark = pytest.mark.lab

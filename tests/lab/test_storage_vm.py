@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import checks
-from deeprig.runs import Report
+from deeprig.runner.run import Report
 from deeprig.settings import Disk, Rig
+from deeprig_cli.verify import runner as checks
 from lab import box_disk, boxes, monitor, vm
 from lab.hardware import Hardware
 from tasks import base, data_folder, storage

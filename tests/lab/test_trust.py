@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import wake_memory
-from deeprig.wake_memory import Remembered
+from deeprig.facts import wake_memory
+from deeprig.facts.wake_memory import Remembered
 from lab import boxes
 from tests.lab import tunnels
 from tests.lab.attacked import (

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from deeprig.operations import footprint
 from lab import boxes
-from tasks import notebook, traces
+from tasks import notebook
 from tests.lab.attacked import (
     SECRET,
     VICTIM,
@@ -411,7 +412,7 @@ def test_taking_the_notebook_out_removes_nothing_behind_a_link(
     config = f"{ai.home}/.config/deeprig"
     root.run(f"mkdir {FOLDER}/notebook-token; touch {FOLDER}/notebook-token/kept")
     with instead(ai, config, f"ln -s {FOLDER} {config}"):
-        report = run_on(box, lambda rig: traces.take_out("notebook", notebook.TRACE))
+        report = run_on(box, lambda rig: footprint.take_out("notebook", notebook.TRACE))
         assert report.steps
         assert root.run(f"ls {FOLDER}/notebook-token").strip() == "kept"
     root.run(f"rm -r {FOLDER}/notebook-token")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import websocket
 
-from deeprig import local_ports
+from deeprig_cli.tunnel import local_ports
 from lab import boxes, inventory_file
 from tests.lab.conftest import DEEPRIG, ROOT, deploy, wait_for
 from tests.lab.tunnels import Tunnel, tunnel

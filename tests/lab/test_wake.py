@@ -16,8 +16,9 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from deeprig import connection, wake_memory
-from deeprig.wake_memory import Remembered
+from deeprig.facts import wake_memory
+from deeprig.facts.wake_memory import Remembered
+from deeprig.ssh import client as connection
 from lab import boxes, cgroups, container, network
 from tests.lab import wire
 from tests.lab.conftest import DEEPRIG, ROOT, host_data, run_on, shell, variant, wait_for
@@ -410,7 +411,7 @@ def test_a_router_that_has_only_etherwake_sends_it_too(far: Far, tmp_path: Path)
         for tool in ("etherwake", "ip", "sed", "head", "seq", "sleep", "sh"):
             find = f"sudo sh -c 'command -v {tool}'"
             shell(client, f"mkdir -p {only}; ln -sf $({find}) {only}/{tool}")
-        script = (ROOT / "deeprig/data/magic_packet.sh").read_text()
+        script = (ROOT / "deeprig_cli/power/magic_packet.sh").read_text()
         with wire.listen(network.ROUTER, FAR_BRIDGE) as listener:
             said = shell(
                 client,

@@ -93,7 +93,7 @@ def arm(settings: WakeOnLan) -> Callable[[Rig], None]:
 def every_manager_is_there(box: boxes.Box) -> None:
     """netplan and NetworkManager, which does not run: the box's own network must stay."""
     subprocess.run(
-        [sys.executable, "-m", "deeprig.cli", "lab", "ssh", box.name, as_root(
+        [sys.executable, "-m", "deeprig_cli.cli", "lab", "ssh", box.name, as_root(
             "systemctl mask --now NetworkManager.service NetworkManager-wait-online.service; "
             "apt-get -q update && DEBIAN_FRONTEND=noninteractive "
             "apt-get -qy install --no-install-recommends netplan.io network-manager tlp"

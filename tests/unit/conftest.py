@@ -5,7 +5,9 @@ from datetime import date
 
 import pytest
 
-from deeprig import outlook, plan, stack
+from deeprig.resolver import resolve
+from deeprig_cli.plan import command as plan
+from deeprig_cli.plan import report as outlook
 
 
 class TheDay(date):
@@ -19,6 +21,6 @@ class TheDay(date):
 @pytest.fixture(autouse=True, scope="session")
 def day() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (stack, outlook, plan):
+        for module in (resolve, outlook, plan):
             patch.setattr(module, "date", TheDay)
         yield

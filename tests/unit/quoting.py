@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("deeprig", "tasks", "tests/host", "fast_ssh")
+FOLDERS = ("deeprig", "deeprig_cli", "tasks", "tests/host", "fast_ssh")
 
 QUOTING = {
     "shlex.quote", "shlex.join", "pyinfra.api.command.QuoteString",
@@ -34,15 +34,15 @@ RUN_BY_CHECKS = {"run": 0, "check_output": 0, "run_test": 0, "run_expect": 1}
 SHELLS = ("sh", "bash", "/bin/sh", "python3")
 # What takes a command and hands it to something that this file does not see.
 KNOWN = {
-    "deeprig.openssh.command": ("remote",),
-    "deeprig.ssh_config.users_own_ssh": ("command",),
-    "deeprig.root_shell.run_as_root": ("script",),
+    "deeprig.ssh.openssh.command": ("remote",),
+    "deeprig.ssh.ssh_config.users_own_ssh": ("command",),
+    "deeprig.ssh.command.run_as_root": ("script",),
     "fast_ssh.login_shell.for_any": ("script",),
 }
 # Its fields are code, which is looked at where one is made.
-CODE = "tasks.traces.Trace"
+CODE = "deeprig.operations.footprint.Trace"
 # Tables of our own.
-TABLES = {"deeprig.data.load"}
+TABLES = {"deeprig.catalog.load"}
 
 Origin = tuple[str, str, int, str]  # kind (param or value), whose or where, line, its text
 
@@ -272,7 +272,12 @@ class Project:
         """The dotted name of what an expression names, as far as imports say it."""
         if isinstance(node, ast.Name):
             imports = function.module.imports
-            return imports.get(node.id, f"{function.module.name}.{node.id}")
+            target = imports.get(node.id, f"{function.module.name}.{node.id}")
+            where, _, name = target.rpartition(".")
+            package = self.modules.get(where)  # a package may offer what a module of it has
+            if package and package.file.endswith("/__init__.py"):
+                return package.imports.get(name, target)
+            return target
         if isinstance(node, ast.Attribute):
             return f"{self._target(node.value, function)}.{node.attr}"
         return "?"

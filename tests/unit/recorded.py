@@ -1,6 +1,6 @@
 """What real boxes printed, for tests without one."""
 
-# deeprig.survey.SCRIPT on a Debian 13 container, 2026-11-22, shortened in the middle of `mac=`.
+# deeprig.facts.survey.SCRIPT on a Debian 13 container, 2026-11-22, shortened inside `mac=`.
 DEBIAN_13 = """\
 system=debian
 version=13

@@ -9,13 +9,14 @@ import paramiko
 import pytest
 from click.testing import CliRunner
 
-from deeprig import host_key, key_pair, known_hosts
-from deeprig.answers import Answers
-from deeprig.bootstrap import SCRIPT
-from deeprig.cli import main
+from deeprig.bootstrap.core import SCRIPT
+from deeprig.bootstrap.prompts import Answers
 from deeprig.errors import DeeprigError
-from deeprig.host_key import HostKeyChanged
-from deeprig.login import Target
+from deeprig.ssh import host_key_trust, known_hosts
+from deeprig.ssh import keys as key_pair
+from deeprig.ssh.first_login import Target
+from deeprig.ssh.host_key_trust import HostKeyChanged
+from deeprig_cli.cli import main
 
 RIG = Target("rig1.lan")
 
@@ -39,26 +40,26 @@ def no(fingerprint: str) -> bool:
 
 def test_a_new_host_key_is_pinned_after_a_yes(pins: Path) -> None:
     key = a_key()
-    assert host_key.trust(RIG, pins, key, yes, False) == [f"host key in {pins}"]
+    assert host_key_trust.trust(RIG, pins, key, yes, False) == [f"host key in {pins}"]
     assert known_hosts.find(pins, "rig1.lan", 22) == key
 
 
 def test_a_new_host_key_is_not_pinned_after_a_no(pins: Path) -> None:
     with pytest.raises(DeeprigError, match="was not accepted; nothing was changed"):
-        host_key.trust(RIG, pins, a_key(), no, False)
+        host_key_trust.trust(RIG, pins, a_key(), no, False)
     assert not pins.exists()
 
 
 def test_a_known_host_key_is_not_asked_about(pins: Path) -> None:
     key = a_key()
     known_hosts.pin(pins, "rig1.lan", 22, key)
-    assert host_key.trust(RIG, pins, key, no, False) == []
+    assert host_key_trust.trust(RIG, pins, key, no, False) == []
 
 
 def test_the_same_key_behind_another_port_is_not_asked_about(pins: Path) -> None:
     key = a_key()
     known_hosts.pin(pins, "rig1.lan", 22, key)
-    host_key.trust(Target("rig1.lan", port=2222), pins, key, no, False)
+    host_key_trust.trust(Target("rig1.lan", port=2222), pins, key, no, False)
     assert known_hosts.find(pins, "rig1.lan", 2222) == key
 
 
@@ -68,7 +69,7 @@ def test_a_changed_host_key_is_explained_and_kept_out(pins: Path) -> None:
     known_hosts.pin(pins, "rig1.lan", 22, old)
     before = pins.read_text()
     with pytest.raises(HostKeyChanged) as error:
-        host_key.trust(RIG, pins, new, yes, False)
+        host_key_trust.trust(RIG, pins, new, yes, False)
     said = str(error.value)
     seen = known_hosts.last_seen(pins, "rig1.lan", 22)
     assert f"pinned: {old.fingerprint} in {pins} line 2, last seen {seen}\n" in said
@@ -82,7 +83,7 @@ def test_a_reinstalled_box_loses_all_its_old_doors(pins: Path) -> None:
     old, new = a_key(), a_key()
     known_hosts.pin(pins, "rig1.lan", 22, old)
     known_hosts.pin(pins, "rig1.lan", 2222, old, instead_of=22)
-    host_key.trust(RIG, pins, new, yes, True)
+    host_key_trust.trust(RIG, pins, new, yes, True)
     assert [entry.key for entry in known_hosts.entries(pins, "rig1.lan")] == [new]
 
 

@@ -45,7 +45,7 @@ def test_a_program_in_state_d_is_given_up(bounded: ModuleType, silent: Path) -> 
 
 
 def test_so_is_one_that_a_check_sends_to_a_box(silent: Path) -> None:
-    from deeprig import bounded as sent
+    from deeprig.ssh import bounded as sent
 
     done = subprocess.run(
         ["sh", "-c", sent.command("cat", str(silent), seconds=1)],

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import connection
-from deeprig import known_hosts as pinned
+from deeprig.ssh import client as connection
+from deeprig.ssh import known_hosts as pinned
 from tests.unit import ssh_server
 
 PRINT = "printf 'caf\\351 \\303\\251\\nnext\\n'; printf 'b\\377d\\n' >&2"

@@ -7,8 +7,8 @@ from typing import Any
 import paramiko
 import pytest
 
-from deeprig.colour_only import ColourOnly
-from deeprig.job_box import JobBox
+from deeprig_cli.run.client import JobBox
+from deeprig_cli.run.colour_only import ColourOnly
 from tests.unit.test_untrusted import JOB
 
 LOG = {

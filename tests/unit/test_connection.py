@@ -21,10 +21,11 @@ from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.context import ctx_host, ctx_state
 from pyinfra.facts.server import Hostname
 
-from deeprig import connection, known_hosts, presence
 from deeprig.errors import DeeprigError
-from deeprig.presence import Seen
 from deeprig.settings import Rig, box
+from deeprig.ssh import client as connection
+from deeprig.ssh import known_hosts, probe
+from deeprig.ssh.probe import Seen
 from tests.unit import ssh_server
 from tests.unit.ssh_server import Server
 
@@ -83,7 +84,7 @@ def test_a_login_goes_through_what_the_configuration_names(server: Server, home:
     alias(home)
     with connection.connect(data(home, server.port)) as client:
         assert connection.door_of(client, {}) == server.port
-    assert presence.look(data(home, server.port)) is Seen.OPEN
+    assert probe.look(data(home, server.port)) is Seen.OPEN
 
 
 def test_the_pinned_key_is_asked_for_though_the_box_has_others(server: Server, home: Path) -> None:
@@ -341,12 +342,12 @@ def test_two_entries_of_one_box_are_known_as_such(home: Path) -> None:
 
 # Who may open a connection, and what it is there.
 OPENS = {
-    "deeprig/dial.py": "the one way to a box",
-    "deeprig/connection.py": "the login on it",
-    "deeprig/openssh.py": "the system's ssh, told where that way leads",
-    "deeprig/ssh_config.py": "asks ssh what it reads; the owner's own ssh to a jump host",
-    "deeprig/local_ports.py": "this machine's loopback",
-    "deeprig/magic_packet.py": "a broadcast, which is no login",
+    "deeprig/ssh/dial.py": "the one way to a box",
+    "deeprig/ssh/client.py": "the login on it",
+    "deeprig/ssh/openssh.py": "the system's ssh, told where that way leads",
+    "deeprig/ssh/ssh_config.py": "asks ssh what it reads; the owner's own ssh to a jump host",
+    "deeprig_cli/tunnel/local_ports.py": "this machine's loopback",
+    "deeprig_cli/power/magic_packet.py": "a broadcast, which is no login",
     "fast_ssh/sending.py": "makes the transport of a socket that it is given",
 }
 CALLS = re.compile(
@@ -365,7 +366,7 @@ def _openings(file: Path) -> Iterator[str]:
 
 
 def test_nothing_else_opens_a_connection() -> None:
-    folders = ("deeprig", "fast_ssh", "tasks", "tests/host")
+    folders = ("deeprig", "deeprig_cli", "fast_ssh", "tasks", "tests/host")
     files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
     found = {str(file.relative_to(ROOT)): list(_openings(file)) for file in files}
     assert {name: lines for name, lines in found.items() if lines and name not in OPENS} == {}

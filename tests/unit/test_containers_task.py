@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from deeprig import data, docker
-from deeprig.docker import Docker, objections, read
+from deeprig import catalog
+from deeprig.facts import docker
+from deeprig.facts.docker import Docker, objections, read
 from deeprig.settings import Containers, Driver, Notebook, Rig, SettingsError, Storage, User
 from tasks import container_toolkit, containers
 from tasks.containers import LABEL, daemon
@@ -56,8 +57,8 @@ def test_the_toolkit_comes_before_docker_and_only_for_a_card() -> None:
 
 
 def test_each_system_has_its_docker() -> None:
-    systems = [f"{row['id']}-{row['version']}" for row in data.load("systems")["system"]]
-    assert [row["system"] for row in data.load("containers")["docker"]] == sorted(systems)
+    systems = [f"{row['id']}-{row['version']}" for row in catalog.load("systems")["system"]]
+    assert [row["system"] for row in catalog.load("containers")["docker"]] == sorted(systems)
 
 
 @pytest.mark.parametrize(

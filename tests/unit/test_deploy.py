@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from deeprig import runs, ufw
-from deeprig.runs import Report
+from deeprig.facts.survey import read
+from deeprig.parsers import ufw
+from deeprig.runner import run as runs
+from deeprig.runner.run import Report
 from deeprig.settings import Firewall, Notebook, Python, Rig, User
-from deeprig.survey import read
 from deploy import build
 from tasks import firewall
 from tests.unit.recorded import DEBIAN_13

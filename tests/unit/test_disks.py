@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from deeprig import disks
-from deeprig.disk_objections import objections
-from deeprig.disks import Disks, read, uuid_when_made
+from deeprig.facts import disks
+from deeprig.facts.disks import Disks, read, uuid_when_made
+from deeprig.preflight.disks import objections
 from deeprig.settings import Disk, Storage
 
 # Written by hand in the form of `lsblk -J -b` of util-linux 2.38; the machines do not exist.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import data
+from deeprig import catalog
 from deeprig.settings import (
     Containers,
     Cuda,
@@ -79,5 +79,5 @@ def test_a_component_says_what_it_changes_refuses_and_how_to_take_it_out(compone
 
 def test_the_supported_systems_and_their_ends_are_those_of_the_table() -> None:
     text = (DOCS / "systems.md").read_text()
-    for system in data.load("systems")["system"]:
+    for system in catalog.load("systems")["system"]:
         assert f"| {system['name']} | {system['until']:%B %Y} |" in text

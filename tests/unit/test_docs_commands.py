@@ -4,7 +4,7 @@ import re
 
 import click
 
-from deeprig.cli import main
+from deeprig_cli.cli import main
 from tests.documents import PAGES, TOP, commands, lines
 from tests.lab import test_walk
 from tests.lanes import LANES

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from deeprig import gpus, module_choice, stack
-from deeprig import survey as survey_module
-from deeprig.gpus import Graphics
+from deeprig.facts import gpus
+from deeprig.facts import survey as survey_module
+from deeprig.facts.gpus import Graphics
+from deeprig.facts.survey import objections
+from deeprig.operations import apt_repositories
+from deeprig.resolver import kernel_modules, resolve
 from deeprig.settings import Driver, Rig
-from deeprig.survey import objections
-from tasks import apt_repositories, driver, nvidia_repository
+from tasks import driver, nvidia_repository
 from tests.unit.box_scripts import SCRIPTS, loaded
 from tests.unit.test_survey import survey
 
@@ -219,7 +221,7 @@ def test_a_kernel_from_elsewhere_has_its_own_headers_or_is_named(
     "kernel", ["6.8.12-4-pve", "6.12.9-x64v3-xanmod1", "6.6.1-custom", "6.1.21-v8+", "6.6.30"]
 )
 def test_no_packages_name_is_made_up_from_a_kernels(kernel: str) -> None:
-    assert module_choice.headers(Graphics(kernels=(kernel,))) == ()
+    assert kernel_modules.headers(Graphics(kernels=(kernel,))) == ()
 
 
 def test_what_must_be_of_one_build_is_compared(
@@ -349,8 +351,8 @@ def test_nvidias_old_addresses_are_the_repositorys_own(
 ) -> None:
     """What https://github.com/pop-os/pop/issues/767 had in its lists."""
     driver = Driver(gpus=("10de:2204",))
-    plan = stack.resolve("debian-12", Graphics(), driver=driver, cuda=None)
-    assert isinstance(plan, stack.Plan)
+    plan = resolve.resolve("debian-12", Graphics(), driver=driver, cuda=None)
+    assert isinstance(plan, resolve.Plan)
     asked = nvidia_repository.repository(plan, driver, None)
     (tmp_path / "nvidia.json").write_text(json.dumps(asdict(asked)))
     specification = module("apt_specification")

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from deeprig.runs import Report
+from deeprig.operations.apt_components import COMPONENTS, ArchiveSources, Source, text
+from deeprig.resolver.resolve import Plan
+from deeprig.runner.run import Report
 from deeprig.settings import Cuda, Driver, Rig
-from deeprig.stack import Plan
-from tasks.apt_components import COMPONENTS, ArchiveSources, Source, text
 from tasks.cuda import WouldInstall, unwelcome
 from tasks.driver import initramfs_is_fine, left_alone_by_updates
 from tests.unit.recorded import DEBIAN_13

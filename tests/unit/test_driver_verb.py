@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from deeprig import driver_status
-from deeprig.driver import driver
-from deeprig.driver_box import DriverBox
-from deeprig.driver_move import INVENTORY, Move
-from deeprig.driver_status_page import page
 from deeprig.errors import DeeprigError
-from deeprig.inventories import Box
+from deeprig.inventory import Box
 from deeprig.settings import Driver, box
+from deeprig_cli.driver import status as driver_status
+from deeprig_cli.driver.client import DriverBox
+from deeprig_cli.driver.command import driver
+from deeprig_cli.driver.move import INVENTORY, Move
+from deeprig_cli.driver.report import page
 from tasks import driver as driver_task
 from tasks.driver import left_alone_by_updates
 from tasks.driver_move import MODULES
@@ -280,7 +280,7 @@ def test_a_branch_that_nobody_knows_is_refused() -> None:
 
 
 def test_checks_after_a_move_to_another_branch_plan_for_that_branch(tmp_path: Path) -> None:
-    from deeprig import inventories
+    from deeprig import inventory as inventories
 
     file = tmp_path / "inventory.py"
     file.write_text(
@@ -694,7 +694,7 @@ def test_a_box_whose_boot_waits_for_a_person_is_not_rebooted(
     monkeypatch.setattr(DriverBox, "is_this_machine", lambda box: False)
     monkeypatch.setattr(DriverBox, "begin", lambda box, kind, force, reboot: began.append(reboot))
     monkeypatch.setattr(DriverBox, "watch", lambda box, say: dict(ended, kind="rollback"))
-    monkeypatch.setattr("deeprig.driver_runs.asks_at_boot", lambda *_: asks)
+    monkeypatch.setattr("deeprig_cli.driver.deploys.asks_at_boot", lambda *_: asks)
     move = Move(Path("inventory.py"), _box(_rig()), force=False, reboot=True)
     done = move._do("rollback", "Take it back")
     assert began == [not asks]

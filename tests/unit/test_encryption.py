@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import encryption
+from deeprig.facts import encryption
+from deeprig.facts.survey import read
 from deeprig.settings import Rig
-from deeprig.survey import read
 from tests.unit.recorded import DEBIAN_13
 from tests.unit.test_deploy import plan
 
@@ -166,7 +166,7 @@ def test_it_is_said_in_a_sentence(lines: list[str], said: str) -> None:
 
 
 def test_plan_says_who_reboots_such_a_box() -> None:
-    from deeprig.outlook import Outlook
+    from deeprig_cli.plan.report import Outlook
 
     report = plan(Rig(), [*DEBIAN_13, "asks=sda3_crypt|/|console"])
     [remark] = [said for said in Outlook(report=report, rig=Rig()).remarks if "encrypted" in said]

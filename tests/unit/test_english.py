@@ -46,7 +46,9 @@ def test_a_kept_shell_asks_in_english_on_a_box_that_speaks_german(shell: str) ->
 
 def test_the_parts_of_the_survey_set_no_language_of_their_own() -> None:
     """They run in a shell that has one: a second word for it would be a second place to forget."""
-    for file in (ROOT / "deeprig/data").glob("*.sh"):
+    files = [*(ROOT / "deeprig").rglob("*.sh"), *(ROOT / "deeprig_cli").rglob("*.sh")]
+    assert files
+    for file in files:
         assert "LANG=" not in file.read_text(), file
 
 

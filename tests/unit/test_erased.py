@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from deeprig.erased import SCRIPT, read
+from deeprig.facts.reinstall import SCRIPT, read
 
 ONE_DISK = """\
 erased=/data

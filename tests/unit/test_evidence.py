@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from deeprig import evidence, scrub, seen_on
-from deeprig.checks import Check
 from deeprig.errors import DeeprigError
 from deeprig.settings import Notebook, Rig, User
+from deeprig_cli.verify import evidence, scrub
+from deeprig_cli.verify.runner import Check
 from tests.unit.test_survey import KEY
+from tools import seen_on
 
 RIG = Rig(notebook=Notebook(user="anna"), users=(User(name="otto", keys=(KEY,)),))
 DATA = {"rig": RIG, "ssh_hostname": "192.168.1.50", "ssh_user": "deeprig", "ssh_key": "/home/me/k"}

@@ -2,10 +2,10 @@
 
 import pytest
 
-from deeprig import driver_parts
-from deeprig.gpus import Graphics, hidden_switches, identify
+from deeprig.catalog import driver_parts
+from deeprig.facts.gpus import Graphics, hidden_switches, identify
+from deeprig.resolver.resolve import Plan, resolve
 from deeprig.settings import Driver
-from deeprig.stack import Plan, resolve
 
 
 def graphics(device: str, count: int, **more: bool) -> Graphics:

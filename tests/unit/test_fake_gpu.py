@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from deeprig import gpu_failures, gpus, modules, nvidia_smi, topology
 from deeprig.errors import DeeprigError
-from deeprig.nvidia_smi import FIELDS, QUERY
+from deeprig.facts import gpus
+from deeprig.parsers import gpu_failures, kernel_modules, nvidia_smi, topology
+from deeprig.parsers.nvidia_smi import FIELDS, QUERY
 from lab import fake_gpu_files
 from lab.fake_gpu_files import DATA, FOLDER
 
@@ -93,7 +94,7 @@ def test_failures_are_told_as_those_of_real_boxes(profile: str) -> None:
 )
 def test_the_loaded_module_is_read(profile: str, flavour: str, version: str) -> None:
     said = files(profile)[f"{FOLDER}/root/proc/driver/nvidia/version"]
-    assert modules.running(said) == modules.Running(version=version, flavour=flavour)
+    assert kernel_modules.running(said) == kernel_modules.Running(version=version, flavour=flavour)
     assert files(profile)[f"{FOLDER}/root/sys/module/nvidia/version"].strip() == version
 
 

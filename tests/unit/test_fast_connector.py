@@ -30,7 +30,7 @@ from pyinfra.facts.files import Directory, File, FindFiles, Sha256File
 from pyinfra.facts.server import Command, Groups, KernelVersion, Mounts, Users, Which
 from pyinfra.operations import files, server
 
-from deeprig import dead_link
+from deeprig.runner import link_watch
 from fast_ssh.commands import Aside
 from tests.unit import ssh_server
 from tests.unit.local_shell import PASSWORD, environment
@@ -295,7 +295,7 @@ def test_a_link_that_breaks_in_a_question_fails_the_host_and_no_more(
     run: Run, box: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     def build() -> None:
-        dead_link.watch(host.state)
+        link_watch.watch(host.state)
         host.get_fact(KernelVersion)
         threading.Timer(0.5, box.cut).start()
         host.get_fact(Command, command="sleep 20; echo late")
@@ -304,7 +304,7 @@ def test_a_link_that_breaks_in_a_question_fails_the_host_and_no_more(
     with pytest.raises(PyinfraError):
         run(build)
     assert time.monotonic() - started < 15
-    said = dead_link.sentence("box")
+    said = link_watch.sentence("box")
     assert [record.getMessage() for record in caplog.records].count(said) == 1
     caplog.clear()
     run(asking("/etc/passwd"))  # the control: the next run is as ever

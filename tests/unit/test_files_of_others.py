@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from deeprig import runs
-from deeprig.runs import Report
+from deeprig.operations import core as operations
+from deeprig.operations import managed_files
+from deeprig.runner import run as runs
+from deeprig.runner.run import Report
 from deeprig.settings import Rig
-from tasks import containers, driver_absent, network_access, operations, own_files
+from tasks import containers, driver_absent, network_access
 from tests.lanes import ROOT
 
 INDEX = Rig(pypi_index="https://index.lan/simple")
@@ -77,11 +79,11 @@ def test_whose_a_file_is_stands_in_its_first_line(
         def get_fact(self, fact: Any, script: str) -> str:
             return subprocess.run(["sh", "-c", script], capture_output=True, text=True).stdout
 
-    monkeypatch.setattr(own_files, "host", Here())
+    monkeypatch.setattr(managed_files, "host", Here())
     paths = [str(tmp_path / name) for name in (*texts, "absent")]
-    assert own_files.of_others(*paths) == {str(tmp_path / "theirs")}
+    assert managed_files.of_others(*paths) == {str(tmp_path / "theirs")}
     monkeypatch.setattr(Here, "get_fact", lambda *_, **__: "")  # the question failed
-    assert own_files.of_others(*paths) == set(paths)
+    assert managed_files.of_others(*paths) == set(paths)
 
 
 @pytest.mark.parametrize(

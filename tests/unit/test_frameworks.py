@@ -2,10 +2,10 @@
 
 import pytest
 
-from deeprig import frameworks
-from deeprig.frameworks import Environment
+from deeprig.resolver import environments
+from deeprig.resolver.environments import Environment
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Python
-from deeprig.stack import Plan
 
 CPU = Plan()
 OLD = Plan(torch="torch==2.14.1", torch_backend="cu126", jax="jax[cuda12]")
@@ -29,18 +29,18 @@ NEW = Plan(torch="torch", torch_backend="", jax="jax[cuda13]")
 def test_the_gpus_decide_what_is_installed(
     framework: str, plan: Plan, requirements: tuple[str, ...]
 ) -> None:
-    assert frameworks.environment(framework, plan).requirements == requirements
+    assert environments.environment(framework, plan).requirements == requirements
 
 
 def test_only_torch_has_an_index_of_its_own() -> None:
-    assert frameworks.environment("torch", OLD).torch_backend == "cu126"
-    assert frameworks.environment("torch", NEW).torch_backend == ""
-    assert frameworks.environment("jax", OLD, torch_index="https://pypi.lan").torch_index == ""
-    assert frameworks.environment("tensorflow", OLD).torch_backend == ""
+    assert environments.environment("torch", OLD).torch_backend == "cu126"
+    assert environments.environment("torch", NEW).torch_backend == ""
+    assert environments.environment("jax", OLD, torch_index="https://pypi.lan").torch_index == ""
+    assert environments.environment("tensorflow", OLD).torch_backend == ""
 
 
 def test_an_index_of_ones_own_takes_the_place_of_the_backends() -> None:
-    asked = frameworks.environment("torch", OLD, torch_index="https://pypi.lan/cu126")
+    asked = environments.environment("torch", OLD, torch_index="https://pypi.lan/cu126")
     assert asked == Environment(
         requirements=("torch==2.14.1", "numpy"),
         gigabytes=6.0,
@@ -52,4 +52,4 @@ def test_every_jax_of_the_stack_has_a_row_for_every_framework() -> None:
     plans = [CPU, Plan(jax="jax[cuda12]"), Plan(jax="jax[cuda13]")]
     settings = Python(frameworks=("torch", "jax", "tensorflow"))
     for framework in settings.frameworks:
-        assert all(frameworks.environment(framework, plan).gigabytes > 0.5 for plan in plans)
+        assert all(environments.environment(framework, plan).gigabytes > 0.5 for plan in plans)

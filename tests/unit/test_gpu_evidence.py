@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from deeprig import nvidia_smi, scrub
+from deeprig.parsers import nvidia_smi
+from deeprig_cli.verify import scrub
 from lab import fake_gpu_files
 from lab.fake_gpu_files import FOLDER, PROGRAM
 
@@ -219,7 +220,7 @@ def test_no_private_field_is_asked_for(machine: Fake, tmp_path: Path) -> None:
 def test_whatever_the_project_asks_nvidia_smi_is_looked_at() -> None:
     """So that a query that is new somewhere has to come here too."""
     asked = set()
-    for folder in ("deeprig", "tasks", "files", "templates", "tests/host"):
+    for folder in ("deeprig", "deeprig_cli", "tasks", "files", "templates", "tests/host"):
         for file in sorted((ROOT / folder).rglob("*")):
             if file.is_file() and file.suffix != ".pyc":
                 text = file.read_text(errors="replace")
@@ -368,7 +369,8 @@ def test_the_scrubber_needs_the_standard_library_alone() -> None:
     """A machine that has no environment of ours sends readings too, and those are scrubbed."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-         "from deeprig import scrub, nvidia_smi, topology, modules, toolkit_versions"],
+         "from deeprig_cli.verify import scrub; "
+         "from deeprig.parsers import nvidia_smi, topology, kernel_modules, cuda_versions"],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.stderr == ""

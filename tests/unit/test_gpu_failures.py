@@ -2,8 +2,8 @@
 
 import pytest
 
-from deeprig import gpu_failures, nvidia_smi
-from deeprig.nvidia_smi import FIELDS
+from deeprig.parsers import gpu_failures, nvidia_smi
+from deeprig.parsers.nvidia_smi import FIELDS
 from tests.unit.test_gpu_readers import answer
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import gpu_failures, modules, nvidia_smi, toolkit_versions, topology
-from deeprig.nvidia_smi import FIELDS, Card
+from deeprig.parsers import cuda_versions, gpu_failures, kernel_modules, nvidia_smi, topology
+from deeprig.parsers.nvidia_smi import FIELDS, Card
 
 OUTPUTS = Path(__file__).parent / "outputs"
 LINKS = (
@@ -231,7 +231,7 @@ def test_lspci_tells_links_and_redirecting_bridges() -> None:
 
 
 def test_dkms_lines_of_all_names_and_both_forms() -> None:
-    found = modules.builds(recorded("dkms-status.txt"))
+    found = kernel_modules.builds(recorded("dkms-status.txt"))
     assert [(b.name, b.kernel, b.state) for b in found] == [
         ("nvidia", "6.8.0-142-generic", "installed"),
         ("nvidia-srv", "7.0.0-29-generic", "installed"),
@@ -246,19 +246,19 @@ def test_dkms_lines_of_all_names_and_both_forms() -> None:
 
 
 def test_the_running_module_tells_version_and_flavour() -> None:
-    assert modules.running(recorded("version-open.txt")) == modules.Running(
+    assert kernel_modules.running(recorded("version-open.txt")) == kernel_modules.Running(
         version="580.173.02", flavour="open"
     )
-    assert modules.running(recorded("version-proprietary.txt")) == modules.Running(
+    assert kernel_modules.running(recorded("version-proprietary.txt")) == kernel_modules.Running(
         version="535.161.07", flavour="proprietary"
     )
-    assert modules.running("") is None
+    assert kernel_modules.running("") is None
 
 
 def test_the_flavour_is_the_licence() -> None:
-    assert modules.flavour("Dual MIT/GPL\n") == "open"
-    assert modules.flavour("NVIDIA") == "proprietary"
-    assert modules.flavour("GPL") == ""
+    assert kernel_modules.flavour("Dual MIT/GPL\n") == "open"
+    assert kernel_modules.flavour("NVIDIA") == "proprietary"
+    assert kernel_modules.flavour("GPL") == ""
 
 
 @pytest.mark.parametrize(
@@ -272,39 +272,39 @@ def test_the_flavour_is_the_licence() -> None:
     ],
 )
 def test_secure_boot_by_mokutil(said: str, state: bool | None) -> None:
-    assert modules.secure_boot(said) is state
+    assert kernel_modules.secure_boot(said) is state
 
 
 def test_a_key_is_enrolled_by_the_words_not_by_the_status() -> None:
-    assert modules.key_enrolled("/var/lib/dkms/mok.pub is already enrolled\n") is True
-    assert modules.key_enrolled("/var/lib/dkms/mok.pub is not enrolled\n") is False
-    assert modules.key_enrolled("Failed to open /var/lib/dkms/mok.pub\n") is None
+    assert kernel_modules.key_enrolled("/var/lib/dkms/mok.pub is already enrolled\n") is True
+    assert kernel_modules.key_enrolled("/var/lib/dkms/mok.pub is not enrolled\n") is False
+    assert kernel_modules.key_enrolled("Failed to open /var/lib/dkms/mok.pub\n") is None
 
 
 def test_options_that_wait_for_the_next_load() -> None:
     shown = 'RmProfilingAdminOnly: 1\nEnableResizableBar: 1\nRegistryDwords: ""\n'
-    loaded = modules.parameters(shown)
+    loaded = kernel_modules.parameters(shown)
     options = [
         "NVreg_RestrictProfilingToAdminUsers=0",
         "NVreg_EnableResizableBar=1",
         "NVreg_EnableGpuFirmware=0",  # not shown: nobody knows
     ]
-    assert modules.not_in_force(options, loaded) == ["NVreg_RestrictProfilingToAdminUsers=0"]
-    assert modules.not_in_force(options, {}) == []
+    assert kernel_modules.not_in_force(options, loaded) == ["NVreg_RestrictProfilingToAdminUsers=0"]
+    assert kernel_modules.not_in_force(options, {}) == []
 
 
 def test_versions_of_the_toolkit() -> None:
-    assert toolkit_versions.nvcc(recorded("nvcc-13.0.txt")) == ("13.0", "13.0.88")
-    assert toolkit_versions.nvcc("Cuda compilation tools, release 13.4, V13.4.92") == (
+    assert cuda_versions.nvcc(recorded("nvcc-13.0.txt")) == ("13.0", "13.0.88")
+    assert cuda_versions.nvcc("Cuda compilation tools, release 13.4, V13.4.92") == (
         "13.4",
         "13.4.92",
     )
     cudnn = "#define CUDNN_MAJOR 9\n#define CUDNN_MINOR 26\n#define CUDNN_PATCHLEVEL 0\n"
-    assert toolkit_versions.cudnn(cudnn) == "9.26.0"
+    assert cuda_versions.cudnn(cudnn) == "9.26.0"
     nccl = "#define NCCL_MAJOR 2\n#define NCCL_MINOR 29\n#define NCCL_PATCH 7\n"
-    assert toolkit_versions.nccl(nccl) == "2.29.7"
-    assert toolkit_versions.nccl("#define NCCL_MAJOR 2\n") is None
-    assert toolkit_versions.nvcc("") is None
+    assert cuda_versions.nccl(nccl) == "2.29.7"
+    assert cuda_versions.nccl("#define NCCL_MAJOR 2\n") is None
+    assert cuda_versions.nvcc("") is None
 
 
 def test_the_live_check_compiles_code_of_the_cards_and_no_ptx() -> None:

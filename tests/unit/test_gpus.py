@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import data, gpus
-from deeprig.gpus import identify
+from deeprig import catalog
+from deeprig.facts import gpus
+from deeprig.facts.gpus import identify
+from deeprig.facts.survey import read as read_survey
+from deeprig.facts.survey import script
 from deeprig.settings import Driver, Rig
-from deeprig.survey import read as read_survey
-from deeprig.survey import script
 from tests.unit.recorded import DEBIAN_13, DESKTOP, UBUNTU_LIKE
 
 # Names as lspci shows them, with the architecture that NVIDIA's own pages give the product.
@@ -53,7 +54,7 @@ def test_another_id_is_said_to_be_unknown(pci_id: str) -> None:
 
 
 def test_no_two_ranges_overlap_and_each_has_a_known_architecture() -> None:
-    table = data.load("gpus")
+    table = catalog.load("gpus")
     ranges = sorted(table["ids"]["ranges"])
     assert len(ranges) == 54
     for (first, last, *_), (following, *_) in itertools.pairwise(ranges):

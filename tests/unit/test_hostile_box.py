@@ -9,9 +9,10 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from deeprig import connection, root_shell
 from deeprig.errors import DeeprigError
-from deeprig.job_box import JobBox
+from deeprig.ssh import client as connection
+from deeprig.ssh import command as root_shell
+from deeprig_cli.run.client import JobBox
 from fast_ssh import sending, wire
 from fast_ssh.errors import TooMuch
 from fast_ssh.frames import MOST_BYTES, MOST_LINES, USER, Marks, Stream

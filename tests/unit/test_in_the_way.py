@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from deeprig import in_the_way, since
-from deeprig.in_the_way import Met
+from deeprig.facts import changes as since
+from deeprig.facts.survey import read
+from deeprig.preflight import conditions
+from deeprig.preflight.conditions import Met
 from deeprig.settings import Python, Rig
-from deeprig.survey import read
 from tests.unit.recorded import DEBIAN_13
 
 FINE = Met({"/": 500 * 10**9}, 0.0, [], [])
@@ -20,7 +21,7 @@ LAST = 1_780_000_000
 
 def said(met: Met, rig: Rig | None = None, *, first: bool = True) -> list[str]:
     quiet = rig or Rig(driver=None, cuda=None, wake_on_lan=None)
-    return in_the_way.sentences(met, read(DEBIAN_13), quiet, None, first=first)
+    return conditions.sentences(met, read(DEBIAN_13), quiet, None, first=first)
 
 
 def test_a_box_as_it_should_be_has_nothing_in_the_way() -> None:
@@ -53,8 +54,8 @@ def test_what_ends_a_run_comes_first() -> None:
 
 
 def test_room_is_asked_for_by_what_is_asked_for() -> None:
-    bare = in_the_way.room_needed(Rig(notebook=None, python=None), None)
-    whole = in_the_way.room_needed(Rig(python=Python(frameworks=("torch", "jax"))), None)
+    bare = conditions.room_needed(Rig(notebook=None, python=None), None)
+    whole = conditions.room_needed(Rig(python=Python(frameworks=("torch", "jax"))), None)
     assert whole - bare == pytest.approx(12.7)
     assert said(FINE._replace(room={"/": 10**8}), first=False) == []  # it is all there already
 
@@ -62,7 +63,7 @@ def test_room_is_asked_for_by_what_is_asked_for() -> None:
 def test_what_the_box_prints_is_read() -> None:
     now = int(time.time()) - 100
     lines = ["room=/ 123", "room=/boot 45", f"now={now}", "holder=7 dpkg", "unreachable=http://x/"]
-    met = in_the_way.read(lines)
+    met = conditions.read(lines)
     assert met.room == {"/": 123, "/boot": 45}
     assert met.seconds_off == pytest.approx(-100, abs=2)
     assert (met.holders, met.unreachable) == (["7 dpkg"], ["http://x/"])
@@ -112,7 +113,7 @@ def test_a_password_in_a_command_is_not_shown() -> None:
 def test_the_box_tries_the_proxy_of_the_settings_without_its_password(
     settings: dict[str, Any], door: str
 ) -> None:
-    head = in_the_way.script(Rig(**settings)).partition("\n")[0]
+    head = conditions.script(Rig(**settings)).partition("\n")[0]
     assert door in head and "secret" not in head
 
 
@@ -122,10 +123,10 @@ def test_a_proxy_of_the_boxs_own_is_named_without_its_password(tmp_path: Path) -
     apt.write_text("#!/bin/sh\necho \"P='http://u:secret@127.0.0.1:9'\"\n")
     apt.chmod(0o755)
     said = subprocess.run(
-        ["sh", "-c", in_the_way.script(Rig())],
+        ["sh", "-c", conditions.script(Rig())],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    assert in_the_way.read(said.splitlines()).unreachable == ["http://127.0.0.1:9"]
+    assert conditions.read(said.splitlines()).unreachable == ["http://127.0.0.1:9"]
 
 
 def test_nobody_is_named_where_nothing_would_change_or_nobody_was_there() -> None:
@@ -135,6 +136,6 @@ def test_nobody_is_named_where_nothing_would_change_or_nobody_was_there() -> Non
 
 def test_a_package_index_that_cannot_be_reached_is_told_of() -> None:
     """By the script itself, at a port that is closed."""
-    script = in_the_way.script(Rig(pypi_index="https://127.0.0.1:9/simple"))
+    script = conditions.script(Rig(pypi_index="https://127.0.0.1:9/simple"))
     said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
-    assert "https://127.0.0.1:9" in in_the_way.read(said.splitlines()).unreachable
+    assert "https://127.0.0.1:9" in conditions.read(said.splitlines()).unreachable

@@ -9,14 +9,15 @@ from typing import Any
 import paramiko
 import pytest
 
-from deeprig import inventories, rigs_file
-from deeprig.bootstrap import Outcome
+from deeprig import inventory as inventories
+from deeprig.bootstrap.core import Outcome
 from deeprig.errors import DeeprigError
-from deeprig.init import choose, public_half
-from deeprig.init_questions import Questions
-from deeprig.rigs_file import Chosen
+from deeprig.facts.survey import Survey, read
 from deeprig.settings import Disk, Rig
-from deeprig.survey import Survey, read
+from deeprig_cli.init import inventory_text
+from deeprig_cli.init.command import choose, public_half
+from deeprig_cli.init.inventory_text import Chosen
+from deeprig_cli.init.questions import Questions
 from tests.unit.recorded import DEBIAN_13, UBUNTU_LIKE
 from tests.unit.test_disks import EMPTY, OTHER, SYSTEM, B, holding
 from tests.unit.test_survey import KEY
@@ -39,7 +40,7 @@ def with_disks(*devices: dict[str, Any]) -> Survey:
 
 def loaded(chosen: Chosen, survey: Survey, folder: Path) -> tuple[str, Rig, str]:
     """The text, and the settings that it comes to."""
-    text = rigs_file.whole(chosen, survey, DAY)
+    text = inventory_text.whole(chosen, survey, DAY)
     file = folder / "rigs.py"
     file.write_text(text)
     [(name, data)] = inventories.load(file)
@@ -58,7 +59,7 @@ def test_a_box_without_anything_special(tmp_path: Path) -> None:
 
 
 def test_what_a_remark_suggests_works_when_it_is_taken_in(tmp_path: Path) -> None:
-    text = rigs_file.whole(CHOSEN, surveyed(), DAY)
+    text = inventory_text.whole(CHOSEN, surveyed(), DAY)
     taken, count = re.subn(r"# (\w+=[A-Z])", r"\1", text)
     assert count == 2
     (tmp_path / "rigs.py").write_text(taken)
@@ -111,7 +112,9 @@ def test_disks_are_told_with_what_is_on_them_and_none_is_taken_unasked(tmp_path:
         text = re.sub(r"\n +# ", " ", loaded(CHOSEN, survey, tmp_path)[0])
         assert f" Disk found: {said} No data disk" in text
         assert UNASKED.data_disk(survey) is None
-    assert [d.path for d in rigs_file.others(with_disks(EMPTY))] == ["/dev/sdb"]  # not the system's
+    assert [d.path for d in inventory_text.others(with_disks(EMPTY))] == [
+        "/dev/sdb"
+    ]  # not the system's
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import box_python
+from deeprig.operations import box_python
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("deeprig", "tasks", "files", "templates", "fast_ssh", "tests/host")
+PLACES = ("deeprig", "deeprig_cli", "tasks", "files", "templates", "fast_ssh", "tests/host")
 # The box's own, on a command line or in a list of its words; an environment's is run by its user.
 RUN = re.compile(r"\bpython3\b((?:[\"',\s]+-[A-Za-z]*(?![\w-]))+)")
 

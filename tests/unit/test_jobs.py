@@ -11,9 +11,9 @@ import pytest
 from click import unstyle
 from click.testing import CliRunner
 
-from deeprig import jobs_page
 from deeprig.errors import DeeprigError
-from deeprig.run import asked, run
+from deeprig_cli.run import report as jobs_page
+from deeprig_cli.run.command import asked, run
 from tests.unit.box_scripts import loaded
 
 GPUS = [["0", "GPU-aaaa1111", "RTX 3090"], ["1", "GPU-bbbb2222", "RTX 3090"]]

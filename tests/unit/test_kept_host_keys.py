@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import identity, kept_host_keys
-from deeprig.checked import SettingsError
 from deeprig.errors import DeeprigError
-from deeprig.kept_host_keys import HostKeys
 from deeprig.settings import Rig, Ssh
+from deeprig.settings.validation import SettingsError
+from deeprig.ssh import host_key_backup, identity
+from deeprig.ssh.host_key_backup import HostKeys
 from tests.unit.test_deploy import components, plan
 
 
@@ -42,12 +42,12 @@ def host_keys(box_keys: dict[str, Path]) -> HostKeys:
     folder = box_keys["rsa"].parent
     names = sorted(file.name for file in folder.iterdir())
     tar = subprocess.run(["tar", "-C", folder, "-c", *names], capture_output=True, check=True)
-    return kept_host_keys.read_archive(tar.stdout)
+    return host_key_backup.read_archive(tar.stdout)
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return kept_host_keys.file_of(tmp_path / "known_hosts", "rig1.lan")
+    return host_key_backup.file_of(tmp_path / "known_hosts", "rig1.lan")
 
 
 KINDS = [
@@ -64,7 +64,7 @@ def test_what_is_kept_is_opened_by_its_key(
     tmp_path: Path, file: Path, host_keys: HostKeys, options: list[str], passphrase: str
 ) -> None:
     mine = make_key(tmp_path / "mine", *options, passphrase=passphrase)
-    kept_host_keys.keep(file, host_keys, recipient=public(mine))
+    host_key_backup.keep(file, host_keys, recipient=public(mine))
     opened = identity.open_kept(file, [mine], lambda key: passphrase)
     assert opened == host_keys
     assert len(opened.public) == 3
@@ -74,7 +74,7 @@ def test_it_stands_beside_known_hosts_and_only_its_owner_may_look(
     tmp_path: Path, file: Path, host_keys: HostKeys
 ) -> None:
     mine = make_key(tmp_path / "mine", "-t", "ed25519")
-    kept_host_keys.keep(file, host_keys, recipient=public(mine))
+    host_key_backup.keep(file, host_keys, recipient=public(mine))
     assert file == tmp_path / "kept_host_keys/rig1.lan.age"
     assert file.parent.stat().st_mode & 0o777 == 0o700
     files = {each.name: each.stat().st_mode & 0o777 for each in file.parent.iterdir()}
@@ -83,7 +83,7 @@ def test_it_stands_beside_known_hosts_and_only_its_owner_may_look(
 
 @pytest.mark.parametrize("hostname", ["../../etc/passwd", "fe80::1%eth0", "a/b"])
 def test_no_address_leads_out_of_the_folder(tmp_path: Path, hostname: str) -> None:
-    found = kept_host_keys.file_of(tmp_path / "known_hosts", hostname)
+    found = host_key_backup.file_of(tmp_path / "known_hosts", hostname)
     assert found.resolve().parent == tmp_path / "kept_host_keys"
 
 
@@ -91,10 +91,10 @@ def test_nothing_beside_the_sealed_file_holds_a_private_key(
     tmp_path: Path, file: Path, host_keys: HostKeys, box_keys: dict[str, Path]
 ) -> None:
     mine = make_key(tmp_path / "mine", "-t", "ed25519")
-    kept_host_keys.keep(file, host_keys, recipient=public(mine))
+    host_key_backup.keep(file, host_keys, recipient=public(mine))
     secret = box_keys["ed25519"].read_text().splitlines()[2]
     assert secret.encode() in host_keys.archive  # the control: this is what must not be seen
-    shown = f"{host_keys!r} {host_keys} {kept_host_keys.record_of(file)!r}"
+    shown = f"{host_keys!r} {host_keys} {host_key_backup.record_of(file)!r}"
     written = b"".join(each.read_bytes() for each in file.parent.iterdir())
     assert secret not in shown and "PRIVATE" not in shown
     assert secret.encode() not in written and b"OPENSSH" not in written
@@ -104,15 +104,15 @@ def test_the_record_has_the_fingerprints_that_ssh_keygen_prints(
     tmp_path: Path, file: Path, host_keys: HostKeys, box_keys: dict[str, Path]
 ) -> None:
     mine = make_key(tmp_path / "mine", "-t", "ed25519")
-    kept_host_keys.keep(file, host_keys, recipient=public(mine))
+    host_key_backup.keep(file, host_keys, recipient=public(mine))
     printed = [
         subprocess.run(
             ["ssh-keygen", "-lf", key], capture_output=True, text=True, check=True
         ).stdout.split()[1]
         for key in box_keys.values()
     ]
-    assert list(kept_host_keys.record_of(file).fingerprints) == sorted(printed)
-    assert kept_host_keys.are_kept(file, recipient=public(mine), fingerprints=printed)
+    assert list(host_key_backup.record_of(file).fingerprints) == sorted(printed)
+    assert host_key_backup.are_kept(file, recipient=public(mine), fingerprints=printed)
 
 
 @pytest.mark.parametrize("change", ["a key", "owner", "damage", "mode", "no record", "gone"])
@@ -121,7 +121,7 @@ def test_what_is_not_kept_as_it_is_now_is_kept_anew(
 ) -> None:
     mine = make_key(tmp_path / "mine", "-t", "ed25519")
     other = make_key(tmp_path / "other", "-t", "ed25519")
-    kept_host_keys.keep(file, host_keys, recipient=public(mine))
+    host_key_backup.keep(file, host_keys, recipient=public(mine))
     now, recipient = list(host_keys.fingerprints), public(mine)
     if change == "a key":
         now[0] = "SHA256:another"
@@ -135,7 +135,7 @@ def test_what_is_not_kept_as_it_is_now_is_kept_anew(
         file.with_suffix(".json").unlink()
     else:
         file.unlink()
-    assert not kept_host_keys.are_kept(file, recipient=recipient, fingerprints=now)
+    assert not host_key_backup.are_kept(file, recipient=recipient, fingerprints=now)
 
 
 def test_another_key_does_not_open_it_and_the_right_one_is_named(
@@ -143,7 +143,7 @@ def test_another_key_does_not_open_it_and_the_right_one_is_named(
 ) -> None:
     mine = make_key(tmp_path / "mine", "-t", "ed25519")
     other = make_key(tmp_path / "other", "-t", "rsa", "-b", "2048")
-    kept_host_keys.keep(file, host_keys, recipient=public(mine))
+    host_key_backup.keep(file, host_keys, recipient=public(mine))
     for candidates in ([other], [other, tmp_path / "missing"]):
         with pytest.raises(DeeprigError) as error:
             identity.open_kept(file, candidates, None)
@@ -158,7 +158,7 @@ def test_only_the_owners_passphrase_is_asked_for(
 ) -> None:
     mine = make_key(tmp_path / "mine", "-t", "ed25519", passphrase="mine")
     other = make_key(tmp_path / "other", "-t", "ed25519", passphrase="other")
-    kept_host_keys.keep(file, host_keys, recipient=public(mine))
+    host_key_backup.keep(file, host_keys, recipient=public(mine))
     asked: list[Path] = []
 
     def ask(key: Path) -> str:
@@ -181,7 +181,7 @@ def test_a_passphrase_that_is_not_given_is_one_line(
     tmp_path: Path, file: Path, host_keys: HostKeys, ask: identity.Ask | None, sentence: str
 ) -> None:
     mine = make_key(tmp_path / "mine", "-t", "ed25519", passphrase="right")
-    kept_host_keys.keep(file, host_keys, recipient=public(mine))
+    host_key_backup.keep(file, host_keys, recipient=public(mine))
     with pytest.raises(DeeprigError, match=sentence):
         identity.open_kept(file, [mine], ask)
 
@@ -190,7 +190,7 @@ def test_a_damaged_file_is_not_taken_for_a_wrong_key(
     tmp_path: Path, file: Path, host_keys: HostKeys
 ) -> None:
     mine = make_key(tmp_path / "mine", "-t", "ed25519")
-    kept_host_keys.keep(file, host_keys, recipient=public(mine))
+    host_key_backup.keep(file, host_keys, recipient=public(mine))
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(DeeprigError, match=r"rig1\.lan\.age is damaged; put it back from a backup"):
         identity.open_kept(file, [mine], None)
@@ -205,7 +205,7 @@ def test_an_archive_with_anything_else_in_it_is_refused(
         tar.add(box_keys["rsa"], arcname="ssh_host_rsa_key")
         tar.add(box_keys["rsa"], arcname=name)
     with pytest.raises(DeeprigError, match="is no host key"):
-        kept_host_keys.read_archive(packed.getvalue())
+        host_key_backup.read_archive(packed.getvalue())
 
 
 def test_a_link_in_an_archive_is_refused() -> None:
@@ -215,7 +215,7 @@ def test_a_link_in_an_archive_is_refused() -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/shadow"
         tar.addfile(link)
     with pytest.raises(DeeprigError):
-        kept_host_keys.read_archive(packed.getvalue())
+        host_key_backup.read_archive(packed.getvalue())
 
 
 def packed(*files: tuple[str, bytes], link: str = "") -> bytes:
@@ -240,7 +240,7 @@ def test_what_other_programs_find_behind_a_bad_block_is_not_kept(
     crafted = first.ljust(-(-len(first) // 512) * 512, b"\0") + b"x" * 512 + packed(link="evil")
     for archive, found in (
         (crafted, ["evil", "ssh_host_ed25519_key"]),  # the control: what tar makes of it
-        (kept_host_keys.read_archive(crafted).archive, ["ssh_host_ed25519_key"]),
+        (host_key_backup.read_archive(crafted).archive, ["ssh_host_ed25519_key"]),
     ):
         folder = tmp_path / str(len(found))
         folder.mkdir()
@@ -253,12 +253,12 @@ def test_what_other_programs_find_behind_a_bad_block_is_not_kept(
 def test_a_name_that_comes_twice_is_refused(box_keys: dict[str, Path]) -> None:
     key = ("ssh_host_rsa_key", box_keys["rsa"].read_bytes())
     with pytest.raises(DeeprigError, match="comes twice"):
-        kept_host_keys.read_archive(packed(key, key))
+        host_key_backup.read_archive(packed(key, key))
 
 
 def test_a_public_file_of_another_key_is_left_out(box_keys: dict[str, Path]) -> None:
     key = ("ssh_host_rsa_key", box_keys["rsa"].read_bytes())
-    found = kept_host_keys.read_archive(
+    found = host_key_backup.read_archive(
         packed(key, ("ssh_host_rsa_key.pub", public(box_keys["ecdsa"]).encode()))
     )
     with tarfile.open(fileobj=io.BytesIO(found.archive)) as tar:
@@ -290,7 +290,7 @@ def test_the_record_is_json_for_other_programs(
     tmp_path: Path, file: Path, host_keys: HostKeys
 ) -> None:
     mine = make_key(tmp_path / "mine", "-t", "ed25519")
-    kept_host_keys.keep(file, host_keys, recipient=public(mine))
+    host_key_backup.keep(file, host_keys, recipient=public(mine))
     record = json.loads(file.with_suffix(".json").read_text())
     assert record["encrypted_to"] == public(mine)
 

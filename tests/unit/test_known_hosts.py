@@ -8,8 +8,8 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from deeprig import known_hosts
 from deeprig.errors import DeeprigError
+from deeprig.ssh import known_hosts
 
 
 def a_key() -> paramiko.PKey:

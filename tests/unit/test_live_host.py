@@ -13,8 +13,8 @@ import paramiko
 import pytest
 from testinfra.host import Host
 
-from deeprig import live_host
 from deeprig.settings import Rig
+from deeprig_cli.verify import host as live_host
 from tests.unit import ssh_server
 from tests.unit.local_shell import environment
 from tests.unit.ssh_server import Server

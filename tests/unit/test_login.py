@@ -6,9 +6,10 @@ import threading
 import paramiko
 import pytest
 
-from deeprig import connection, dial, login
 from deeprig.errors import DeeprigError
-from deeprig.login import Target
+from deeprig.ssh import client as connection
+from deeprig.ssh import dial, first_login
+from deeprig.ssh.first_login import Target
 
 
 def test_an_sshd_that_greets_and_then_says_nothing_is_told_in_one_sentence(
@@ -26,7 +27,7 @@ def test_an_sshd_that_greets_and_then_says_nothing_is_told_in_one_sentence(
 
         threading.Thread(target=greet, daemon=True).start()
         with pytest.raises(DeeprigError, match="does not answer; is it on"):
-            login.look(Target("127.0.0.1", server.getsockname()[1], "ai"), [])
+            first_login.look(Target("127.0.0.1", server.getsockname()[1], "ai"), [])
 
 
 def test_a_link_that_is_gone_is_an_error_of_ssh(monkeypatch: pytest.MonkeyPatch) -> None:

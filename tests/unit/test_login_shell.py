@@ -10,9 +10,11 @@ import paramiko
 import pytest
 from testinfra.host import Host
 
-from deeprig import connection, live_host, root_shell
 from deeprig.errors import DeeprigError
 from deeprig.settings import Rig
+from deeprig.ssh import client as connection
+from deeprig.ssh import command as root_shell
+from deeprig_cli.verify import host as live_host
 from fast_ssh import login_shell
 from tests.unit import ssh_server
 from tests.unit.local_shell import environment

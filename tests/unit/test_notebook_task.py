@@ -14,8 +14,9 @@ from pyinfra.api import Config, Inventory, State
 from pyinfra.api.connect import connect_all
 from pyinfra.api.deploy import add_deploy
 
+from deeprig.operations import files as config_files
 from deeprig.settings import Notebook
-from tasks import config_files, notebook
+from tasks import notebook
 from tests.unit import box_scripts
 
 FILES = Path(__file__).parents[2] / "files/usr/local/lib/deeprig"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from deeprig import data
+from deeprig import catalog
+from deeprig.facts.survey import objections, read
 from deeprig.settings import Rig
-from deeprig.survey import objections, read
 from lab import fake_gpu_files
 from tasks import manifest
 from tests.unit.recorded import DEBIAN_13
@@ -262,7 +262,7 @@ def test_an_xid_that_needs_somebody_is_told_for_each_card_once(
     hardware: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
 ) -> None:
     monkeypatch.setattr(hardware, "XIDS", tmp_path / "xids.json")
-    hardware.XIDS.write_text(json.dumps(data.load("gpu_errors")["xids"]))
+    hardware.XIDS.write_text(json.dumps(catalog.load("gpu_errors")["xids"]))
     log = f"NVRM: Xid (PCI:0000:01:00): {number}, pid=1, name=python, its own words\n"
     harmless = "NVRM: Xid (PCI:0000:01:00): 31, pid=1, name=python, MMU Fault\n"
     other = log.replace("0000:01", "0000:02")

@@ -2,10 +2,11 @@
 
 import pytest
 
-from deeprig import data, stack
-from deeprig.gpus import Graphics
+from deeprig import catalog
+from deeprig.facts.gpus import Graphics
+from deeprig.resolver import resolve
+from deeprig.resolver.resolve import Plan
 from deeprig.settings import Cuda, Driver
-from deeprig.stack import Plan
 from tasks.nvidia_repository import FIRST, LAST, preferences, repository
 
 RTX_3090 = "10de:2204"
@@ -15,7 +16,7 @@ KEY = "0123456789ABCDEF0123456789ABCDEF01234567"
 def plan(
     system: str, driver: Driver, cuda: Cuda | None = None, architecture: str = "amd64"
 ) -> Plan:
-    found = stack.resolve(system, Graphics(), driver=driver, cuda=cuda, architecture=architecture)
+    found = resolve.resolve(system, Graphics(), driver=driver, cuda=cuda, architecture=architecture)
     assert isinstance(found, Plan), found
     return found
 
@@ -109,7 +110,7 @@ def test_the_key_of_ubuntu_2604_is_its_own() -> None:
 def test_where_the_key_is_not_known_none_is_called_another_distributions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    row = next(r for r in data.load("repositories")["repository"] if r["name"] == "ubuntu2604")
+    row = next(r for r in catalog.load("repositories")["repository"] if r["name"] == "ubuntu2604")
     monkeypatch.setitem(row, "fingerprints", [])
     driver = Driver(gpus=("10de:2b85",), source="nvidia")
     there = repository(plan("ubuntu-26.04", driver), driver, None)

@@ -14,14 +14,17 @@ from typing import Any, cast
 import paramiko
 import pytest
 
-from deeprig import arming, busy, encryption, off, presence, root_shell, survey, wake_memory
-from deeprig.encryption import Lock
-from deeprig.off import Off, why_not
-from deeprig.presence import Seen
-from deeprig.progress import Progress
-from deeprig.root_shell import Done
+from deeprig.facts import encryption, survey, wake_memory, workload
+from deeprig.facts.encryption import Lock
+from deeprig.facts.wake_memory import Remembered
 from deeprig.settings import WakeOnLan
-from deeprig.wake_memory import Remembered
+from deeprig.ssh import command as root_shell
+from deeprig.ssh import probe
+from deeprig.ssh.command import Done
+from deeprig.ssh.probe import Seen
+from deeprig.ui.progress import Progress
+from deeprig_cli.power import arm, off
+from deeprig_cli.power.off import Off, why_not
 from tests.unit.test_wake_on_lan import WORKSTATION
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +38,7 @@ def test_what_is_sent_to_the_box_answers_by_itself() -> None:
     """The module with its last line runs from stdin, as on a box that has nothing of ours."""
     done = subprocess.run(
         [sys.executable, "-EsB", "-"],
-        input=busy.PROGRAM,
+        input=workload.PROGRAM,
         capture_output=True, text=True, check=True, cwd="/",
     )  # fmt: skip
     assert sorted(json.loads(done.stdout)) == ["people", "work"]
@@ -157,7 +160,7 @@ def test_the_card_below_the_bridge_is_armed_and_remembered(
         "ssh_hostname": "rig1.lan",
         "ssh_known_hosts_file": str(tmp_path / "pins"),
     }
-    assert arming.arm(cast(paramiko.Transport, None), data, WakeOnLan()) == why
+    assert arm.arm(cast(paramiko.Transport, None), data, WakeOnLan()) == why
     assert asked[1].endswith("wake-on-lan state enp5s0")
     kept = wake_memory.find(tmp_path / wake_memory.FILE, "rig1.lan")
     assert kept == Remembered("3c:7c:3f:00:11:22", "192.168.1.0/24")
@@ -180,11 +183,11 @@ def _welcome(there: socket.socket) -> None:
 
 def test_a_closed_port_is_not_yet_nothing(door: socket.socket) -> None:
     data = {"ssh_hostname": "127.0.0.1", "ssh_port": door.getsockname()[1]}
-    assert presence.look(data) is Seen.OPEN
+    assert probe.look(data) is Seen.OPEN
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    assert presence.look({**data, "ssh_port": port}) is Seen.CLOSED
+    assert probe.look({**data, "ssh_port": port}) is Seen.CLOSED
 
 
 @pytest.mark.parametrize(
@@ -202,7 +205,7 @@ def test_it_waits_until_nothing_answers(
         return seen.pop(0) if len(seen) > 1 else seen[0]
 
     monkeypatch.setattr(off, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
-    monkeypatch.setattr(presence, "look", look)
+    monkeypatch.setattr(probe, "look", look)
     found = box()
     assert off._wait_until_gone(found, {}, Progress()) is gone
     assert found.seconds == (2.0 if gone else 301.0)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks import own_files
-from tasks.facts import FileOnHost, FileState
-from tasks.own_files import OwnFiles
+from deeprig.operations import managed_files
+from deeprig.operations.facts import FileOnHost, FileState
+from deeprig.operations.managed_files import OwnFiles
 
 
 def said(command: str) -> list[str]:
@@ -33,7 +33,7 @@ def test_it_says_of_each_what_a_question_of_its_own_says(
     folder.mkdir()
     link.symlink_to(full)
     nowhere.symlink_to(absent)
-    monkeypatch.setattr(own_files, "PATHS", frozenset(str(path) for path in paths))
+    monkeypatch.setattr(managed_files, "PATHS", frozenset(str(path) for path in paths))
     found = OwnFiles().process(said(OwnFiles().command().get_raw_value()))
     assert {str(path): state for path in paths if (state := one(path))} == found
     assert set(found) == {str(path) for path in (full, empty, odd, folder, link)}
@@ -45,6 +45,6 @@ def test_the_paths_are_those_of_the_sources() -> None:
         "/usr/local/lib/deeprig/tool-env",
         "/etc/deeprig/notebook.conf",
         "/opt/deeprig/uv.lock",
-    } <= own_files.PATHS
-    assert not [path for path in own_files.PATHS if path.endswith((".j2", ".pyc"))]
-    assert all(path.startswith("/") for path in own_files.PATHS)
+    } <= managed_files.PATHS
+    assert not [path for path in managed_files.PATHS if path.endswith((".j2", ".pyc"))]
+    assert all(path.startswith("/") for path in managed_files.PATHS)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks import packages
-from tasks.packages import FRESH, NAME_SOURCES, read_index
+from deeprig.operations import packages
+from deeprig.operations.packages import FRESH, NAME_SOURCES, read_index
 
 ROOT = Path(__file__).parents[2]
-FIRST = (ROOT / "deeprig/data/deploy_user.sh").read_text()
+FIRST = (ROOT / "deeprig/bootstrap/deploy_user.sh").read_text()
 pytestmark = pytest.mark.skipif(not shutil.which("apt-get"), reason="needs apt")
 
 PACKAGE = """\
@@ -148,7 +148,7 @@ def test_the_index_is_read_by_those_who_know_what_its_status_is_worth() -> None:
         if reads.search(line) and "--print-uris" not in line and '"""' not in line
     }
     assert found == {
-        "tasks/packages.py",
-        "deeprig/data/deploy_user.sh",
+        "deeprig/operations/packages.py",
+        "deeprig/bootstrap/deploy_user.sh",
         "files/usr/local/lib/deeprig/apt_index.py",
     }

@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from deeprig import passthrough, pci_devices, survey
-from deeprig.gpus import Graphics
-from deeprig.passthrough_objections import objections
+from deeprig.facts import passthrough, pci, survey
+from deeprig.facts.gpus import Graphics
+from deeprig.facts.survey import Survey
+from deeprig.preflight.passthrough import objections
 from deeprig.settings import Guest, Passthrough, Python, Rig
-from deeprig.survey import Survey
 from tests.unit.recorded import DEBIAN_13
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBEtRYYbJlM1KVX8OTlvBnEb0KImc8tqI6b4cU4FxKGE me@laptop"
 GUEST = Guest(image="/srv/guest.qcow2", keys=(KEY,))
 
 # A workstation with two RTX 3090, the second in one group with a network card and an NVMe disk;
-# written by hand in the form that deeprig/data/pci_devices.sh prints.
+# written by hand in the form that deeprig/facts/pci.sh prints.
 WORKSTATION = """\
 pci_asked=yes
 initramfs_tools=yes
@@ -71,7 +71,7 @@ def test_nothing_is_asked_of_a_box_that_keeps_its_cards() -> None:
     assert objections(survey.read(DEBIAN_13), Rig()) == []
     assert "PASSTHROUGH='' GIVEN=''" in survey.script(Rig())
     assert "PASSTHROUGH=yes GIVEN=0000:41:00" in survey.script(rig())
-    assert pci_devices.SCRIPT in survey.SCRIPT
+    assert pci.SCRIPT in survey.SCRIPT
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from deeprig import passthrough as cards
-from deeprig import runs
-from deeprig.passthrough_settings import Guest
-from deeprig.pci_devices import Bus
+from deeprig.facts import passthrough as cards
+from deeprig.facts.pci import Bus
+from deeprig.operations import files as config_files
+from deeprig.runner import run as runs
 from deeprig.settings import Passthrough, Rig
-from tasks import config_files, guest, passthrough
+from deeprig.settings.passthrough import Guest
+from tasks import guest, passthrough
 from tests.unit.test_passthrough import FIRST, GUEST, box, rig, without_groups
 
 BIND = config_files.ROOT / "files/usr/local/lib/deeprig/passthrough-bind"

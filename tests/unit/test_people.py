@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import people
+from deeprig.facts import people
 
 
 def added(tmp_path: Path, accounts: dict[str, int], folders: dict[str, int]) -> str:

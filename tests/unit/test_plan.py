@@ -10,14 +10,18 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from deeprig import data, gpu_names, outlook, runs, stack_page
-from deeprig.checked import SettingsError
-from deeprig.cli import main
-from deeprig.gpus import identify
-from deeprig.outlook import Outlook
-from deeprig.runs import Report
+from deeprig import catalog
+from deeprig.catalog import gpu_search
+from deeprig.facts.gpus import identify
+from deeprig.resolver.resolve import Plan
+from deeprig.runner import run as runs
+from deeprig.runner.run import Report
 from deeprig.settings import Driver, Python, Rig, Storage
-from deeprig.stack import Plan
+from deeprig.settings.validation import SettingsError
+from deeprig_cli.cli import main
+from deeprig_cli.plan import report as outlook
+from deeprig_cli.plan import stack_report
+from deeprig_cli.plan.report import Outlook
 from tests.unit.recorded import DEBIAN_13, UBUNTU_LIKE
 from tests.unit.test_deploy import plan as dry_run
 
@@ -84,7 +88,7 @@ def answer(*words: str) -> dict[str, Any]:
     ],
 )
 def test_a_card_is_found_by_what_people_call_it(asked: str, pci_id: str) -> None:
-    assert gpu_names.find(asked).id == pci_id
+    assert gpu_search.find(asked).id == pci_id
 
 
 @pytest.mark.parametrize(
@@ -122,14 +126,14 @@ BY_THE_DRIVER = [line.split("|") for line in NAMES_OF_THE_DRIVER if not line.sta
 def test_every_name_that_nvidias_driver_gives_finds_a_gpu_with_the_same_limits() -> None:
     assert len(BY_THE_DRIVER) > 370
     for name, ids in BY_THE_DRIVER:
-        right = {gpu_names._runs(identify(f"10de:{device}")) for device in ids.split()}
+        right = {gpu_search._runs(identify(f"10de:{device}")) for device in ids.split()}
         for spelled in (name, name.removeprefix("NVIDIA "), name.upper()):
-            assert gpu_names._runs(gpu_names.find(spelled)) in right, spelled
+            assert gpu_search._runs(gpu_search.find(spelled)) in right, spelled
 
 
 def test_several_of_a_kind_are_asked_for_at_once() -> None:
     for asked in ("2 x RTX 3090", "2x3090", "2 X RTX 3090", "2 \u00d7 3090", "2*3090"):
-        assert [card.id for card in gpu_names.find_all(asked)] == ["10de:2204"] * 2
+        assert [card.id for card in gpu_search.find_all(asked)] == ["10de:2204"] * 2
     done = deeprig("--gpu", "2x3090", "--gpu", "T4", "--os", "ubuntu-24.04")
     first = done.stdout.splitlines()[0]
     assert first == "Ubuntu 24.04 with 2 x GeForce RTX 3090 (10de:2204) and Tesla T4 (10de:1eb8):"
@@ -164,8 +168,8 @@ def test_a_processor_can_be_named() -> None:
 
 
 def test_every_name_in_the_table_finds_its_own_card() -> None:
-    for device, name in data.load("gpus")["ids"]["names"].items():
-        assert gpu_names.find(name).id == f"10de:{device}"
+    for device, name in catalog.load("gpus")["ids"]["names"].items():
+        assert gpu_search.find(name).id == f"10de:{device}"
 
 
 def test_a_box_one_only_thinks_of_is_planned_by_the_tables_alone() -> None:
@@ -246,17 +250,17 @@ def test_people_read_a_line_for_each_choice_with_its_reason() -> None:
 
 def test_a_branch_past_its_end_is_a_warning_from_that_day_on() -> None:
     plan = Plan(driver_branch="535", reasons={"driver_branch": "it is asked for"})
-    [line] = stack_page.lines(plan, torch=False, today=date(2026, 6, 30))
+    [line] = stack_report.lines(plan, torch=False, today=date(2026, 6, 30))
     assert line == "  driver: 535; it is asked for"
-    _, warned = stack_page.lines(plan, torch=False, today=date(2026, 7, 1))
+    _, warned = stack_report.lines(plan, torch=False, today=date(2026, 7, 1))
     assert "!" in warned and "ended on 2026-06-30" in warned
-    [said] = stack_page.to_json(plan, today=date(2026, 7, 1))["warnings"]
+    [said] = stack_report.to_json(plan, today=date(2026, 7, 1))["warnings"]
     assert said in warned
 
 
 def test_a_reason_that_is_a_warning_is_not_said_twice() -> None:
     plan = Plan(reasons={"cuda": "none fits."}, warnings=("no CUDA toolkit: none fits.",))
-    [line] = stack_page.lines(plan, torch=False, today=TODAY)
+    [line] = stack_report.lines(plan, torch=False, today=TODAY)
     assert click.unstyle(line) == "  ! no CUDA toolkit: none fits."
 
 

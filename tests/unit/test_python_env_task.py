@@ -28,7 +28,7 @@ from tests.unit import box_scripts
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "files/usr/local/lib/deeprig"
-LOCK = ROOT / "deeprig/data/notebook/notebook.lock"
+LOCK = ROOT / "deeprig/catalog/notebook/notebook.lock"
 
 
 def plan(user: str | None, **settings: object) -> list[str]:

@@ -17,7 +17,7 @@ class Link(FactBase[str]):
 OPERATIONS = """
 from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
-from tasks.facts import Shell
+from deeprig.operations.facts import Shell
 class Watched(StringCommand): ...
 @operation()
 def bring_about(holds: str, commands: list[str]):
@@ -32,12 +32,15 @@ def run(transport, command: str, *, stdin: str = ""):
 HEAD = """
 import shlex, subprocess
 from functools import partial
-from deeprig import data, magic_packet, openssh, root_shell, ssh_config
+from deeprig import catalog
+from deeprig.ssh import command as root_shell
+from deeprig.ssh import openssh, ssh_config
+from deeprig_cli.power import magic_packet
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
-from tasks import operations
-from tasks.facts import Link, Shell
-from tasks.traces import Trace
+from deeprig.operations import core as operations
+from deeprig.operations.facts import Link, Shell
+from deeprig.operations.footprint import Trace
 PROGRAM = "/usr/bin/program"
 """
 UNQUOTED = {
@@ -87,7 +90,7 @@ QUOTED = {
     "by the fact": "host.get_fact(Link, path=card.name)",
     "a constant": 'StringCommand(f"{PROGRAM} --check {openssh.LOOPBACK}")',
     "a number": 'StringCommand(f"head -n {card.lines:d} {int(card.bytes)}")',
-    "our own tables": 'StringCommand(" ".join(data.load("packages")["disks"]))',
+    "our own tables": 'StringCommand(" ".join(catalog.load("packages")["disks"]))',
     "quoted for the shell within": 'way = shlex.quote(f"rm {shlex.quote(card.name)}")\n'
     '    StringCommand(f"sh -c {way}")',
     "quoted by a function": "StringCommand(removal(shlex.quote(card.name)))",
@@ -132,13 +135,13 @@ FINE = {
 
 def found(sources: dict[str, str]) -> set[str]:
     known = {
-        "tasks/facts.py": FACTS,
-        "tasks/operations.py": OPERATIONS,
-        "tasks/traces.py": "class Trace: ...",
-        "deeprig/root_shell.py": ROOT_SHELL + "def run_as_root(login, script): ...",
-        "deeprig/openssh.py": "def command(name, data, forwards, remote): ...",
-        "deeprig/ssh_config.py": "def users_own_ssh(host, command): ...",
-        "deeprig/data.py": "def load(name): ...",
+        "deeprig/operations/facts.py": FACTS,
+        "deeprig/operations/core.py": OPERATIONS,
+        "deeprig/operations/footprint.py": "class Trace: ...",
+        "deeprig/ssh/command.py": ROOT_SHELL + "def run_as_root(login, script): ...",
+        "deeprig/ssh/openssh.py": "def command(name, data, forwards, remote): ...",
+        "deeprig/ssh/ssh_config.py": "def users_own_ssh(host, command): ...",
+        "deeprig/catalog/__init__.py": "def load(name): ...",
     }
     return Project(known | sources).look()
 
@@ -170,7 +173,7 @@ def test_nothing_here_is_unquoted() -> None:
     assert whole.look() == set()
     # The control: it sees the places where commands are made, and what leads there.
     sinks = {f"{f.module.name}.{f.name}": f.sinks for f in whole.every() if f.sinks}
-    assert sinks["tasks.facts.Shell.command"] == {"script"}
-    assert sinks["tasks.operations.bring_about"] == {"holds", "commands"}
-    assert sinks["deeprig.root_shell.run"] >= {"command"}
-    assert sinks["deeprig.as_user.script"] >= {"text"}
+    assert sinks["deeprig.operations.facts.Shell.command"] == {"script"}
+    assert sinks["deeprig.operations.core.bring_about"] == {"holds", "commands"}
+    assert sinks["deeprig.ssh.command.run"] >= {"command"}
+    assert sinks["deeprig.ssh.as_user.script"] >= {"text"}

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import requirements_file
 from deeprig.errors import DeeprigError
-from deeprig.settings import Python
+from deeprig.settings import Python, requirements_file
 
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 

@@ -8,10 +8,11 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import known_hosts, runs
+from deeprig.operations.box_fact import BoxFact
+from deeprig.operations.core import Commands
+from deeprig.runner import run as runs
 from deeprig.settings import Rig
-from tasks.box_fact import BoxFact
-from tasks.operations import Commands
+from deeprig.ssh import known_hosts
 from tests.unit import ssh_server
 
 

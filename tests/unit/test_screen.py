@@ -13,19 +13,16 @@ import pytest
 from click.testing import CliRunner
 from pyinfra import logger
 
-from deeprig import (
-    driver_status_page,
-    jobs_page,
-    off,
-    page,
-    screen,
-    since,
-    summary,
-)
-from deeprig.checks import Check
 from deeprig.errors import DeeprigError
-from deeprig.run import run
-from deeprig.summary import Line
+from deeprig.facts import changes
+from deeprig.ui import screen, summary
+from deeprig.ui.summary import Line
+from deeprig_cli.driver import report as driver_status_page
+from deeprig_cli.power import off
+from deeprig_cli.run import report as jobs_page
+from deeprig_cli.run.command import run
+from deeprig_cli.verify import report as page
+from deeprig_cli.verify.runner import Check
 from tests.unit.test_driver_verb import judged
 from tests.unit.test_untrusted import JOB, answering
 
@@ -60,7 +57,7 @@ def test_an_error_is_plain_wherever_it_is_printed() -> None:
 LOGIN_THAT_IS_RESET = """
 import socket, struct, threading
 import paramiko
-from deeprig import screen
+from deeprig.ui import screen
 screen.guard()
 door = socket.create_server(("127.0.0.1", 0))
 
@@ -106,8 +103,10 @@ def pages() -> Iterator[str]:
     yield jobs_page.ended(job)
     yield jobs_page.begun(job | {"state": "running"}, WORD, WORD)
     yield off.Off(host="rig1", wake="", work=(WORD,), refused=WORD).page()
-    told = since.Since(1, {}, [since.Moved("now", WORD, WORD, WORD)], [since.Told(2, WORD, WORD)])
-    yield "\n".join(since.sentences(told, ["a"]))
+    told = changes.Since(
+        1, {}, [changes.Moved("now", WORD, WORD, WORD)], [changes.Told(2, WORD, WORD)]
+    )
+    yield "\n".join(changes.sentences(told, ["a"]))
     library = [dict.fromkeys(("name", "file", "version", "owner", "named_in"), WORD)]
     yield driver_status_page.page(judged(libraries=library, state=WORD, in_use=f"reboot: {WORD}"))
 
@@ -151,11 +150,18 @@ STREAMS = ("sys.stdout", "sys.stderr.write", "sys.stderr.buffer")
 
 def test_nothing_but_the_screen_prints() -> None:
     """A new place that prints by itself is found here."""
-    root = Path(screen.__file__).parents[1]
-    files = [f for folder in ("deeprig", "tasks", "fast_ssh") for f in (root / folder).glob("*.py")]
-    found = {file.name: prints(ast.parse(file.read_text())) for file in files}
-    assert found.pop("screen.py") == {"click.echo", "click.prompt", "click.confirm"}
+    root = Path(screen.__file__).parents[2]
+    folders = ("deeprig", "deeprig_cli", "tasks", "fast_ssh", "tools")
+    files = [f for folder in folders for f in (root / folder).rglob("*.py")]
+    files += (root / "lab").glob("demo*.py")
+    found = {
+        str(f.relative_to(root)): prints(ast.parse(f.read_text()))
+        for f in files
+        if f.name != "gpu_evidence.py"  # it is sent to machines that have no screen of ours
+    }
+    own = {"click.echo", "click.prompt", "click.confirm"}
+    assert found.pop("deeprig/ui/screen.py") == own
     # The log of --follow, which ColourOnly filters.
-    assert found.pop("run.py") == {"sys.stdout", "sys.stderr.buffer"}
+    assert found.pop("deeprig_cli/run/command.py") == {"sys.stdout", "sys.stderr.buffer"}
     assert {name: ways for name, ways in found.items() if ways} == {}
     assert prints(ast.parse("print(1); sys.stdout.write(2)")) == {"print", "sys.stdout"}

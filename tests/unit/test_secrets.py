@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deeprig import url_login
+from deeprig.operations import files as config_files
 from deeprig.settings import (
     Containers,
     Cuda,
@@ -24,8 +24,9 @@ from deeprig.settings import (
     Storage,
     User,
     WakeOnLan,
+    url_login,
 )
-from tasks import config_files, manifest
+from tasks import manifest
 from tests.unit.test_deploy import plan
 from tests.unit.test_settings import KEY, UUID
 

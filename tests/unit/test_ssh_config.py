@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import ssh_config
 from deeprig.errors import DeeprigError
-from deeprig.ssh_config import Entry
+from deeprig.ssh import ssh_config
+from deeprig.ssh.ssh_config import Entry
 
 Configured = Callable[[str], None]
 

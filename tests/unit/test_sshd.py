@@ -3,12 +3,13 @@
 import paramiko
 import pytest
 
-from deeprig import door, hardening, ssh_algorithms, ssh_socket, sshd
+from deeprig.facts.survey import read as survey_of
+from deeprig.parsers import door, ssh_socket, sshd
+from deeprig.parsers.ssh_socket import Socket
+from deeprig.parsers.sshd import Account, Said
+from deeprig.parsers.untrusted import NotSo
+from deeprig.preflight import hardening, ssh_algorithms
 from deeprig.settings import Ssh
-from deeprig.ssh_socket import Socket
-from deeprig.sshd import Account, Said
-from deeprig.survey import read as survey_of
-from deeprig.untrusted import NotSo
 from tasks import access, ssh
 from tasks.access_facts import Answer
 from tests.unit.recorded import DEBIAN_12, DEBIAN_13

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from deeprig import branches, data, module_choice, tables
-from deeprig.gpus import Graphics, identify
-from deeprig.question import Question
-from deeprig.refusal import Refusal
+from deeprig import catalog
+from deeprig.catalog import branches, tables
+from deeprig.facts.gpus import Graphics, identify
+from deeprig.facts.survey import Survey
+from deeprig.resolver import kernel_modules
+from deeprig.resolver.refusal import Refusal
+from deeprig.resolver.request import Question
+from deeprig.resolver.resolve import Plan, dated, decide, ended, resolve
 from deeprig.settings import Cuda, Driver, Python, Rig
-from deeprig.stack import Plan, dated, decide, ended, resolve
-from deeprig.survey import Survey
 
 CARDS = {
     "fermi": "10de:06d8",
@@ -133,7 +135,7 @@ def test_a_card_gets_its_driver_its_modules_its_toolkit_and_its_torch(
 
 
 def test_the_table_has_every_architecture_on_every_system() -> None:
-    architectures = {row["name"] for row in data.load("gpus")["architecture"]}
+    architectures = {row["name"] for row in catalog.load("gpus")["architecture"]}
     covered = {(system, card) for system, cards, _ in PLANS for card in cards}
     refused_here = {(s, a) for s in (*UBUNTUS, *DEBIANS) for a in ("fermi", "kepler")}
     assert {(s, a) for s in (*UBUNTUS, *DEBIANS) for a in architectures} == {
@@ -208,7 +210,7 @@ def test_a_plan_is_the_same_once_its_driver_stands(system: str, gpu: str) -> Non
 
 
 def test_what_stands_goes_before_modules_that_are_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = data.load("drivers")["archive"]
+    archive = catalog.load("drivers")["archive"]
     row = next(row for row in archive if row["system"] == "ubuntu-24.04")
     monkeypatch.setitem(row, "branches", ["580", "620"])
     there = planned("ubuntu-24.04", "ada", today=date(2027, 6, 1), standing_driver="580")
@@ -242,7 +244,7 @@ def test_a_branch_ends_when_nvidia_says(branch: str, end: tuple[int, int, int]) 
 def test_modules_that_the_archive_has_ready_go_before_newer_ones_of_its_kind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    archive = data.load("drivers")["archive"]
+    archive = catalog.load("drivers")["archive"]
     row = next(row for row in archive if row["system"] == "ubuntu-24.04")
     monkeypatch.setitem(row, "branches", ["580", "620"])
     day = date(2027, 6, 1)
@@ -591,7 +593,7 @@ def test_what_cannot_work_is_refused_with_the_nearest_thing_that_would(case: str
 @pytest.fixture
 def without_arm64(monkeypatch: pytest.MonkeyPatch) -> None:
     """NVIDIA's repository for Debian 12 as if it had no folder for arm64."""
-    monkeypatch.delitem(data.load("repositories")["repository"][3]["architectures"], "arm64")
+    monkeypatch.delitem(catalog.load("repositories")["repository"][3]["architectures"], "arm64")
 
 
 def test_a_plan_takes_the_repositorys_folder_for_the_boxs_processor() -> None:
@@ -968,7 +970,7 @@ def test_tables_older_than_90_days_are_said() -> None:
     assert dated(plan, date(2027, 2, 28)) == []
     [said] = dated(plan, date(2027, 3, 1))
     assert said.startswith("deeprig's tables of GPUs, drivers and CUDA are of 2026-11-30, 91 days")
-    assert all("read" in data.load(name) for name in tables.NAMES)
+    assert all("read" in catalog.load(name) for name in tables.NAMES)
 
 
 @pytest.mark.parametrize(
@@ -1029,9 +1031,9 @@ def test_a_branch_past_its_end_is_told_by_a_given_day() -> None:
 )
 def test_headers_follow_the_flavour_of_the_installed_kernel(kernel: str, package: str) -> None:
     graphics = Graphics(kernels=(kernel, kernel))
-    assert module_choice.headers(graphics) == (package,)
+    assert kernel_modules.headers(graphics) == (package,)
     named = replace(graphics, kernel_packages=("linux-image-rt-amd64", "linux-image-amd64"))
-    assert module_choice.headers(named) == ("linux-headers-rt-amd64", "linux-headers-amd64")
+    assert kernel_modules.headers(named) == ("linux-headers-rt-amd64", "linux-headers-amd64")
 
 
 def test_the_json_is_flat_and_has_the_names_that_stay() -> None:
@@ -1046,7 +1048,7 @@ def test_every_row_has_its_source_and_every_branch_its_place() -> None:
     rows = [
         row
         for table in tables
-        for value in data.load(table).values()
+        for value in catalog.load(table).values()
         if isinstance(value, list)
         for row in value
         if isinstance(row, dict)
@@ -1054,9 +1056,9 @@ def test_every_row_has_its_source_and_every_branch_its_place() -> None:
     assert len(rows) > 60
     assert [row for row in rows if not (row.get("source") or row.get("read"))] == []
     names = set(branches.known())
-    for repository in data.load("repositories")["repository"]:
+    for repository in catalog.load("repositories")["repository"]:
         assert set(repository["branches"]) <= names
-    for archive in data.load("drivers")["archive"]:
+    for archive in catalog.load("drivers")["archive"]:
         assert set(archive["branches"]) <= names
 
 

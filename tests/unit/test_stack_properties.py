@@ -11,16 +11,18 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 
-from deeprig import branches, data, limits, package_names
-from deeprig.branches import number
-from deeprig.gpus import Graphics, identify
-from deeprig.refusal import Refusal
+from deeprig import catalog
+from deeprig.catalog import branches, gpu_limits
+from deeprig.catalog import packages as package_names
+from deeprig.catalog.branches import number
+from deeprig.facts.gpus import Graphics, identify
+from deeprig.resolver.refusal import Refusal
+from deeprig.resolver.resolve import Plan, resolve
 from deeprig.settings import Cuda, Driver
-from deeprig.stack import Plan, resolve
 
-SYSTEMS = [f"{row['id']}-{row['version']}" for row in data.load("systems")["system"]]
+SYSTEMS = [f"{row['id']}-{row['version']}" for row in catalog.load("systems")["system"]]
 IDS = [
-    *sorted(data.load("gpus")["ids"]["names"]),
+    *sorted(catalog.load("gpus")["ids"]["names"]),
     "3000",
     "3200",
     "3340",
@@ -29,12 +31,12 @@ IDS = [
     "2b00",
     "0000",
 ]
-RANGES = data.load("gpus")["ids"]["ranges"]
+RANGES = catalog.load("gpus")["ids"]["ranges"]
 BRANCHES = [*branches.known(), "470", "640"]
-CUDAS = [row["version"] for row in data.load("cuda")["toolkit"]]
+CUDAS = [row["version"] for row in catalog.load("cuda")["toolkit"]]
 TORCHES = [
-    *(row["torch"] for row in data.load("torch")["build"]),
-    *data.load("torch")["releases"]["versions"],
+    *(row["torch"] for row in catalog.load("torch")["build"]),
+    *catalog.load("torch")["releases"]["versions"],
 ]
 NAMES = sorted(
     name for system in SYSTEMS for source in ("distro", "nvidia")
@@ -112,10 +114,10 @@ def answer(asked: Asked) -> Plan | Refusal:
     )
 
 
-def cards(asked: Asked) -> list[limits.Limits]:
+def cards(asked: Asked) -> list[gpu_limits.Limits]:
     expected = asked["driver"].gpus if asked["driver"] else ()
     there = [*asked["graphics"].gpus, *map(identify, expected)]
-    return [limits.of(card) for card in there if card.is_known]
+    return [gpu_limits.of(card) for card in there if card.is_known]
 
 
 @settings(max_examples=400, deadline=None)
@@ -215,7 +217,9 @@ def remedied(asked: Asked, refusal: Refusal) -> Asked | None:
     if match := TAKEN_OUT.search(said):
         gone = re.findall(r"10de:[0-9a-f]{4}", match["cards"])
         everything = [*asked["graphics"].gpus, *map(identify, asked["driver"].gpus)]
-        gone = gone or [min(everything, key=lambda card: limits.of(card).flavours != ("open",)).id]
+        gone = gone or [
+            min(everything, key=lambda card: gpu_limits.of(card).flavours != ("open",)).id
+        ]
         gpus = tuple(card for card in asked["graphics"].gpus if card.id not in gone)
         expected = tuple(one for one in asked["driver"].gpus if one not in gone)
         return {

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from deeprig import branches, package_names
-from deeprig.gpus import Graphics, identify
+from deeprig.catalog import branches
+from deeprig.catalog import packages as package_names
+from deeprig.facts.gpus import Graphics, identify
+from deeprig.resolver.resolve import Plan, resolve
 from deeprig.settings import Cuda, Driver
-from deeprig.stack import Plan, resolve
 from lab.stand_ins import apt_archive, cuda, dkms, nvidia_repository, openpgp, ubuntu_archive
 from lab.stand_ins.apt_archive import Archive, Trouble
 from lab.stand_ins.deb import File, Package

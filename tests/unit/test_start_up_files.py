@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import people
+from deeprig.facts import people
 from tests.lanes import ROOT
 from tests.unit.box_scripts import SCRIPTS, loaded
 
@@ -96,9 +96,13 @@ def test_homes_are_where_the_accounts_say(tmp_path: Path) -> None:
 
 def test_no_home_is_made_up_from_a_name() -> None:
     """But for the deploy user's, which is ours to place, and what only counts or hides names."""
-    allowed = {"deeprig/data/deploy_user.sh", "deeprig/scrub.py", "deeprig/data/people.sh"}
+    allowed = {
+        "deeprig/bootstrap/deploy_user.sh",
+        "deeprig_cli/verify/scrub.py",
+        "deeprig/facts/people.sh",
+    }
     made_up = re.compile(r"/home/(\*|\$|\{|%s)|f?\"/home\"\)? *(/|if)|/home/?['\"] *\+")
-    folders = ("deeprig", "tasks", "files", "templates", "tests/host")
+    folders = ("deeprig", "deeprig_cli", "tasks", "files", "templates", "tests/host")
     found = {
         str(file.relative_to(ROOT))
         for folder in folders

@@ -11,9 +11,9 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from deeprig.operations import core as operations
+from deeprig.operations.core import Step
 from fast_ssh.errors import ShellLost
-from tasks import operations
-from tasks.operations import Step
 
 TASKS = Path(operations.__file__).parent
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from deeprig.disks import uuid_when_made
-from deeprig.runs import Report
+from deeprig.facts.disks import uuid_when_made
+from deeprig.facts.survey import read
+from deeprig.runner.run import Report
 from deeprig.settings import Disk, Rig, Storage
-from deeprig.survey import read
 from tasks import sessions
 from tests.unit.recorded import DEBIAN_13
 from tests.unit.test_deploy import plan

@@ -2,8 +2,8 @@
 
 from click import unstyle
 
-from deeprig import summary
-from deeprig.summary import Line
+from deeprig.ui import summary
+from deeprig.ui.summary import Line
 
 GOOD, WRONG = Line("a", 0, "fine"), Line("rig2.lan", 1, "it failed")
 SILENT = Line("c", 2, "no answer")

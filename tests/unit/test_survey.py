@@ -6,9 +6,10 @@ from types import ModuleType
 
 import pytest
 
-from deeprig import disks, docker, gpus, network_cards, people, ssh_algorithms
+from deeprig.facts import disks, docker, gpus, network, people
+from deeprig.facts.survey import OWN, Survey, objections, read, script
+from deeprig.preflight import ssh_algorithms
 from deeprig.settings import Notebook, Rig, User
-from deeprig.survey import OWN, Survey, objections, read, script
 from tests.unit.recorded import DEBIAN_12, DEBIAN_13
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBEtRYYbJlM1KVX8OTlvBnEb0KImc8tqI6b4cU4FxKGE me@laptop"
@@ -144,7 +145,7 @@ def test_strict_is_refused_where_it_would_lock_us_out() -> None:
     assert ssh_algorithms.objections(read(DEBIAN_12), strict=True) == []
 
 
-@pytest.mark.parametrize("part", [disks, docker, gpus, network_cards])
+@pytest.mark.parametrize("part", [disks, docker, gpus, network])
 def test_a_box_is_asked_about_each_part_in_the_one_question(part: ModuleType) -> None:
     assert part.SCRIPT in script(RIG)
     assert script(RIG).startswith("USERS=ai PEOPLE='' CLOCKS='")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("files/usr/local/lib/deeprig", "tasks", "tests/host")
+PLACES = ("files/usr/local/lib/deeprig", "deeprig/operations", "tasks", "tests/host")
 # What starts programs by itself, and why it may.
 MAY = {
     "bounded.py": "the one that gives up",

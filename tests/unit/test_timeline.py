@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from deeprig.timeline import Step, drawn, lines
+from deeprig.runner.timeline import Step, drawn, lines
 
 
 def test_long_steps_have_a_bar_where_they_stood_and_short_ones_a_sum() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks import containers, driver_absent, notebook, python_env, traces
-from tasks.traces import Trace
+from deeprig.operations import footprint
+from deeprig.operations.footprint import Trace
+from tasks import containers, driver_absent, notebook, python_env
 
 
 @pytest.fixture
@@ -43,10 +44,10 @@ def test_what_runs_is_named(folder: Path) -> None:
     ],
 )
 def test_each_component_can_be_asked(trace: Trace) -> None:
-    assert asked(trace.work) != traces.UNKNOWN
+    assert asked(trace.work) != footprint.UNKNOWN
 
 
 def test_what_cannot_be_told_is_no_leave_to_take_it_out() -> None:
-    assert asked("1 / 0") == traces.UNKNOWN
+    assert asked("1 / 0") == footprint.UNKNOWN
     script = Trace(work="[]").would_end()
-    assert shlex.quote(traces.UNKNOWN) in script.partition("\n")[0]
+    assert shlex.quote(footprint.UNKNOWN) in script.partition("\n")[0]

@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 
-from deeprig import connection, local_ports, openssh
 from deeprig.errors import DeeprigError
-from deeprig.link import MARK, OWNERS, TOKEN, Link, _ask
-from deeprig.openssh import Forward
 from deeprig.settings import Notebook
-from deeprig.tunnel_page import page, to_json, urls
+from deeprig.ssh import client as connection
+from deeprig.ssh import openssh
+from deeprig.ssh.openssh import Forward
+from deeprig_cli.tunnel import local_ports
+from deeprig_cli.tunnel.process import MARK, OWNERS, TOKEN, Link, _ask
+from deeprig_cli.tunnel.report import page, to_json, urls
 
 HASH = "argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"
 FORWARDS = [Forward(8889, 8888), Forward(6006, 6006)]
@@ -181,13 +183,13 @@ def test_every_line_that_is_printed_for_a_person_is_made_in_one_place() -> None:
     made = re.compile(r"""["'`]ssh(-copy-id)? (-[tpio] |\{(?!port))""")
     found = {
         file.name
-        for folder in ("deeprig", "tasks", "files", "templates")
+        for folder in ("deeprig", "deeprig_cli", "tasks", "files", "templates")
         for file in (ROOT / folder).rglob("*")
         if file.is_file() and file.suffix != ".json" and "__pycache__" not in file.parts
         and made.search(file.read_text(errors="replace"))
     }  # fmt: skip
     # What leads to another host than a box of the inventory, by its name alone.
-    assert found <= {"login.py", "magic_packet.py"}
+    assert found <= {"first_login.py", "magic_packet.py"}
 
 
 @pytest.mark.parametrize("hostname", ["fe80::1%eth0", "Rig1.LAN"])
@@ -287,8 +289,8 @@ def test_no_token_goes_to_a_port_that_somebody_else_has(
 def test_a_box_that_writes_without_end_is_given_up(
     link: Callable[[str], Link], monkeypatch: pytest.MonkeyPatch, flood: str
 ) -> None:
-    monkeypatch.setattr("deeprig.link.OPEN_SECONDS", 2)
-    monkeypatch.setattr("deeprig.link.END_SECONDS", 1)
+    monkeypatch.setattr("deeprig_cli.tunnel.process.OPEN_SECONDS", 2)
+    monkeypatch.setattr("deeprig_cli.tunnel.process.END_SECONDS", 1)
     found = link(f"exec {flood}")
     assert not found.open()
     assert len(found.why()) <= 300

@@ -2,10 +2,10 @@
 
 import pytest
 
-from deeprig import ufw
-from deeprig.door import Door
-from deeprig.ufw import Half, Rule
-from deeprig.untrusted import NotSo
+from deeprig.parsers import ufw
+from deeprig.parsers.door import Door
+from deeprig.parsers.ufw import Half, Rule
+from deeprig.parsers.untrusted import NotSo
 from tasks import firewall
 from tasks.firewall import Before, Now
 

@@ -11,28 +11,23 @@ from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 import tasks
-from deeprig import (
-    arming,
-    busy,
-    erased,
-    magic_packet,
-    nvidia_smi,
-    root_shell,
-    runs,
-    survey,
-    untrusted,
-    wake_memory,
-)
-from deeprig.driver_box import DriverBox
+from deeprig import operations
 from deeprig.errors import DeeprigError
-from deeprig.job_box import FORM, JobBox
-from deeprig.magic_packet import Aim
-from deeprig.root_shell import Done
+from deeprig.facts import reinstall as erased
+from deeprig.facts import survey, wake_memory, workload
+from deeprig.facts.wake_memory import Remembered
+from deeprig.operations.box_fact import BoxFact
+from deeprig.parsers import nvidia_smi, untrusted
+from deeprig.parsers.untrusted import NotSo
+from deeprig.runner import run as runs
 from deeprig.settings import Rig, WakeOnLan
-from deeprig.untrusted import NotSo
-from deeprig.wake_memory import Remembered
+from deeprig.ssh import command as root_shell
+from deeprig.ssh.command import Done
+from deeprig_cli.driver.client import DriverBox
+from deeprig_cli.power import arm, magic_packet
+from deeprig_cli.power.magic_packet import Aim
+from deeprig_cli.run.client import FORM, JobBox
 from tasks import base
-from tasks.box_fact import BoxFact
 from tests.unit.recorded import DEBIAN_13
 from tests.unit.test_driver_verb import FACTS
 from tests.unit.test_wake_on_lan import WORKSTATION
@@ -176,14 +171,16 @@ def _survey(rig: Rig) -> None:
 
 
 def facts() -> Iterator[type[FactBase[Any]]]:
-    for module in Path(tasks.__path__[0]).glob("*.py"):
-        __import__(f"tasks.{module.stem}")
+    for package in (tasks, operations):
+        for module in Path(package.__path__[0]).glob("*.py"):
+            __import__(f"{package.__name__}.{module.stem}")
     yield from BoxFact.__subclasses__()
 
 
 def test_every_fact_of_ours_fails_alone() -> None:
     own = {fact.__name__ for fact in facts()}
-    every = {f.__name__ for f in FactBase.__subclasses__() if f.__module__.startswith("tasks.")}
+    ours = ("tasks.", "deeprig.", "deeprig_cli.")
+    every = {f.__name__ for f in FactBase.__subclasses__() if f.__module__.startswith(ours)}
     assert every == {"BoxFact"} and len(own) > 20
 
 
@@ -266,7 +263,7 @@ def test_a_card_with_such_a_name_is_not_armed(
 
     monkeypatch.setattr(root_shell, "run", answer)
     data = {"ssh_hostname": "rig1", "ssh_known_hosts_file": str(tmp_path / "known_hosts")}
-    why = arming.arm(None, data, WakeOnLan())  # type: ignore[arg-type]
+    why = arm.arm(None, data, WakeOnLan())  # type: ignore[arg-type]
     assert why and why.isprintable()
     assert asked == ["sudo -n sh -s"] and list(tmp_path.iterdir()) == []
 
@@ -310,7 +307,7 @@ def test_an_answer_that_is_no_json_is_one_line(said: str, monkeypatch: pytest.Mo
     with pytest.raises(DeeprigError, match=r"^rig1 says of its driver"):
         DriverBox("rig1", {}).status([])
     with pytest.raises(DeeprigError, match=r"^rig1 does not say what runs there"):
-        busy.work(None, "rig1")  # type: ignore[arg-type]
+        workload.work(None, "rig1")  # type: ignore[arg-type]
     with pytest.raises(DeeprigError, match="is no boot id"):
         DriverBox("rig1", {}).boot_id()
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from deeprig import people, runs
+from deeprig.facts import people
+from deeprig.runner import run as runs
 from deeprig.settings import Rig, User
 from tasks import users
 

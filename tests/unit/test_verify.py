@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from click import unstyle
 
-from deeprig import watch
-from deeprig.checks import Check
-from deeprig.page import page
 from deeprig.settings import Rig
-from deeprig.verify import REQUIRED, missing, required, verdict
-from deeprig.watch import changes, keep
+from deeprig_cli.verify import watch
+from deeprig_cli.verify.command import REQUIRED, missing, required, verdict
+from deeprig_cli.verify.report import page
+from deeprig_cli.verify.runner import Check
+from deeprig_cli.verify.watch import changes, keep
 
 pytest_plugins = ["pytester"]
 BOXES = [("rig1", {"rig": Rig()})]
@@ -275,7 +275,7 @@ def test_a_box_with_nothing_to_look_at_is_told_from_one_that_was_not_looked_at(
     pytester.makepyfile(
         test_gpu_live="""
         import pytest
-        from deeprig.checks import NothingThere
+        from deeprig_cli.verify.runner import NothingThere
 
         @pytest.fixture(scope="module")
         def card(): raise NothingThere("there is no NVIDIA card in the box")
@@ -356,7 +356,7 @@ def test_a_check_of_a_box_that_is_gone_costs_no_more_than_the_one_before(
 
 
 def collect(pytester: pytest.Pytester, *plugins: object) -> list[Check]:
-    from deeprig.checks import Collector
+    from deeprig_cli.verify.runner import Collector
 
     collector = Collector(lambda one: None)
     pytester.inline_run("-p", "no:cacheprovider", plugins=[collector, *plugins])

@@ -16,23 +16,19 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from deeprig import (
-    magic_packet,
-    network_cards,
-    presence,
-    ssh_config,
-    survey,
-    wake_memory,
-    wake_page,
-)
-from deeprig.cli import main
 from deeprig.errors import DeeprigError
-from deeprig.magic_packet import EVERYBODY, SCRIPT, Aim, aim, is_wsl2, own_address
-from deeprig.presence import Seen
-from deeprig.progress import Progress
+from deeprig.facts import network as network_cards
+from deeprig.facts import survey, wake_memory
+from deeprig.facts.wake_memory import Remembered
 from deeprig.settings import WakeOnLan
-from deeprig.wake_memory import Remembered
-from deeprig.waking import Waking
+from deeprig.ssh import probe, ssh_config
+from deeprig.ssh.probe import Seen
+from deeprig.ui.progress import Progress
+from deeprig_cli.cli import main
+from deeprig_cli.power import magic_packet
+from deeprig_cli.power import report as wake_page
+from deeprig_cli.power.magic_packet import EVERYBODY, SCRIPT, Aim, aim, is_wsl2, own_address
+from deeprig_cli.power.wait import Waking
 from tests.unit.test_wake_on_lan import CONTAINER, WORKSTATION
 
 MAC = "3c:7c:3f:00:11:22"
@@ -304,9 +300,9 @@ def waiting(monkeypatch: pytest.MonkeyPatch, *seen: Seen) -> tuple[Waking, list[
         return left.pop(0) if len(left) > 1 else left[0]
 
     monkeypatch.setattr(
-        "deeprig.waking.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep)
+        "deeprig_cli.power.wait.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep)
     )
-    monkeypatch.setattr(presence, "look", look)
+    monkeypatch.setattr(probe, "look", look)
     return Waking({}, Progress()), clock
 
 
@@ -324,7 +320,7 @@ def test_packets_go_on_until_ssh_answers_and_it_ends_in_time(
 def test_no_packet_is_sent_where_ssh_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     waking, _ = waiting(monkeypatch, Seen.OPEN)
     answers = ["not yet", "not yet", ""]
-    monkeypatch.setattr(presence, "why_no_login", lambda data: answers.pop(0))
+    monkeypatch.setattr(probe, "why_no_login", lambda data: answers.pop(0))
     sent: list[int] = []
     assert not waking.is_awake()
     assert waking.wait(lambda: sent.append(1), 100)
@@ -341,7 +337,7 @@ def test_a_door_that_stays_shut_is_given_up_and_knocked_at_seldom(
         tries.append(clock[0])
         return "it does not let deeprig in"
 
-    monkeypatch.setattr(presence, "why_no_login", refuse)
+    monkeypatch.setattr(probe, "why_no_login", refuse)
     waking.is_awake()
     assert not waking.wait(lambda: None, 600)
     assert 120 <= waking.seconds < 140

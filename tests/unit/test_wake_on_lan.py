@@ -4,13 +4,16 @@ from typing import Any
 
 import pytest
 
-from deeprig import network_cards, runs, survey
-from deeprig.network_cards import Network, chosen, drop_in, left_out, objections
+from deeprig.facts import network as network_cards
+from deeprig.facts import survey
+from deeprig.facts.network import Network, chosen, drop_in, left_out, objections
+from deeprig.operations import files as config_files
+from deeprig.runner import run as runs
 from deeprig.settings import Rig, WakeOnLan
-from tasks import config_files, wake_on_lan
+from tasks import wake_on_lan
 from tests.unit.recorded import DEBIAN_13
 
-# deeprig/data/network_cards.sh on a Debian 13 container with ifupdown, 2026-11-23.
+# deeprig/facts/network.sh on a Debian 13 container with ifupdown, 2026-11-23.
 CONTAINER = """\
 card=eth0|02:00:c6:12:56:0c|virtual|/usr/lib/systemd/network/99-default.link|ifupdown
 wakes=eth0 d

@@ -21,7 +21,7 @@ FORGET = "sudo /usr/local/lib/deeprig/watch --forget-gpus"
 # A lab's box may have fake cards here; see lab/fake_gpu.py.
 LAB, FAKES = Path("/etc/deeprig-lab"), Path("/etc/deeprig-lab-gpu")
 FELL_OFF = r"Xid.*: 79,|fallen off the bus"
-# Of deeprig/data/gpu_errors.toml: Xids that need somebody, and what they mean.
+# Of deeprig/catalog/gpu_errors.toml: Xids that need somebody, and what they mean.
 XIDS = Path("/usr/local/lib/deeprig/gpu_xids.json")
 XID = re.compile(r"NVRM: Xid \(PCI:([0-9a-fA-F:.]+)\): (\d+)")
 LOST = re.compile(r"GPU is lost|Unable to determine the device handle for GPU")

@@ -1,0 +1,1 @@
+"""First contact with a box: its key pinned, the deploy user made."""

@@ -1,0 +1,1 @@
+"""What a box is and what happened on it: each question with its reader."""

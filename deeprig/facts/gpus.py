@@ -1,0 +1,210 @@
+"""The NVIDIA cards of a box: PCI id -> architecture and compute capability, from a table."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deeprig import catalog
+from deeprig.catalog import packages as package_names
+from deeprig.parsers import kernel_modules, untrusted
+from deeprig.parsers.untrusted import NotSo
+
+SCRIPT = (Path(__file__).parent / "gpus.sh").read_text()
+DISPLAY_CLASSES = ("0300", "0302")
+SWITCH_CLASS = "0680"
+SOURCES = ("distro", "nvidia")
+
+_class = untrusted.parser("class of a PCI device", "[0-9a-f]{6}", 6)
+_unit = untrusted.parser("unit", r"[\w@.:\\-]+", 255)
+_modalias = untrusted.parser("card and its package", r"10de:[0-9a-f]{4} [a-z0-9][a-z0-9+.-]*", 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """A card, such as `10de:2204`. `address` is empty for one that is not in the box yet;
+    `architecture` is empty for one that the table does not know.
+    """
+
+    id: str
+    address: str = ""
+    name: str = ""
+    architecture: str = ""
+    compute_capability: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a table says what it can run."""
+        return bool(self.architecture)
+
+    def __str__(self) -> str:
+        return f"{self.name or 'unknown card'} ({self.id})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graphics:
+    """What a box brings for a driver: cards, kernels that could boot (oldest first; None where
+    that is not known), Secure Boot, and the version of the driver that is loaded now, or "".
+
+    `standing_driver` is the branch of the driver that deeprig installed there, or "";
+    `kernel_packages` are the installed metapackages of its kernels, such as linux-image-amd64;
+    `desktop` the unit of its display manager; `module_key_enrolled` whether the firmware knows the
+    key that DKMS signs with; `modaliases` the archive's packages that name a card of the box;
+    `offers` package -> versions that its apt knows, newest first, None where nobody asked it;
+    `given` the addresses of those that go to a guest; `fake` a lab's profile of pretended cards.
+    """
+
+    gpus: tuple[Gpu, ...] = ()
+    kernels: tuple[str, ...] | None = None
+    secure_boot: bool = False
+    loaded_driver: str = ""
+    standing_driver: str = ""
+    kernel_packages: tuple[str, ...] = ()
+    desktop: str = ""
+    module_key_enrolled: bool = False
+    modaliases: tuple[str, ...] = ()
+    offers: Mapping[str, tuple[str, ...]] | None = None
+    nvswitch: bool = False
+    given: tuple[str, ...] = ()
+    fake: str = ""
+
+
+def variables(*, expected: Iterable[str], planned: bool, cardless: bool) -> str:
+    """What SCRIPT is told of the settings, as shell assignments: cards to prepare for, whether it
+    shall ask the box's apt at all, and whether also where no card is.
+    """
+    ids = " ".join(pci_id.removeprefix("10de:") for pci_id in expected)
+    systems = [f"{row['id']}-{row['version']}" for row in catalog.load("systems")["system"]]
+    names = {
+        name
+        for system in systems
+        for source in SOURCES
+        for name in package_names.of(system, source)
+    }
+    offers = " ".join(sorted(names)) if planned else ""
+    keys = " ".join(
+        f"{system}={row['file']}"
+        for row in catalog.load("driver_packages")["module_key"]
+        for system in row["systems"]
+    )
+    known = [row["name"] for row in catalog.load("drivers")["branch"]]
+    known += [row["version"].replace(".", "-") for row in catalog.load("cuda")["toolkit"]]
+    without = "yes" if cardless else ""
+    return (
+        f"EXPECTED={shlex.quote(ids)} MODULE_KEYS={shlex.quote(keys)} "
+        f"OFFERS={shlex.quote(offers)} KNOWN={shlex.quote('|'.join(known))} "
+        f"CARDLESS={shlex.quote(without)}"
+    )
+
+
+def read(found: dict[str, list[str]]) -> Graphics:
+    """The graphics part of a survey: `key -> values` as SCRIPT printed them. Raises NotSo."""
+    devices = list(map(_on_the_bus, found.get("gpu", [])))
+    return Graphics(
+        gpus=tuple(
+            identify(pci_id, address)
+            for address, pci_id, pci_class in devices
+            if pci_class[:4] in DISPLAY_CLASSES
+        ),
+        kernels=tuple(sorted(map(untrusted.version, found.get("kernel", [])), key=_numbers)),
+        secure_boot="secure_boot" in found,
+        loaded_driver=_or_none(untrusted.version, found.get("loaded_driver", [""])[0]),
+        standing_driver=_or_none(untrusted.version, found.get("standing_driver", [""])[0]),
+        kernel_packages=tuple(map(untrusted.package, found.get("kernel_package", []))),
+        desktop=_or_none(_unit, found.get("desktop", [""])[0]),
+        module_key_enrolled=any(map(kernel_modules.key_enrolled, found.get("module_key", []))),
+        modaliases=tuple(map(_modalias, found.get("modalias", []))),
+        offers=_offers(found),
+        nvswitch=any(_is_switch(pci_id, pci_class) for _, pci_id, pci_class in devices),
+        given=tuple(_on_the_bus(line)[0] for line in found.get("given_gpu", [])),
+        fake=untrusted.words(found.get("fake_gpu", [""])[0]),
+    )
+
+
+def _offers(found: dict[str, list[str]]) -> dict[str, tuple[str, ...]] | None:
+    """Package -> versions, from `offer=NAME VERSION VERSION`; None where apt was not asked."""
+    if "offers" not in found:
+        return None
+    lines = [line.split() for line in found.get("offer", []) if line.split()]
+    return {
+        untrusted.package(name): tuple(map(untrusted.version, versions))
+        for name, *versions in lines
+    }
+
+
+def _on_the_bus(line: str) -> tuple[str, str, str]:
+    """Address, id and class of one device."""
+    words = line.split()
+    if len(words) != 3:
+        raise NotSo(f"{line[:80]!r} is no PCI device")
+    return untrusted.pci_address(words[0]), untrusted.pci_id(words[1]), _class(words[2])
+
+
+def _or_none(parse: Callable[[str], str], text: str) -> str:
+    return parse(text) if text else ""
+
+
+def _is_switch(pci_id: str, pci_class: str) -> bool:
+    ids = catalog.load("gpus")["nvswitch"]["ids"]
+    return pci_class[:4] == SWITCH_CLASS and pci_id.removeprefix("10de:") in ids
+
+
+def hidden_switches(cards: Iterable[Gpu]) -> dict[str, Any] | None:
+    """The table's row of the board that these cards are, whose NVSwitches are not on the bus, with
+    what it `means` and `needs`. None where it is no such board.
+    """
+    there = [card.id.removeprefix("10de:") for card in cards]
+    for row in catalog.load("gpus")["board"]:
+        if sum(device in row["ids"] for device in there) >= row["least"]:
+            return dict(row)
+    return None
+
+
+def is_one_of(card: Gpu, ids: Iterable[str]) -> bool:
+    """Whether a card has one of these device ids."""
+    return card.id.removeprefix("10de:") in ids
+
+
+def product(card: Gpu) -> dict[str, str] | None:
+    """What a GPU is that is on no board of its own, such as a Jetson's; None for all others."""
+    return _row_of(card, "product")
+
+
+def whole_system(card: Gpu) -> dict[str, str] | None:
+    """What a GPU belongs to that comes with NVIDIA's own system and driver; None for others."""
+    return _row_of(card, "system")
+
+
+def _row_of(card: Gpu, table: str) -> dict[str, str] | None:
+    device = card.id.removeprefix("10de:")
+    rows = catalog.load("gpus")[table]
+    return next((row for row in rows if row["ids"][0] <= device <= row["ids"][1]), None)
+
+
+def identify(pci_id: str, address: str = "") -> Gpu:
+    """What the table knows of a card, by an id such as `10de:2204`."""
+    ids = catalog.load("gpus")["ids"]
+    vendor, _, device = pci_id.lower().partition(":")
+    if vendor == "10de":
+        for first, last, architecture, chips, capability in ids["ranges"]:
+            if first <= device <= last and len(device) == 4:
+                return Gpu(
+                    id=pci_id,
+                    address=address,
+                    name=ids["names"].get(device) or _name_by_the_driver(device, chips),
+                    architecture=architecture,
+                    compute_capability=capability,
+                )
+    return Gpu(id=pci_id, address=address)
+
+
+def _name_by_the_driver(device: str, chips: str) -> str:
+    names: list[str] = catalog.load("gpu_names")["names"].get(device, [f"a card with {chips}"])
+    return names[0]
+
+
+def _numbers(release: str) -> tuple[list[int], str]:
+    """A key that sorts 6.1.0-9 before 6.1.0-10."""
+    return [int(number) for number in re.findall(r"\d+", release)], release

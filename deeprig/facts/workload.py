@@ -1,0 +1,35 @@
+"""What powering a box off would end, asked of the box with nothing of ours on it."""
+
+import json
+from pathlib import Path
+
+import paramiko
+
+from deeprig.errors import DeeprigError
+from deeprig.parsers import untrusted
+from deeprig.ssh import command as root_shell
+
+# A box without a driver does not have it: it is sent along, and leaves out the login it is run by.
+ASKED = Path(__file__).parents[2] / "files/usr/local/lib/deeprig/boot_work.py"
+# The one module of ours that it imports goes before it.
+BOUNDED = f"""import sys
+from types import ModuleType
+bounded = sys.modules["bounded"] = ModuleType("bounded")
+exec({ASKED.with_name("bounded.py").read_text()!r}, bounded.__dict__)
+"""
+SOURCE = f"{BOUNDED}{ASKED.read_text()}\n"  # what a program on stdin begins with
+PROGRAM = f"{SOURCE}\nimport json\nprint(json.dumps(all_of_it()))\n"
+SECONDS = 60
+FORM = {"work": [str], "people": [str]}
+
+
+def work(transport: paramiko.Transport, name: str) -> list[str]:
+    """What runs there, of the cards, notebooks, containers and people; empty where nothing does."""
+    done = root_shell.run(transport, "sudo -n python3 -IB -", stdin=PROGRAM, seconds=SECONDS)
+    try:
+        if done.code == 0:
+            found = untrusted.shaped(json.loads(done.out.splitlines()[-1]), FORM)
+            return [*map(untrusted.words, (*found["work"], *found["people"]))]
+    except untrusted.ODD:
+        pass
+    raise DeeprigError(f"{name} does not say what runs there: {done.last_words}")

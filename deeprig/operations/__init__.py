@@ -1,0 +1,1 @@
+"""Operations and facts that pyinfra lacks."""

@@ -1,0 +1,89 @@
+"""A repository that is no distribution's: its key compared, its index tried, only then listed."""
+
+import json
+import shlex
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
+
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from deeprig.operations import core as operations
+from deeprig.operations import files as config_files
+from deeprig.operations.core import Commands, Watched
+from deeprig.operations.facts import Shell
+
+SCRIPTS = "/usr/local/lib/deeprig"
+SCRIPT = f"{SCRIPTS}/apt-repository"
+PARTS = ("apt_entries", "apt_index", "apt_key", "apt_specification", "apt_words", "openpgp_keys")
+MODULES = [f"{SCRIPTS}/{part}.py" for part in (*PARTS, "replaced")]
+# Those of them that read apt's lists, which a driver's own modules need before there is any.
+READERS = [f"{SCRIPTS}/apt_{part}.py" for part in ("index", "specification", "words")]
+SPECS = "/etc/deeprig/repositories"
+
+# Packages, pin ("" for this repository itself), priority: a stanza of apt_preferences(5).
+Preference = tuple[str, str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """`name` is in the names of its files, `title` in sentences about it.
+
+    `key_urls` are tried in turn, a .deb is unpacked for its keyring. A key in `fingerprints` or
+    `repo_key` passes, one in `foreign` (fingerprint to whose it is) never does. `setting` is the
+    class whose `repo_key=` takes another. `other_addresses` are the same repository by other
+    names (all below one that ends in /), `retired` ends of fingerprints that nobody should trust,
+    `obsolete` files that go. `preferences` are stanzas for each file in /etc/apt/preferences.d.
+    """
+
+    name: str
+    title: str
+    uri: str
+    key_urls: tuple[str, ...]
+    fingerprints: tuple[str, ...]
+    setting: str
+    suites: str = "/"
+    components: str = ""
+    architecture: str = ""
+    repo_key: str = ""
+    foreign: dict[str, str] = field(default_factory=dict)
+    retired: tuple[str, ...] = ()
+    other_addresses: tuple[str, ...] = ()
+    obsolete: tuple[str, ...] = ()
+    preferences: dict[str, tuple[Preference, ...]] = field(default_factory=dict)
+
+
+def provide(repository: Repository, but: Collection[str] = ()) -> None:
+    """Have the repository, with its key and its preferences; part of a component's deploy that may
+    have put some of the modules there before.
+    """
+    for module in MODULES:
+        if module not in but:
+            config_files.copy(module)
+    config_files.copy(SCRIPT, mode="755")
+    spec = f"{SPECS}/{repository.name}.json"
+    operations.put(
+        name=f"Write {spec}", dest=spec, content=json.dumps(asdict(repository), indent=2)
+    )
+    _listed(name=f"List {repository.title}, by its key", repository=repository.name)
+
+
+def removal(name: str) -> str:
+    """A command that takes a repository of this name out again, and with the last one what
+    looks after them.
+    """
+    ours, quoted = " ".join([SCRIPT, *MODULES]), shlex.quote(name)
+    return (
+        f"[ ! -e {SPECS}/{quoted}.json ] || {SCRIPT} remove {quoted}; "
+        f"ls {SPECS}/*.json >/dev/null 2>&1 || rm -rf {SPECS} {ours}"
+    )
+
+
+@operation()
+def _listed(repository: str) -> Commands:
+    """List it, unless it is already, with this key, these preferences and nothing beside it."""
+    named = shlex.quote(repository)
+    if host.get_fact(Shell, script=f"{SCRIPT} state {named}") == "ok":
+        host.noop("it is listed")
+        return
+    yield Watched(f"{SCRIPT} install {named}")

@@ -1,0 +1,165 @@
+"""What pyinfra has no operation for, or none that is safe enough on a box without a screen."""
+
+import hashlib
+import shlex
+import time
+from collections.abc import Callable, Generator
+
+from paramiko import SSHException
+from pyinfra import logger
+from pyinfra.api.arguments import ConnectorArguments
+from pyinfra.api.command import FunctionCommand, PyinfraCommand, QuoteString, StringCommand
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+from pyinfra.connectors.util import CommandOutput
+from pyinfra.context import host
+
+from deeprig.operations import managed_files
+from deeprig.operations.facts import BootId, LinkTarget, Shell
+from deeprig.ui.visible import visible
+
+Commands = Generator[PyinfraCommand, None, None]
+LAST_WORDS = "/run/deeprig-last-words"
+
+
+def say(who: Host, message: str, *, wrong: bool = False) -> None:
+    """One line for the person who watches, under the host's name."""
+    who.log_styled(
+        visible(message),
+        fg="red" if wrong else "yellow",
+        log_func=logger.error if wrong else logger.info,
+    )
+
+
+class Step(FunctionCommand):
+    """A step in Python, which gets `state` and `host` before its own arguments; False fails it.
+
+    Where the link goes while it talks with the box, that is a line: pyinfra prints a traceback.
+    """
+
+    def __init__(self, function: Callable[..., bool], *arguments: object) -> None:
+        super().__init__(function, arguments, {})
+
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> bool:
+        try:
+            return bool(self.function(state, host, *self.args))
+        except PyinfraError:  # a question that failed, and was said by pyinfra
+            return False
+        except (OSError, EOFError, SSHException) as error:
+            say(host, f"{error or 'no answer'}.", wrong=True)
+            return False
+
+
+class Watched(StringCommand):
+    """A command whose stdout is shown while it runs; what it says on stderr is why it failed."""
+
+    def execute(
+        self, state: State, host: Host, connector_arguments: ConnectorArguments
+    ) -> tuple[bool, CommandOutput]:
+        connector_arguments.update(self.connector_arguments)
+        watched = StringCommand("{", self, f"; }} 2>{LAST_WORDS}")
+        done, output = host.run_shell_command(watched, print_output=True, **connector_arguments)
+        if done:
+            return done, output
+        # Apart, for pyinfra prints what a failed command said, and reports keep it.
+        told, why = host.run_shell_command(
+            StringCommand(f"cat {LAST_WORDS} >&2"), **connector_arguments
+        )
+        return False, why if told else output
+
+
+@operation()
+def put(
+    dest: str,
+    content: str,
+    mode: str = "644",
+    user: str = "root",
+    group: str = "root",
+    validate: str | None = None,
+) -> Commands:
+    """Make a file hold this content, in one step that a power cut cannot halve.
+
+    The content travels on stdin, so it is never in argv or /tmp, and the file is readable by root
+    alone until its owner and mode are right. `validate` is a command that gets the new file's path
+    as %s; what it refuses does not replace the old file.
+    """
+    wanted = content if content.endswith("\n") else f"{content}\n"
+    now = managed_files.state(dest)
+    same_content = now is not None and now.sha256 == hashlib.sha256(wanted.encode()).hexdigest()
+    if now and same_content and (now.user, now.group, now.mode) == (user, group, mode):
+        host.noop(f"{dest} is as wanted")
+        return
+    path = shlex.quote(dest)
+    owner = shlex.quote(f"{user}:{group}")
+    check = validate.replace("%s", '"$t"') + " && " if validate else ""
+    yield StringCommand(
+        f'umask 022; mkdir -p "$(dirname {path})" && umask 077 && t=$(mktemp {path}.XXXXXX) && '
+        f'{{ cat > "$t" && {check}chown {owner} "$t" && chmod {shlex.quote(mode)} "$t" && '
+        f'sync -d "$t" && mv -fT "$t" {path}; }} || {{ rc=$?; rm -f "$t"; exit $rc; }}',
+        _stdin=wanted,
+    )
+
+
+@operation()
+def remove(path: str) -> Commands:
+    """Take one file of ours away."""
+    if managed_files.state(path) is None and not host.get_fact(LinkTarget, path=path):
+        host.noop(f"{path} is not there")
+        return
+    yield StringCommand("rm -f", QuoteString(path))
+
+
+@operation()
+def bring_about(holds: str, commands: list[str], stdin: str | None = None) -> Commands:
+    """Run commands unless the read-only script `holds` already prints a line.
+
+    For what is owed by the state of the host (a unit started before its configuration, a boot
+    menu older than its settings), so that a run that was cut off leaves nothing behind for ever.
+    """
+    if host.get_fact(Shell, script=holds):
+        host.noop("nothing to do")
+        return
+    for command in commands:
+        yield StringCommand(command, _stdin=stdin) if stdin else StringCommand(command)
+
+
+@operation()
+def enable(unit: str, start: bool = True) -> Commands:
+    """Have a system unit run at boot, and now where `start` says so."""
+    named = shlex.quote(unit)
+    active = f"&& systemctl is-active -q {named} " if start else ""
+    if host.get_fact(Shell, script=f"systemctl is-enabled -q {named} {active}&& echo yes"):
+        host.noop(f"{unit} is on")
+        return
+    yield StringCommand("systemctl enable", "--now" if start else "", QuoteString(unit))
+
+
+@operation(is_idempotent=False, idempotent_notice="It always reboots.")
+def reboot(timeout: int = 600, interval: float = 2.0) -> Commands:
+    """Reboot, and go on when SSH answers under another boot_id. `timeout` is in seconds."""
+    before = host.get_fact(BootId)
+    yield StringCommand("( sleep 1; systemctl reboot ) </dev/null >/dev/null 2>&1 &")
+
+    def wait(state: State, host: Host) -> bool:
+        started = time.monotonic()
+        while time.monotonic() - started < timeout:
+            time.sleep(interval)
+            if _boot_id_by_new_login(host) not in ("", before):
+                return True
+        say(host, f"No login within {timeout} s of the reboot; look at the box.", wrong=True)
+        return False
+
+    yield Step(wait)
+
+
+def _boot_id_by_new_login(host: Host) -> str:
+    """The boot_id as a fresh connection sees it; empty while there is none."""
+    try:
+        host.disconnect()
+        host.connect(show_errors=False)
+        return str(host.get_fact(BootId, _ignore_errors=True)) if host.connected else ""
+    except Exception:  # a box going down fails in every way there is; the caller counts the time
+        host.connected = False
+        return ""

@@ -1,0 +1,1 @@
+"""Why a deploy is refused, or meets trouble."""

@@ -1,0 +1,1 @@
+"""GPUs, system and settings -> driver, CUDA and torch, or a refusal; pure."""

@@ -1,0 +1,330 @@
+"""Cards + system + settings -> driver, CUDA, NCCL and torch that go together, or a refusal.
+
+Pure: tables in deeprig/catalog and what is handed in, nothing else. `resolve` never raises for
+values of the right types.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from typing import Any
+
+from deeprig import catalog
+from deeprig.catalog import branches, tables
+from deeprig.facts.gpus import Gpu, Graphics, hidden_switches, identify
+from deeprig.facts.survey import Survey
+from deeprig.resolver import driver as driver_choice
+from deeprig.resolver import driver_notes, kernel_modules, toolkit
+from deeprig.resolver import tensorflow as tensorflow_choice
+from deeprig.resolver import torch as torch_choice
+from deeprig.resolver.refusal import Refusal
+from deeprig.resolver.request import Question, named, place
+from deeprig.settings import Cuda, Driver, Rig
+
+__all__ = ["Plan", "Refusal", "dated", "decide", "ended", "resolve"]
+
+NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What goes on a box, "none" for what does not, and why: a sentence for each choice.
+
+    `torch` and `jax` are requirements; `torch_backend` is the index of torch's builds, such as
+    cu126, and empty for the package index's own; `torch_cuda` is what it is built with. An entry of
+    `cuda_packages` may carry a version as apt takes it, such as "libnccl2=2.*+cuda13.0". `modules`
+    is dkms, prebuilt or none; the
+    first of `driver_packages` has the driver's version. `pin` names the package that pins the
+    branch, `pins` are (package glob, version pattern) for a preferences file of ours, `shut_out`
+    are package globs that NVIDIA's repository must not give, `build_tools` what it gives beside
+    the driver since the distribution's is too old for it. `repository` is a row of
+    data/repositories.toml, `repository_folder` what follows its base for this box's processor.
+    `kernel_metapackages` are held together with prebuilt modules. `notes` are what is good to know,
+    `warnings` what to look after.
+    """
+
+    driver_branch: str = NONE
+    module_flavour: str = NONE
+    driver_source: str = NONE
+    cuda_source: str = NONE
+    cuda: str = NONE
+    cudnn: str = NONE
+    nccl: str = NONE
+    torch: str = "torch"
+    torch_backend: str = ""
+    torch_cuda: str = NONE
+    jax: str = "jax"
+    modules: str = NONE
+    module: str = NONE
+    dkms_name: str = NONE
+    library: str = NONE
+    headers: tuple[str, ...] = ()
+    driver_packages: tuple[str, ...] = ()
+    cuda_packages: tuple[str, ...] = ()
+    pin: str = ""
+    pins: tuple[tuple[str, str], ...] = ()
+    shut_out: tuple[str, ...] = ()
+    build_tools: tuple[str, ...] = ()
+    repository: str = ""
+    repository_folder: str = ""
+    kernel_metapackages: tuple[str, ...] = ()
+    reasons: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return (*self.headers, *self.driver_packages, *self.cuda_packages)
+
+    def names(self, packages: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Names alone, without versions: of these packages, or of all of the plan's."""
+        wanted = self.packages if packages is None else packages
+        return tuple(package.partition("=")[0] for package in wanted)
+
+    def because(self, reasons: dict[str, str], **choices: Any) -> "Plan":
+        """The plan with these choices too."""
+        return replace(self, reasons={**self.reasons, **reasons}, **choices)
+
+    def to_json(self) -> dict[str, Any]:
+        parts = ("headers", "driver_packages", "cuda_packages")
+        flat = {key: value for key, value in asdict(self).items() if key not in parts}
+        return {**flat, "packages": list(self.packages)}
+
+
+# As an LXC container of Proxmox: its /sys shows the host's cards, whether it may use them or not.
+# https://github.com/community-scripts/ProxmoxVED/issues/2125
+NOT_HERE = (
+    "a container has its host's driver, and no card is looked for in one; a VM that is given the "
+    "card can have all of it"
+)
+
+
+def decide(survey: Survey, rig: Rig) -> Plan | Refusal:
+    """The plan for a surveyed box."""
+    system = f"{survey.system}-{survey.version}"
+    torch = rig.python.torch if rig.python else None
+    python = rig.python.python if rig.python else ""
+    if python == "system":
+        rows = catalog.load("systems")["system"]
+        own = (
+            row for row in rows if (row["id"], row["version"]) == (survey.system, survey.version)
+        )
+        python = next(own, {"python": ""})["python"]
+    # Another processor than these is refused before.
+    architecture = catalog.load("systems")["architectures"].get(survey.architecture, "amd64")
+    found = resolve(
+        system,
+        survey.graphics,
+        driver=rig.driver,
+        cuda=rig.cuda,
+        torch=torch,
+        architecture=architecture,
+        python=python,
+    )
+    if isinstance(found, Plan) and survey.container and not _cards(survey.graphics, rig.driver):
+        unseen = {"cuda": NOT_HERE} if rig.cuda else {}
+        found = found.because(unseen | ({"driver_branch": NOT_HERE} if rig.driver else {}))
+    wanted = rig.python.frameworks if rig.python else ()
+    if isinstance(found, Refusal) or "tensorflow" not in wanted:
+        return found
+    unable = tensorflow_choice.unable(_cards(survey.graphics, rig.driver))
+    refusal = tensorflow_choice.refusal(unable, torch=found.torch_cuda != NONE)
+    return refusal or replace(
+        found, warnings=(*found.warnings, *tensorflow_choice.warnings(unable))
+    )
+
+
+def _cards(graphics: Graphics, driver: Driver | None) -> tuple[Gpu, ...]:
+    """Those in the box, and those to prepare for."""
+    return (*graphics.gpus, *(identify(pci_id) for pci_id in (driver.gpus if driver else ())))
+
+
+def resolve(
+    system: str,
+    graphics: Graphics,
+    *,
+    driver: Driver | None,
+    cuda: Cuda | None,
+    torch: str | None = None,
+    architecture: str = "amd64",
+    python: str = "",
+    today: date | None = None,
+) -> Plan | Refusal:
+    """What goes on a box of this system with these cards, or why nothing does; `architecture` is
+    Debian's name; `python` the environments' version, "" for any; `today` is the day that decides
+    which branches are young or have ended.
+    """
+    question = Question(
+        system=system,
+        cards=_cards(graphics, driver),
+        graphics=graphics,
+        driver=driver,
+        cuda=cuda,
+        torch=torch,
+        architecture=architecture,
+        python=python,
+        today=today or date.today(),
+    )
+    plan: Plan | Refusal = Plan()
+    for step in (_driver, _frameworks, _toolkit):
+        if isinstance(plan, Plan):
+            plan = step(plan, question)
+    return plan
+
+
+def ended(plan: Plan, today: date) -> list[str]:
+    """What of the plan gets no fixes any more on that day, a sentence each."""
+    end = branches.end(plan.driver_branch)
+    if end is None or end >= today:
+        return []
+    return [f"NVIDIA's fixes for driver {plan.driver_branch} ended on {end}; take a newer branch"]
+
+
+def dated(plan: Plan, today: date) -> list[str]:
+    """What of the plan, and of the tables that it was made from, is too old on that day."""
+    return [*ended(plan, today), *tables.age(today)]
+
+
+def _driver(plan: Plan, question: Question) -> Plan | Refusal:
+    settings = question.driver
+    if settings is None:
+        return plan.because({"driver_branch": "Rig.driver is None: what is there is left alone"})
+    if not question.cards:
+        why = "there is no NVIDIA card in the box; Driver(gpus=...) prepares for one"
+        return plan.because({"driver_branch": why})
+    own = driver_choice.left_alone(question)
+    if own:
+        return plan.because({"driver_branch": own})
+    found = driver_choice.choose(question)
+    if isinstance(found, Refusal):
+        return found
+    modules, graphics = found.row[found.flavour], question.graphics
+    prebuilt, nvidia = found.modules == "prebuilt", found.source == "nvidia"
+    repository = question.repository if nvidia else None
+    return plan.because(
+        {
+            "driver_branch": driver_choice.why_branch(question, found),
+            "module_flavour": driver_choice.why_flavour(question, found),
+            "driver_source": _why_source(question, found.modules),
+        },
+        driver_branch=found.branch,
+        module_flavour=found.flavour,
+        driver_source=found.source,
+        modules=found.modules,
+        module=modules["module"],
+        dkms_name=modules["dkms_name"],
+        library=found.library,
+        headers=() if prebuilt else kernel_modules.headers(graphics),
+        driver_packages=found.packages(question),
+        pin=found.pin,
+        pins=_own_pins(found) if nvidia and not found.pin else (),
+        build_tools=() if prebuilt or not nvidia else kernel_modules.build_tools(question.system),
+        repository=repository["name"] if repository else "",
+        repository_folder=_folder(repository, question),
+        kernel_metapackages=kernel_modules.metapackages(graphics, found.kernels)
+        if prebuilt
+        else (),
+        notes=(*plan.notes, *driver_notes.of(question, found)),
+        warnings=_warnings(question),
+    )
+
+
+def _why_source(question: Question, modules: str) -> str:
+    settings, where = question.driver, place(question.system, question.driver_source)
+    ready = {
+        "prebuilt": "its modules are built and signed for this kernel",
+        "dkms": "its modules are built on the box, by DKMS",
+    }[modules]
+    if settings and settings.source:
+        return f"{where}, by Driver.source; {ready}"
+    if question.subnet_manager:
+        return f"{where}, for nvlsm is there alone; {ready}"
+    return f"{where}, as is usual there; {ready}"
+
+
+def _own_pins(found: driver_choice.Choice) -> tuple[tuple[str, str], ...]:
+    """Where NVIDIA has no package that keeps to the branch: apt does it by the version."""
+    names = " ".join(catalog.load("driver_packages")["shut_out"]["packages"])
+    return ((names, f"{found.branch}.*"),)
+
+
+def _warnings(question: Question) -> tuple[str, ...]:
+    found = []
+    if question.unknown:
+        ids = ", ".join(card.id for card in question.unknown)
+        found.append(
+            f"{ids}: in no table that deeprig has; the driver is what the settings or apt say"
+        )
+    board = None if question.switches else hidden_switches(question.cards)
+    if board:
+        found.append(
+            f"this is {board['means']}; until {board['needs']} are there CUDA says 802 (system not "
+            "yet initialized); deeprig does not install them, verify says whether the fabric is up"
+        )
+    return tuple(found)
+
+
+def _running(plan: Plan, question: Question) -> str:
+    """The branch that will run: the planned one, else the one that is loaded, or ""."""
+    if plan.driver_packages:
+        return plan.driver_branch
+    return branches.of_version(question.graphics.loaded_driver)
+
+
+def _frameworks(plan: Plan, question: Question) -> Plan | Refusal:
+    cards, driver = question.cards, _running(plan, question)
+    if not cards:
+        return plan.because({"torch": "there is no card: the newest one, on the CPU"})
+    toolkits = toolkit.covered(question, driver)
+    found = torch_choice.choose(
+        question.known, driver, question.torch, toolkits, question.architecture, question.python
+    )
+    if isinstance(found, Refusal):
+        return found
+    if found is None:
+        why = f"no torch has kernels for {named(cards)}{question.unusual}: it runs on the CPU"
+        return plan.because({"torch": why})
+    return plan.because(
+        {"torch": torch_choice.why(found, question.known, driver)},
+        torch=torch_choice.requirement(found),
+        torch_backend=found["backend"],
+        torch_cuda=found["cuda"],
+        jax=torch_choice.jax(question.known, driver, question.python),
+    )
+
+
+def _toolkit(plan: Plan, question: Question) -> Plan | Refusal:
+    settings = question.cuda
+    if settings is None:
+        return plan.because({"cuda": "Rig.cuda is None: no toolkit"})
+    if not question.cards and question.driver:
+        return plan.because({"cuda": "there is no NVIDIA card in the box"})
+    found = toolkit.choose(question, _running(plan, question), plan.torch_cuda)
+    if isinstance(found, Refusal):
+        if settings != Cuda(mirror=settings.mirror, repo_key=settings.repo_key):
+            return found
+        # Nobody asked for a toolkit in particular, and most can do without.
+        warned = (*plan.warnings, f"no CUDA toolkit: {found.sentence}")
+        return plan.because({"cuda": found.sentence}, warnings=warned)
+    nvidia = settings.source == "nvidia"
+    row = question.repository if nvidia else None
+    guarded = nvidia and plan.driver_source == "distro"
+    shut_out = catalog.load("driver_packages")["shut_out"]["packages"] if guarded else ()
+    where = place(question.system, settings.source)
+    return plan.because(
+        {**found.reasons, "cuda_source": f"{where}, by Cuda.source"},
+        cuda=found.cuda,
+        cuda_source=settings.source,
+        cudnn=found.cudnn,
+        nccl=found.nccl,
+        cuda_packages=found.packages,
+        notes=(*plan.notes, *found.notes),
+        pins=(*plan.pins, *found.pins),
+        shut_out=tuple(shut_out),
+        repository=row["name"] if row else plan.repository,
+        repository_folder=_folder(row, question) or plan.repository_folder,
+    )
+
+
+def _folder(row: dict[str, Any] | None, question: Question) -> str:
+    return f"{row['directory']}/{row['architectures'][question.architecture]}" if row else ""

@@ -1,0 +1,1 @@
+"""One pyinfra run by its API, with its report."""

@@ -1,0 +1,220 @@
+"""One run of deploy.py's order of work through pyinfra's API, which reports also what failed."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import click
+from pyinfra import logger
+from pyinfra.api.config import Config
+from pyinfra.api.connect import connect_all, disconnect_all
+from pyinfra.api.deploy import add_deploy
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
+from pyinfra.api.operations import run_ops
+from pyinfra.api.state import BaseStateCallback, State, StateStage
+
+from deeprig.facts.survey import Survey
+from deeprig.runner import link_watch
+from deeprig.settings import Rig
+from deeprig.ssh import client as connection
+
+Progress = Callable[[str], None]
+UNANSWERED = "could not load fact: "  # pyinfra's words
+_SURVEYS: WeakKeyDictionary[State, Survey] = WeakKeyDictionary()
+_REFUSALS: WeakKeyDictionary[State, list[str]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One operation on one host. `status` is changed, unchanged, failed or waiting (not run)."""
+
+    name: str
+    status: str
+    would_change: bool
+    conditional: bool
+    seconds: float
+    output: str
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What a run did, or would do, on one host; `error` is one sentence where it failed.
+
+    `survey` is what the box was before it; None where it did not come that far. `refusals` are the
+    reasons, a sentence each, for which it was left alone.
+    """
+
+    host: str
+    error: str | None = None
+    refusals: list[str] = field(default_factory=list)
+    survey: Survey | None = None
+    seconds: float = 0.0
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def changes(self) -> list[str]:
+        """Names of the operations that changed the host, or in a dry run would."""
+        return [
+            step.name
+            for step in self.steps
+            if step.status == "changed"
+            or (step.status == "waiting" and step.would_change and not step.conditional)
+        ]
+
+
+class _Clock(BaseStateCallback):
+    """How long each operation takes, a line for whoever watches, and why there is no connection."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.started: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+        self.progress = progress
+        self.unreached = ""
+
+    # pyinfra declares these static and calls them on the instance.
+    def host_connect_error(  # type: ignore[override]
+        self, state: State, host: Host, error: Exception
+    ) -> None:
+        self.unreached = str(error)
+
+    def operation_host_start(  # type: ignore[override]
+        self, state: State, host: Host, op_hash: str
+    ) -> None:
+        self.started[op_hash] = time.monotonic()
+        self.progress(_name(state, op_hash))
+
+    def _stop(self, op_hash: str) -> None:
+        self.seconds[op_hash] = time.monotonic() - self.started[op_hash]
+
+    def operation_host_success(  # type: ignore[override]
+        self, state: State, host: Host, op_hash: str, retry_count: int = 0
+    ) -> None:
+        self._stop(op_hash)
+
+    def operation_host_error(  # type: ignore[override]
+        self, state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
+    ) -> None:
+        self._stop(op_hash)
+
+
+class _Complaints(logging.Handler):
+    """What pyinfra writes of a host that it gives up, and keeps to itself where it is not a CLI."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = click.unstyle(record.getMessage()).strip()
+        self.lines = [*self.lines[-1:], said.partition("] ")[2] or said]
+
+    @property
+    def unanswered(self) -> str:
+        """Which question failed, and what was said there last; empty where none did."""
+        before, last = ["", "", *self.lines][-2:]
+        fact = last.partition(UNANSWERED)[2].split(" ")[0].rpartition(".")[2]
+        if not fact:
+            return ""
+        return f"a question could not be answered there ({fact}: {before or 'no word of why'})."
+
+
+def run(
+    name: str,
+    data: dict[str, Any],
+    build: Callable[[Rig], None],
+    *,
+    dry: bool = False,
+    progress: Progress = lambda line: None,
+) -> Report:
+    """Run `build` for one host of an inventory; dry reads only and reports what would change.
+
+    A host each, so that one that fails stops no other. Never raises for what the host does.
+    """
+    started = time.monotonic()
+    report = Report(host=name)
+    target = connection.target(name, data["rig"].connection)
+    state = State(Inventory(([(target, data)], {})), Config(SUDO=True))
+    clock, complaints = _Clock(progress), _Complaints()
+    state.add_callback_handler(clock)
+    logger.addHandler(complaints)
+    try:
+        progress("connecting")
+        connect_all(state)
+        state.set_stage(StateStage.Prepare)
+        progress("reading what is there")
+        add_deploy(state, build, rig=data["rig"])
+        if not dry:
+            state.set_stage(StateStage.Execute)
+            run_ops(state)
+    except PyinfraError as error:
+        report.error = _why(state, name, clock.unreached or complaints.unanswered or str(error))
+    finally:
+        logger.removeHandler(complaints)
+        report.steps = _steps(state, name, clock)
+        report.survey = _SURVEYS.get(state)
+        report.refusals = _REFUSALS.get(state, [])
+        disconnect_all(state)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def keep_survey(state: State, survey: Survey) -> None:
+    """Have the report of this run hold what the box was."""
+    _SURVEYS[state] = survey
+
+
+def keep_refusals(state: State, reasons: list[str]) -> None:
+    """Have the report of this run say why the box was left alone."""
+    _REFUSALS[state] = reasons
+
+
+def _name(state: State, op_hash: str) -> str:
+    return next(iter(state.get_op_meta(op_hash).names))
+
+
+def _why(state: State, name: str, reason: str) -> str:
+    host = state.inventory.get_host(name)
+    if link := connection.dead_link(getattr(host.connector, "client", None)):
+        return link_watch.sentence(name, link)
+    if state in _REFUSALS:
+        return f"{name}: {' '.join(_REFUSALS[state])}"
+    failed = [
+        _name(state, op_hash)
+        for op_hash in host.op_hash_order
+        if op_hash in state.ops[host]
+        and state.ops[host][op_hash].operation_meta.is_complete()
+        and state.ops[host][op_hash].operation_meta.did_error()
+    ]
+    return f"{name} failed at: {failed[-1]}" if failed else f"{name}: {reason}"
+
+
+def _steps(state: State, name: str, clock: _Clock) -> list[Step]:
+    host = state.inventory.get_host(name)
+    steps = []
+    for op_hash in host.op_hash_order:
+        if op_hash not in state.ops[host]:  # it asked a question, and the answer was none
+            continue
+        operation = state.ops[host][op_hash]
+        meta = operation.operation_meta
+        if not meta.is_complete():
+            status = "waiting"
+        elif meta.did_error():
+            status = "failed"
+        else:
+            status = "changed" if meta.did_change() else "unchanged"
+        steps.append(
+            Step(
+                name=_name(state, op_hash),
+                status=status,
+                would_change=bool(meta._maybe_is_change),
+                conditional=bool(operation.global_arguments["_if"]),
+                seconds=round(clock.seconds.get(op_hash, 0.0), 2),
+                output=f"{meta.stdout}\n{meta.stderr}".strip() if meta.is_complete() else "",
+            )
+        )
+    return steps

@@ -1,0 +1,43 @@
+"""What may be asked of a box, and what makes a value impossible."""
+
+from deeprig.settings.rig import (
+    DEPLOY_USER,
+    Containers,
+    Cuda,
+    Disk,
+    Driver,
+    Firewall,
+    Guest,
+    Notebook,
+    Passthrough,
+    PowerLimit,
+    Python,
+    Rig,
+    SettingsError,
+    Ssh,
+    Storage,
+    User,
+    WakeOnLan,
+    box,
+)
+
+__all__ = [
+    "DEPLOY_USER",
+    "Containers",
+    "Cuda",
+    "Disk",
+    "Driver",
+    "Firewall",
+    "Guest",
+    "Notebook",
+    "Passthrough",
+    "PowerLimit",
+    "Python",
+    "Rig",
+    "SettingsError",
+    "Ssh",
+    "Storage",
+    "User",
+    "WakeOnLan",
+    "box",
+]

@@ -1,0 +1,1 @@
+"""The way to a box: keys, pins, logins, one command as root."""

@@ -1,0 +1,1 @@
+"""`deeprig driver`: how the driver stands, upgrade, rollback."""

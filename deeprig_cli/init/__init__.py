@@ -1,0 +1,1 @@
+"""`deeprig init`: from an address to a first inventory."""

@@ -1,0 +1,1 @@
+"""`deeprig plan`: what a run would decide and change."""

@@ -1,0 +1,130 @@
+"""What a run would do to one box of the inventory, for people and as JSON."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import click
+
+from deeprig.facts import changes, docker, encryption, passthrough
+from deeprig.facts.changes import Since
+from deeprig.facts.reinstall import Reinstall
+from deeprig.preflight import conditions
+from deeprig.preflight.conditions import Met
+from deeprig.resolver import resolve
+from deeprig.resolver.refusal import Refusal
+from deeprig.resolver.resolve import Plan
+from deeprig.runner.run import Report
+from deeprig.settings import Rig
+from deeprig.ui.summary import Line
+from deeprig_cli.plan import stack_report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """A dry run's report, and what was asked besides: None where the run did not come that far."""
+
+    report: Report
+    rig: Rig
+    reinstall: Reinstall | None = None
+    met: Met | None = None
+    since: Since | None = None
+
+    @property
+    def decided(self) -> Plan | Refusal | None:
+        """What goes on it for its GPUs; None for a box that was not reached."""
+        survey = self.report.survey
+        return resolve.decide(survey, self.rig) if survey and not survey.strange else None
+
+    @property
+    def in_the_way(self) -> list[str]:
+        """What a run would meet, worst first, each with what to do."""
+        survey, plan = self.report.survey, self.decided
+        if survey is None or self.met is None:
+            return []
+        first = self.since is None or not self.since.last
+        plan = plan if isinstance(plan, Plan) else None
+        return conditions.sentences(self.met, survey, self.rig, plan, first=first)
+
+    @property
+    def causes(self) -> list[str]:
+        """Who may have caused what a run would change back."""
+        return changes.sentences(self.since, self.report.changes) if self.since else []
+
+    @property
+    def remarks(self) -> list[str]:
+        """What whoever has these settings should know."""
+        survey = self.report.survey
+        about_cards = passthrough.remarks(survey, self.rig) if survey else []
+        asks = encryption.sentence(survey.locks) if survey else ""
+        about_boots = [f"{asks}: no run reboots it, a person does"] if asks else []
+        return [*docker.remarks(self.rig), *about_cards, *about_boots]
+
+    @property
+    def exit_status(self) -> int:
+        """0: a run would go through; 1: it would refuse; 2: it could not be asked."""
+        if self.report.refusals:
+            return 1
+        return 2 if self.report.error else 0
+
+    @property
+    def strict_status(self) -> int:
+        """The same, and 1 too where a run would change something."""
+        return self.exit_status or (1 if self.report.changes else 0)
+
+
+def page(outlook: Outlook, today: date) -> str:
+    """What is decided and what would change, or why nothing is done."""
+    report, decided = outlook.report, outlook.decided
+    found = [f"{report.host}{_pretended(report)}: {_said(report)}"]
+    if report.error and not report.refusals:
+        found = [click.style(report.error, fg="red")]
+    own = decided.sentence if isinstance(decided, Refusal) else None
+    found += stack_report.refused(reason for reason in report.refusals if reason != own)
+    found += [f"  {click.style('in the way:', fg='yellow')} {said}" for said in outlook.in_the_way]
+    if not report.error:
+        found += [f"  {change}" for change in [*report.changes, *outlook.causes]]
+    if decided:
+        torch = bool(outlook.rig.python and "torch" in outlook.rig.python.frameworks)
+        found += stack_report.lines(decided, torch=torch, today=today)
+    found += [f"  {remark}" for remark in outlook.remarks]
+    if outlook.reinstall and str(outlook.reinstall):
+        found.append(f"{report.host}: {outlook.reinstall}")
+    return "\n".join(found)
+
+
+def line(outlook: Outlook) -> Line:
+    """The box in the summary of several."""
+    report = outlook.report
+    said = (report.refusals or [report.error if report.error else _said(report)])[0]
+    return Line(report.host, outlook.exit_status, said)
+
+
+def to_json(outlook: Outlook, today: date) -> dict[str, Any]:
+    """One flat object: what is decided, and what is there now."""
+    report, decided = outlook.report, outlook.decided
+    return {
+        "host": report.host,
+        "error": report.error,
+        "refusals": report.refusals,
+        "in_the_way": outlook.in_the_way,
+        "changes": report.changes,
+        "causes": outlook.causes,
+        "remarks": outlook.remarks,
+        "fake_gpu": report.survey.graphics.fake if report.survey else "",
+        **(stack_report.to_json(decided, today=today) if decided else {}),
+        "reinstall_erases": outlook.reinstall.to_json() if outlook.reinstall else [],
+    }
+
+
+def _said(report: Report) -> str:
+    if report.refusals:
+        return "a run would refuse, before it touches anything"
+    count = len(report.changes)
+    return f"a run would change {count} things" if count else "a run would change nothing"
+
+
+def _pretended(report: Report) -> str:
+    """A card that a lab pretends is named as such."""
+    fake = report.survey.graphics.fake if report.survey else ""
+    return f" [fake GPU: {fake}]" if fake else ""

@@ -1,0 +1,1 @@
+"""`deeprig wake` and `deeprig off`."""

@@ -1,0 +1,1 @@
+"""`deeprig run`: jobs on a box that outlive the connection."""

@@ -1,0 +1,1 @@
+"""`deeprig tunnel`: the notebook of a box in your browser."""

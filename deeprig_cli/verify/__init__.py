@@ -1,0 +1,1 @@
+"""`deeprig verify`: runs tests/host, reports, writes evidence."""

@@ -1,0 +1,183 @@
+"""The checks of tests/host, run by pytest and collected as values, not as text."""
+
+import re
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.outcomes import Skipped
+
+from deeprig.errors import DeeprigError
+from deeprig.ssh import client as connection
+from deeprig.ui import screen
+from deeprig.ui.visible import visible
+
+ROOT = Path(__file__).parents[2]
+CHECKS = ROOT / "tests" / "host"
+# From what is written on the box to what wears it out; a tier includes those before it.
+TIERS = ["config", "live", "functional", "burn-in"]
+# What a check adds to itself: something to look after, to know, and that it saw a pretended card.
+WARNING, NOTE, FAKE = "warning", "note", "fake"
+LONGEST_REASON = 300
+USUAL_REMEDY = "run the deploy again; if it stays, look at what it says on the box"
+
+
+class NothingThere(Skipped):
+    """Raised by a check to skip: the box has no card, or its plan no toolkit, to look at.
+
+    Only on the survey's or the plan's word, never on that of what is checked: it counts as checked.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One check on one box. `outcome` is passed, warned (it passed, and `reason` is something to
+    know), failed, skipped or unasked (no answer there). `fake` where a lab's pretended card
+    answered: that proves nothing. `nothing_there` where it was skipped since that box has nothing
+    to look at.
+    """
+
+    host: str
+    component: str
+    check: str
+    outcome: str
+    reason: str
+    seconds: float
+    remedy: str = ""
+    fake: bool = False
+    nothing_there: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        kept = {key: value for key, value in asdict(self).items() if key != "remedy"}
+        del kept["nothing_there"]
+        return kept
+
+
+def run(
+    inventory: Path,
+    limit: list[str],
+    tier: str,
+    progress: Callable[[Check], None],
+    components: Iterable[str] = (),
+) -> list[Check]:
+    """Every check of this tier on every box of the inventory, as it went; or those of some
+    components.
+
+    Raises DeeprigError where the checks themselves cannot be loaded.
+    """
+    collector = Collector(progress)
+    # fmt: off
+    options = ["--tb=no", "-p", "no:cacheprovider",
+               "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+    # fmt: on
+    chosen = ["--inventory", str(inventory), "--tier", tier, *(f"--limit={name}" for name in limit)]
+    files = [str(CHECKS / f"test_{name}.py") for name in components] or [str(CHECKS)]
+    before = connection.told()
+    ended = pytest.main([*options, *files, *chosen], plugins=[collector])
+    for said in sorted(connection.told() - before):
+        screen.echo(said, err=True)  # pytest has taken it when it was said
+    if ended == pytest.ExitCode.INTERRUPTED and not collector.broken:
+        raise KeyboardInterrupt
+    if collector.broken:
+        raise DeeprigError(f"the checks cannot be loaded: {collector.broken[0]}")
+    if ended == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise DeeprigError(f"no check is of tier {tier} or lighter; take a heavier --tier.")
+    if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise DeeprigError(f"the checks stopped before their end ({ended!r}); run them again.")
+    return collector.checks
+
+
+class Collector:
+    """A pytest plugin that takes the place of pytest's own report."""
+
+    def __init__(self, progress: Callable[[Check], None]) -> None:
+        self.checks: list[Check] = []
+        self.broken: list[str] = []
+        self.progress = progress
+        self._gone: dict[str, DeeprigError] = {}
+        self._seconds = 0.0
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.pluginmanager.unregister(name="terminalreporter")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.broken.append(str(report.longrepr).strip().splitlines()[-1])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """A box that stopped answering is not dialled again for each check that is left."""
+        if error := self._gone.get(_host(item)):
+            raise error.with_traceback(None)  # else it grows with each check
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        self._seconds = call.duration + (0 if call.when == "setup" else self._seconds)
+        error = call.excinfo.value if call.excinfo else None
+        if isinstance(error, DeeprigError):
+            self._gone[_host(item)] = error
+        if call.when == "call" or error:
+            self._add(item, report, error)
+        return report
+
+    def _add(self, item: pytest.Item, report: pytest.TestReport, error: Any) -> None:
+        said = dict(item.user_properties)
+        outcome = "unasked" if isinstance(error, DeeprigError) else str(report.outcome)
+        if outcome == "passed" and WARNING in said:
+            outcome = "warned"
+        check = Check(
+            host=_host(item),
+            component=item.path.stem.removeprefix("test_"),
+            check=visible(sentence(item)),
+            outcome=outcome,
+            reason=visible(reason(report, error) or str(said.get(WARNING) or said.get(NOTE) or "")),
+            seconds=round(self._seconds, 3),
+            remedy=_argument(item, "remedy") or USUAL_REMEDY,
+            fake=FAKE in said,
+            nothing_there=isinstance(error, NothingThere),
+        )
+        self.checks.append(check)
+        self.progress(check)
+
+
+def sentence(item: pytest.Item) -> str:
+    """The check's name as it is read aloud; what it is repeated over stands behind a colon."""
+    name, _, parameters = item.name.partition("[")
+    said = name.removeprefix("test_").replace("_", " ")
+    rest = parameters.removesuffix("]").replace(_host(item), "", 1).strip("-")
+    return f"{said}: {rest}" if rest else said
+
+
+def reason(report: pytest.TestReport, error: Any) -> str:
+    """Why it did not pass, in one line; empty where it did."""
+    if report.passed or error is None:
+        return ""
+    if isinstance(error, Skipped):
+        return str(error.msg)
+    first, *more = str(error).strip().splitlines() or [""]
+    # `assert False` alone says nothing: what was false stands in pytest's next line.
+    if re.fullmatch(r"assert (not )?\w+", first) and more:
+        first = f"{first}, {more[0].strip().lstrip('+ ')}"
+    kind = "" if isinstance(error, (AssertionError, DeeprigError)) else f"{type(error).__name__}: "
+    return f"{kind}{first}"[:LONGEST_REASON]
+
+
+def tier_of(item: pytest.Item) -> str:
+    """The tier a check is marked with; `live` where it is not."""
+    return _argument(item, "tier") or "live"
+
+
+def _argument(item: pytest.Item, marker: str) -> str:
+    found = item.get_closest_marker(marker)
+    return str(found.args[0]) if found else ""
+
+
+def _host(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params["box"][0]) if callspec and "box" in callspec.params else "here"
