@@ -20,11 +20,13 @@ KERNEL = (
     "start that kernel in JupyterLab and look at ~/.local/state/deeprig/jupyter.log: it runs in "
     "the user's own environment, and what PYTHONPATH and ~/.ipython name counts there"
 )
-# Prints 42, whether a variable has the token in it, and the names of all.
+# Prints 42, by what the kernel talks, whether a variable has the token in it, and the names of all.
 LOOK = """
-import os, pathlib
+import json, os, pathlib
+from ipykernel.connect import get_connection_info
+talks = json.loads(get_connection_info())["transport"]
 token = (pathlib.Path.home() / ".config/deeprig/notebook-token").read_text().strip()
-print(6 * 7, any(token in value for value in os.environ.values()), *sorted(os.environ))
+print(6 * 7, talks, any(token in value for value in os.environ.values()), *sorted(os.environ))
 """
 # The token goes by stdin, never by an argument; 000 is curl's word for no answer.
 ASK = "curl --silent --max-time 20 --noproxy '*' --output /dev/null --write-out '%%{http_code}' "
@@ -191,13 +193,19 @@ def test_a_kernel_computes(kernels_words: str) -> None:
     assert kernels_words.split()[0] == "42"
 
 
+@pytest.mark.remedy("a file of ~/.jupyter says tcp in `transport`; take that line out")
+def test_what_a_kernel_runs_and_prints_is_heard_by_nobody_else(kernels_words: str) -> None:
+    """On ports of loopback any account could listen."""
+    assert kernels_words.split()[1] == "ipc"
+
+
 @pytest.mark.remedy(
     "take it out of /etc/environment, /etc/profile.d or ~/.config/environment.d, then restart the "
     "notebook"
 )
 def test_a_kernel_sees_no_token_and_no_library_path(kernels_words: str) -> None:
     """The notebook's: a token of somebody's own, as for a hub of models, is theirs to set."""
-    _, has_token, *names = kernels_words.split()
+    _, _, has_token, *names = kernels_words.split()
     assert "PATH" in names  # the control: they are the kernel's variables
     assert "LD_LIBRARY_PATH" not in names
     assert (has_token, "JUPYTER_TOKEN" in names) == ("False", False)

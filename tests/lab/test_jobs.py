@@ -300,14 +300,16 @@ def outputs(login: Login, path: str) -> list[list[str]]:
 def test_a_notebook_of_this_machine_runs_and_is_kept(
     run: Run, login: Login, tmp_path: Path
 ) -> None:
-    begun = run("nb", "--json", "--", str(ipynb(tmp_path, last="print('end')")))
+    """By a kernel that no other account can listen to."""
+    last = "from ipykernel.connect import *; print(get_connection_info(unpack=True)['transport'])"
+    begun = run("nb", "--json", "--", str(ipynb(tmp_path, last=last)))
     kept = json.loads(begun.stdout)["notebook"]
     assert kept.startswith("/home/ai/notebooks/night.nb-")
     followed = run("--follow", "nb")
     assert followed.returncode == 0, followed.stdout
     assert "There is no kernel 'mine' here; it runs in deeprig-base." in followed.stdout
     assert "--- cell 2 of 4\n42\n" in followed.stdout
-    assert outputs(login, kept) == [["begin\n"], ["42"], ["slept\n"], ["end\n"]]
+    assert outputs(login, kept) == [["begin\n"], ["42"], ["slept\n"], ["ipc\n"]]
 
 
 def test_a_notebook_that_fails_keeps_what_it_came_to(

@@ -17,6 +17,7 @@ from deeprig.settings import Rig
 from deeprig.ssh import client as connection
 from lab import boxes, inventory_file
 from tasks import access, base, jobs, notebook
+from tests.host.kernels import COMPUTE
 from tests.lab.conftest import DEEPRIG, ROOT, host_data, run_on, wait_for
 from tests.lab.test_notebook import SERVER, build, stands, with_notebook
 from tests.lab.tunnels import status, tunnel
@@ -98,6 +99,50 @@ def got(login: Login) -> str:
 
 def own_address(login: Login) -> str:
     return login("hostname -I").split()[0]
+
+
+# -- who listens in
+
+# As anna: hear all that is said on ports of ai's, for as long as somebody says it.
+SPY = """
+import time, zmq
+end, seen, heard = time.time() + 12, {8888, 6006}, b""
+hears = zmq.Context().socket(zmq.SUB)
+hears.subscribe(b"")
+while time.time() < end:
+    for row in map(str.split, open("/proc/net/tcp").readlines()[1:]):
+        port = int(row[1].split(":")[1], 16)
+        if row[3] == "0A" and row[7] == "AI" and port not in seen:
+            seen.add(port)
+            hears.connect(f"tcp://127.0.0.1:{port}")
+    while hears.poll(200):
+        heard += b"".join(hears.recv_multipart())
+print(b"TERCES" in heard)
+"""
+TALK = """
+import time
+from jupyter_client import KernelManager
+talks = KernelManager(kernel_name="deeprig-base")
+talks.start_kernel()
+client = talks.client()
+client.start_channels()
+client.wait_for_ready(timeout=60)
+for _ in range(8):
+    time.sleep(1)
+    client.execute("print('SECRET'[::-1])")
+talks.shutdown_kernel(now=True)
+"""
+TOOLS = "cd /; sudo -u {} /opt/deeprig/notebook/bin/python -c {}"
+
+
+def test_another_account_hears_nothing_of_what_a_kernel_runs(login: Login) -> None:
+    spy = SPY.replace("AI", login("id -u ai").strip())
+    hears = f"{TOOLS.format('anna', shlex.quote(spy))} & "
+    say = "import time; [print('SECRET'[::-1], flush=True) or time.sleep(1) for _ in range(8)]"
+    compute = TOOLS.format("ai", f"{shlex.quote(COMPUTE)} 8888 deeprig-base {shlex.quote(say)}")
+    assert sorted(set(login(f"{hears} {compute}; wait").split())) == ["False", "TERCES"]
+    # The control: one that talks on ports, as Jupyter has it by itself.
+    assert login(f"{hears} {TOOLS.format('ai', shlex.quote(TALK))}; wait").strip() == "True"
 
 
 # -- who knocks

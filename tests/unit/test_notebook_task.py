@@ -84,6 +84,7 @@ def test_no_server_starts_without_a_whole_token(
     config = MagicMock()
     exec(text, {"get_config": lambda: config})  # the control
     assert config.IdentityProvider.token == "0" * 64
+    assert config.ConnectionFileMixin.transport == "ipc"  # no ports that any account can listen to
 
 
 WINDOW = FILES / "notebook-window"

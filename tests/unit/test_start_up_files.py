@@ -135,3 +135,31 @@ def test_the_jupyter_of_the_tools_is_not_led_by_variables() -> None:
     text = (SCRIPTS / "notebook-window").read_text()
     assert text.count('"$bin/python" -E "$bin/') == 2  # PYTHONPATH is for kernels
     assert "unset JUPYTER_TOKEN" in text
+
+
+@pytest.mark.parametrize(
+    ("home", "variables", "said"),
+    [
+        ("/home/ai", {}, ""),
+        ("/home/" + "a" * 21, {}, ""),  # 107 letters with the longest name of a socket
+        ("/home/" + "a" * 22, {}, "/run/user/1000/jupyter"),
+        ("/home/ai", {"XDG_DATA_HOME": "/srv/" + "a" * 50}, "/run/user/1000/jupyter"),
+        ("/home/ai", {"JUPYTER_DATA_DIR": "/srv/" + "a" * 50}, "/run/user/1000/jupyter"),
+        ("/home/ai", {"JUPYTER_RUNTIME_DIR": "/srv/" + "a" * 60}, "/run/user/1000/jupyter"),
+        ("/home/ai", {"JUPYTER_RUNTIME_DIR": "/srv/a"}, "/srv/a"),
+    ],
+)
+def test_kernels_have_their_sockets_where_the_path_is_short_enough(
+    home: str, variables: dict[str, str], said: str
+) -> None:
+    script = (SCRIPTS / "notebook-window").read_text()
+    begin = script.index("        data=${JUPYTER_DATA_DIR")
+    lines = script[begin : script.index("        # -E: PYTHONPATH", begin)]
+    found = subprocess.run(
+        ["sh", "-euc", f'{lines}\necho "${{JUPYTER_RUNTIME_DIR-}}"'], check=True,
+        env={"HOME": home, "XDG_RUNTIME_DIR": "/run/user/1000", **variables},
+        capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
+    assert found == said
+    longest = f"{found or home + '/.local/share/jupyter/runtime'}/kernel-{'x' * 36}-ipc-99"
+    assert len(longest) <= 107
