@@ -110,6 +110,13 @@ reads_usual() {
   [ -z "$2" ] || files_of "$1" "$2" | grep -qxF "$(home_of "$1")/.ssh/authorized_keys"
 }
 
+# Whether others than root can change the program $1: sshd starts no such AuthorizedKeysCommand.
+unsafe() {
+  program=$(realpath -e "$1" 2>/dev/null) || return 0
+  case $(stat -c %u:%A "$program") in 0:-????-??-*) ;; *) return 0 ;; esac
+  [ -n "$(loose "$(dirname "$program")")" ]
+}
+
 # Prints key where sshd finds one for user $1 in another place, asked as sshd asks: a file as that
 # user, the command as the one who is named for it.
 keys_elsewhere() {
@@ -125,6 +132,7 @@ keys_elsewhere() {
     # shellcheck disable=SC2086 # sshd, too, takes words at blanks
     set -- $2
     set +f
+    ! unsafe "$1" || return 0
     [ $# -gt 1 ] || set -- "$1" "$user"
     as_user 30 "$by" "$@" 2>/dev/null | grep -m 1 -qE "$some" && echo key
   } || true

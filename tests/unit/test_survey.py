@@ -182,11 +182,42 @@ def test_keys_count_where_sshd_takes_them_from(
     """By the script itself; only getent, sshd and as_user are of this test."""
     (tmp_path / ".ssh").mkdir()
     for name in there:
-        text = f'#!/bin/sh\n[ "$1" = ai ] && echo {KEY}\n' if name == "ask" else f"{KEY}\n"
+        ask = f'#!/bin/sh\n[ "$1" = ai ] && echo {KEY}\n'
+        text = ask if name == "ask" else f"{KEY}\n"
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
-    said = asked_of_sshd(tmp_path, says, f"echo ai:x:1000:1000::{tmp_path}:/bin/sh", "echo 1000")
+    account = f"echo ai:x:1000:1000::{tmp_path}:/bin/sh"
+    safe = "unsafe() { false; }"  # whose it is has a test of its own
+    said = asked_of_sshd(tmp_path, says, account, "echo 1000", safe)
     assert said == found.replace("{}", str(tmp_path)).splitlines()
+
+
+def test_a_command_for_keys_that_others_can_change_is_not_run(tmp_path: Path) -> None:
+    """sshd does not, and says so; its user may be root."""
+    says = f"{USUAL_FILES}\nauthorizedkeyscommanduser root\nauthorizedkeyscommand {{}}/ask %u"
+    (tmp_path / "ask").write_text(f"#!/bin/sh\n: > {tmp_path}/asked\necho {KEY}\n")
+    (tmp_path / "ask").chmod(0o755)
+    account = f"echo ai:x:1000:1000::{tmp_path}:/bin/sh"
+    assert asked_of_sshd(tmp_path, says, account, "echo 1000") == []
+    assert not (tmp_path / "asked").exists()
+    safe = "unsafe() { false; }"  # the control
+    assert asked_of_sshd(tmp_path, says, account, "echo 1000", safe) == ["has_key=ai"]
+
+
+@pytest.mark.parametrize(
+    ("program", "safe"),
+    [("/bin/sh", True), ("/usr/bin/passwd", True), ("/nowhere", False), ("{}/file", False),
+     ("{}/link", False)],
+)  # fmt: skip
+def test_a_program_that_others_can_change_is_known(
+    program: str, safe: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch(0o777)
+    (tmp_path / "link").symlink_to("file")
+    done = subprocess.run(
+        ["sh", "-c", f"{people.SCRIPT}\nunsafe {program.format(tmp_path)}"], check=False
+    )
+    assert bool(done.returncode) is safe
 
 
 @pytest.mark.parametrize(
@@ -203,7 +234,7 @@ def test_where_keys_belong_is_known_before_there_is_an_account(
     assert asked_of_sshd(tmp_path, says, "exit 2", "exit 1") == found
 
 
-def asked_of_sshd(tmp_path: Path, says: str, getent: str, id_: str) -> list[str]:
+def asked_of_sshd(tmp_path: Path, says: str, getent: str, id_: str, more: str = "") -> list[str]:
     """What the survey's script prints of ai's keys where sshd says this."""
     for name, body in {
         "getent": getent,
@@ -221,7 +252,8 @@ def asked_of_sshd(tmp_path: Path, says: str, getent: str, id_: str) -> list[str]
         OWN.index('for u in $(echo "$USERS $PEOPLE"') : OWN.index("[ -e /usr/bin/nvidia-uni")
     ]
     done = subprocess.run(
-        ["sh", "-c", f'USERS=ai PEOPLE=""\nas_user() {{ shift 2; "$@"; }}\n{own}\n{asks}'],
+        ["sh", "-c",
+         f'USERS=ai PEOPLE=""\nas_user() {{ shift 2; "$@"; }}\n{own}\n{more}\n{asks}'],
         env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}, capture_output=True, text=True,
     )  # fmt: skip
     assert not done.stderr
