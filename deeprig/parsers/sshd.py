@@ -29,6 +29,15 @@ KEYWORDS = {
     "gssapiauthentication": "GSSAPIAuthentication",
 }
 
+# What is counted with later: a box that says something else is refused where it is read.
+NUMBERS = {
+    "port": (1, 65535),
+    "requiredrsasize": (0, 65536),
+    "logingracetime": (0, 2**31),
+    "clientaliveinterval": (0, 2**31),
+    "clientalivecountmax": (0, 2**31),
+}
+
 _keyword = untrusted.parser("keyword of sshd's", r"[a-z0-9]{2,60}", 60)
 _group = untrusted.parser("group", r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,63}", 64)
 
@@ -50,7 +59,12 @@ def read(lines: Iterable[str]) -> Said:
             raise untrusted.NotSo("sshd -T prints no end of settings")
         keyword, _, value = line.strip().partition(" ")
         found.setdefault(_keyword(keyword), []).append(value)
-    return {keyword: tuple(values) for keyword, values in found.items()}
+    said = {keyword: tuple(values) for keyword, values in found.items()}
+    for keyword, (low, high) in NUMBERS.items():
+        for value in said.get(keyword, ()):
+            untrusted.number(value, low, high)
+    ports(said)
+    return said
 
 
 def group(text: str) -> str:
@@ -68,7 +82,9 @@ def ports(said: Said) -> set[int]:
 
     An address may bring its own port, whatever `Port` says.
     """
-    places = [value.rpartition(":") for value in said.get("listenaddress", ())]
+    listens = said.get("listenaddress", ())
+    addresses = [value.partition(" ")[0] for value in listens]  # before `rdomain X`
+    places = [address.rpartition(":") for address in addresses]
     beyond = [port for address, _, port in places if not _is_loopback(address)]
     found = beyond if places else said.get("port", ())
     return {untrusted.number(value, 1, 65535) for value in found}

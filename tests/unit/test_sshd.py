@@ -257,3 +257,20 @@ def test_a_connection_as_the_box_sees_it(line: str, there: door.Door) -> None:
 def test_what_is_no_connection_is_refused(line: str) -> None:
     with pytest.raises(NotSo):
         door.read(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["requiredrsasize x", "requiredrsasize \u00b2", "logingracetime \u00b2", "port 99999",
+     "clientaliveinterval -1", "clientalivecountmax " + "9" * 5000, "listenaddress 0.0.0.0:99999",
+     "listenaddress 10.0.0.2:x", "listenaddress [::]"],
+)  # fmt: skip
+def test_a_number_that_is_none_is_refused_where_it_is_read(line: str) -> None:
+    """Else one box ends the run of all: nothing there expects that a number is none."""
+    with pytest.raises(NotSo):
+        sshd.read(["permitrootlogin no", line])
+
+
+def test_an_address_may_name_its_routing_table() -> None:
+    said = sshd.read(["port 22", "listenaddress 10.0.0.2:2222 rdomain vrf-mgmt"])
+    assert sshd.ports(said) == {2222}
