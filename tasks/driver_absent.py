@@ -61,7 +61,7 @@ def trace(*, repository_stays: bool) -> Trace:
             "rmdir --ignore-fail-on-non-empty /etc/dkms",
             "! command -v update-initramfs >/dev/null || update-initramfs -u -k all",
         ),
-        work="on_a_card(there)",
+        work="[*on_a_card(there), *jobs(there)]",
         stays="modules that are loaded stay so until the next boot, and no reboot is made for that",
     )
 

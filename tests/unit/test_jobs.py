@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from deeprig.errors import DeeprigError
 from deeprig_cli.run import report as jobs_page
 from deeprig_cli.run.command import asked, run
+from tasks import driver_absent
 from tests.unit.box_scripts import loaded
 
 GPUS = [["0", "GPU-aaaa1111", "RTX 3090"], ["1", "GPU-bbbb2222", "RTX 3090"]]
@@ -257,3 +258,6 @@ def test_jobs_are_work_and_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(work, "cards", lambda pid: ["/dev/nvidia0"] if pid == 11 else [])
         assert work.jobs(there) == ["job train of ai"]
         assert work.on_a_card(there) == work.of_people(there, "") == []
+        # Whoever takes the driver out asks for both.
+        trace = driver_absent.trace(repository_stays=False)
+        assert eval(trace.work, {**vars(work), "there": there}) == ["job train of ai"]
