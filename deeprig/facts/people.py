@@ -39,8 +39,17 @@ KEYS = {
 SAID = HOMES | KEYS
 
 
+# What must never be given to a person, with all that is in it: such a home is an account's mistake.
+SYSTEMS = (
+    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin",
+    "/sys", "/tmp", "/usr", "/var",
+)  # fmt: skip
+
+
 def sentence(user: str, home: str, word: str) -> str:
     """What is in the way of this user's keys; `word` is of SCRIPT, or anything."""
+    if word == "others" and f"/{home.strip('/').partition('/')[0]}" in SYSTEMS:
+        return f"{home} is the system's; `sudo usermod --home FOLDER {user}` names another."
     return SAID.get(word, SAID["unanswered"]).format(user=user, home=home)
 
 

@@ -42,12 +42,16 @@ def objections(there: Disks, settings: Storage | None) -> list[str]:
     return found
 
 
+# They are for everybody; closed, much of the system would no longer work.
+EVERYBODYS = ("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/run/user")
+
+
 def _loose(place: str, above: str) -> str:
-    above = untrusted.visible(above)
-    return (
+    close = f"`sudo chown root: {above} && sudo chmod go-w {above}`, or name"
+    way = "name" if above.startswith(EVERYBODYS) else close
+    return untrusted.visible(
         f"{place} is to be below {above}, which others than root can change, and so exchange what "
-        f"root makes there; `sudo chown root: {above} && sudo chmod go-w {above}`, or name another "
-        "place in Storage."
+        f"root makes there; {way} another place in Storage."
     )
 
 

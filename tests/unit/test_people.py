@@ -1,11 +1,14 @@
 """The number that a new account gets: nobody's whose files are still there."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from deeprig.facts import people
+from deeprig.preflight import disks as disk_objections
+from tests.unit.box_scripts import loaded
 
 
 def added(tmp_path: Path, accounts: dict[str, int], folders: dict[str, int]) -> str:
@@ -53,3 +56,29 @@ def test_nobody_gets_the_number_of_somebody_who_is_gone(
     """What is left would be theirs: homes, programs that run as their owner, jobs of atd's."""
     said = f"--uid {number} " if number else ""
     assert added(tmp_path, accounts, folders) == (f"--create-home --shell /bin/bash {said}carl")
+
+
+@pytest.mark.parametrize("home", ["/", "/root", "/usr/games", "/var/lib/x", "//etc/"])
+def test_no_folder_of_the_systems_is_to_be_given_away(home: str) -> None:
+    said = people.sentence("carl", home, "others")
+    assert "chown" not in said and "usermod --home FOLDER carl" in said
+    assert "chown -R carl: /srv/carl" in people.sentence("carl", "/srv/carl", "others")
+
+
+@pytest.mark.parametrize(
+    ("above", "closed"), [("/tmp", False), ("/dev/shm/x", False), ("/srv", True)]
+)
+def test_what_is_everybodys_is_not_to_be_closed(above: str, closed: bool) -> None:
+    said = disk_objections._loose("/tmp/data", above)
+    assert ("chmod go-w" in said) is closed
+    assert said.endswith("name another place in Storage.")
+
+
+@pytest.mark.parametrize(("mode", "closed"), [(0o1777, False), (0o777, True)])
+def test_a_folder_for_everybody_is_not_to_be_closed(
+    tmp_path: Path, mode: int, closed: bool
+) -> None:
+    tmp_path.chmod(mode)
+    with loaded("root_only") as root_only, pytest.raises(SystemExit) as refused:
+        root_only._refuse_loose(os.open(tmp_path, os.O_RDONLY), tmp_path)
+    assert ("chmod go-w" in str(refused.value)) is closed

@@ -5,6 +5,7 @@ Written by deeprig (files/usr/local/lib/deeprig/root_only.py): change it there. 
 
 import os
 import pwd
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -49,7 +50,9 @@ def _refuse_loose(folder: int, name: Path) -> None:
     if found.st_uid or found.st_mode & WRITABLE:
         whose = somebody(found.st_uid) or found.st_uid
         says = f"belongs to {whose}" if found.st_uid else "lets others than root write"
+        close = f"`sudo chown root: {name} && sudo chmod go-w {name}`, or name"
+        way = "name" if found.st_mode & stat.S_ISVTX else close  # as /tmp: it is for everybody
         sys.exit(
-            f"{name} {says}, who could exchange what root makes in it; `sudo chown root: {name} && "
-            f"sudo chmod go-w {name}`, or name a place elsewhere in Storage."
+            f"{name} {says}, who could exchange what root makes in it; {way} a place elsewhere in "
+            "Storage."
         )
