@@ -331,3 +331,43 @@ def test_sshd_is_the_program_that_root_runs_and_no_other_of_its_name(tmp_path: P
         (place / "exe").symlink_to("/usr/sbin/sshd (deleted)")  # the control: after an upgrade
         assert reached.sshd_listens() is (os.getuid() == 0)
         other.communicate("\n")
+
+
+CONSOLE = "Class=user\nRemote=no\nSeat=seat0\nService=login\n"
+ROOTS = "Class=user-early\nRemote=no\nSeat=seat0\nService=login\n"
+GREETER = "Class=greeter\nRemote=no\nSeat=seat0\nService=gdm-launch-environment\n"
+SERIAL = "Class=user\nRemote=no\nSeat=\nService=login\n"
+ELSEWHERE = "Class=user\nRemote=yes\nSeat=\nService=tailscaled\n"
+BY_CRON = "Class=background\nRemote=no\nSeat=\nService=cron\n"
+SU = "Class=user\nRemote=no\nSeat=\nService=su\n"
+LINGERS = "Class=manager\nRemote=no\nSeat=\nService=systemd-user\n"
+
+
+@pytest.mark.parametrize(
+    ("sessions", "apt", "stays"),
+    [
+        ([CONSOLE], [], True),
+        ([SERIAL], [], True),
+        ([ROOTS], [], True),
+        ([GREETER], [], False),
+        ([LINGERS, ELSEWHERE], [], True),
+        ([BY_CRON, SU, LINGERS], [], False),  # of an account that starts them in each boot
+        ([], ["apt or dpkg"], True),
+        ([], [], False),
+    ],
+)
+def test_only_who_came_in_keeps_a_box_in_a_boot_that_nobody_reached(
+    sessions: list[str], apt: list[str], stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*command: str) -> str:
+        if command[1] == "list-sessions":
+            return "".join(f"{n} 1000 ai - -\n" for n, _ in enumerate(sessions))
+        assert command[-len(sessions) :] == tuple(str(n) for n, _ in enumerate(sessions))
+        return "\n".join(sessions)
+
+    with loaded("boot_reached.py") as script:
+        monkeypatch.setattr(script, "run", run)
+        monkeypatch.setattr(script.boot_work, "dpkg", lambda: apt)
+        # A job by cron and a container, as boot_work sees them on any box of somebody's.
+        monkeypatch.setattr(script.boot_work, "all_of_it", lambda: {"work": ["a"], "people": ["b"]})
+        assert script.anybody() is stays

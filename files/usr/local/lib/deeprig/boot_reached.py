@@ -77,5 +77,26 @@ def logins() -> bool:
 
 
 def anybody() -> bool:
-    found = boot_work.all_of_it()
-    return bool(found["work"] or found["people"])
+    """Whether somebody is at its console, or came in by another way than sshd, or apt is at work.
+
+    What starts by itself in each boot, somebody's job by cron or a container, keeps no box in a
+    boot that nobody can reach.
+    """
+    return any(map(_came_in, _sessions())) or bool(boot_work.dpkg())
+
+
+def _came_in(session: dict[str, str]) -> bool:
+    """Sessions of `su` and cron are begun by what runs there; these are not."""
+    at_it = (
+        session.get("Remote") == "yes" or session.get("Seat") or session.get("Service") == "login"
+    )
+    return session.get("Class", "").startswith("user") and bool(at_it)  # root's is user-early
+
+
+def _sessions() -> list[dict[str, str]]:
+    numbers = [line.split()[0] for line in run("loginctl", "list-sessions", "--no-legend").splitlines()
+               if line.strip()]  # fmt: skip
+    wanted = [word for name in ("Class", "Remote", "Seat", "Service") for word in ("-p", name)]
+    said = run("loginctl", "show-session", *wanted, *numbers) if numbers else ""
+    blocks = [block.splitlines() for block in said.split("\n\n")]
+    return [dict(line.split("=", 1) for line in block if "=" in line) for block in blocks]
