@@ -13,6 +13,8 @@ MOVE = "look at it, and have its owner move it away"
 HOMES = {
     "link": "{home} is a link; `sudo usermod --home FOLDER {user}` names the folder it leads to.",
     "file": "{home} is no folder; move it away.",
+    "closed": "Even root may not look at {home}, as where {user} has mounted it by FUSE; "
+    "`sudo umount -l {home}` takes that away.",
     "others": "{home} belongs to somebody else; `sudo chown -R {user}: {home}`, if it is to be "
     "{user}'s.",
 }

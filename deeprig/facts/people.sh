@@ -33,11 +33,13 @@ loose() {
   done
 }
 
-# ok, or what stands at the home of user $1 instead: absent, link, file or others.
+# ok, or what stands at the home of user $1 instead: absent, link, file, closed or others.
 home_is() {
   home=$(home_of "$1")
   if [ -L "$home" ]; then echo link
-  elif [ ! -e "$home" ]; then echo absent
+  elif [ ! -e "$home" ]; then
+    # What its user mounts by FUSE is closed to root.
+    case $(LC_ALL=C stat "$home" 2>&1) in *'No such file'*) echo absent ;; *) echo closed ;; esac
   elif [ ! -d "$home" ]; then echo file
   elif [ "$(stat -c %u "$home")" != "$(id -u "$1")" ]; then echo others
   else echo ok; fi

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,24 @@ def test_a_folder_for_everybody_is_not_to_be_closed(
     with loaded("root_only") as root_only, pytest.raises(SystemExit) as refused:
         root_only._refuse_loose(os.open(tmp_path, os.O_RDONLY), tmp_path)
     assert ("chmod go-w" in str(refused.value)) is closed
+
+
+@pytest.mark.parametrize(("folder", "word"), [("closed", "closed"), ("open", "absent")])
+def test_a_home_that_root_may_not_look_at_is_not_taken_for_a_missing_one(
+    folder: str, word: str
+) -> None:
+    """As FUSE closes a mount to root, a folder is closed to whoever asks here."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        Path(place, folder).mkdir(mode=0o000 if folder == "closed" else 0o755)
+        script = f"home_of() {{ echo {place}/{folder}/anna; }}\n{people.SCRIPT}"
+        script = script.replace('home_of() { getent passwd "$1" | cut -d: -f6; }', "")
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        done = subprocess.run(
+            [*(nobody if os.geteuid() == 0 else []), "sh", "-c", f"{script}\nhome_is anna"],
+            capture_output=True, text=True, check=True, cwd="/",
+        )  # fmt: skip
+        Path(place, folder).chmod(0o755)
+    assert done.stdout.strip() == word
+    said = people.sentence("anna", "/home/anna", "closed")
+    assert "`sudo umount -l /home/anna`" in said

@@ -94,8 +94,8 @@ def _came_in(session: dict[str, str]) -> bool:
 
 
 def _sessions() -> list[dict[str, str]]:
-    numbers = [line.split()[0] for line in run("loginctl", "list-sessions", "--no-legend").splitlines()
-               if line.strip()]  # fmt: skip
+    lines = run("loginctl", "list-sessions", "--no-legend").splitlines()
+    numbers = [line.split()[0] for line in lines if line.strip()]
     wanted = [word for name in ("Class", "Remote", "Seat", "Service") for word in ("-p", name)]
     said = run("loginctl", "show-session", *wanted, *numbers) if numbers else ""
     blocks = [block.splitlines() for block in said.split("\n\n")]
