@@ -29,15 +29,17 @@ from fast_ssh.wire import ERR
 
 
 class FastData(ConnectorData):
-    """What a host's data may say: the plain connector's, and two of ours."""
+    """What a host's data may say: the plain connector's, and three of ours."""
 
     fast_questions: str
+    fast_asker: str
     fast_answer_seconds: float
 
 
 DATA_META = {
     **connector_data_meta,
     "fast_questions": DataMeta("Folder that keeps the questions of the last run"),
+    "fast_asker": DataMeta("Version of the deploy; questions of another are not asked ahead", ""),
     "fast_answer_seconds": DataMeta("How old an answer may be and still be used", SECONDS),
 }
 
@@ -54,7 +56,8 @@ class FastSSHConnector(Watched, SSHConnector):
         state_home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
         data: dict[str, Any] = {**self.data}
         folder = Path(data["fast_questions"] or f"{state_home}/fast-ssh").expanduser()
-        record = Record(folder / f"{quote(host.name, safe='')}.json")
+        name = f"{quote(host.name, safe='')}.json"
+        record = Record(folder / name, str(data["fast_asker"]))
         self.kept = Kept(record, Memory(float(data["fast_answer_seconds"])))
         self._in_callback = False
         self._plain = False

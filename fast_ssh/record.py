@@ -33,8 +33,10 @@ class Known(NamedTuple):
 class Record:
     """What is asked of one host, in the order in which it was asked."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, asker: str = "") -> None:
+        """`asker` names the programs that ask: what others asked is not asked again."""
         self.file = file
+        self.asker = asker
         self.complaint = ""
         self.by_password = False  # whether sudo wanted one in the last run; it is not kept
         self._before = self._read()
@@ -80,7 +82,9 @@ class Record:
         if not self._now or same:
             return
         rows = [[*question, *known] for question, known in content.items()]
-        said = json.dumps({"by_password": self._by_password_now, "questions": rows}, indent=0)
+        said = json.dumps(
+            {"by_password": self._by_password_now, "asker": self.asker, "questions": rows}, indent=0
+        )
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             _replace(self.file, said)
@@ -99,6 +103,10 @@ class Record:
                     )
                     return {}
                 found = json.load(file)
+            if not isinstance(found, dict):
+                raise ValueError("it is no object")
+            if found.get("asker") != self.asker:
+                return {}
             self.by_password = bool(found["by_password"])
             rows = found["questions"]
             return {Question(_level(a), str(b)): Known(int(c), float(d)) for a, b, c, d in rows}

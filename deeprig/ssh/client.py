@@ -17,7 +17,7 @@ from pyinfra import logger
 from pyinfra.connectors.sshuserclient.client import get_host_keys
 
 from deeprig.errors import DeeprigError
-from deeprig.ssh import dial, ssh_config
+from deeprig.ssh import asker, dial, ssh_config
 from deeprig.ssh import known_hosts as pinned
 from deeprig.ssh.channel_files import lenient
 from deeprig.ssh.dial import NoWay, Proxied, Socket
@@ -171,6 +171,7 @@ def data(
         # What it says is in the options below, as OpenSSH reads it; pyinfra reads it otherwise.
         "ssh_config_file": os.devnull,
         "fast_questions": str(known_hosts.with_name("questions")),
+        "fast_asker": asker.version(),
     }
     return made | {"ssh_paramiko_connect_kwargs": Options(made)}
 

@@ -63,8 +63,11 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
         super().__init__(name)
         self.data = data
         levels = (USER, ROOT) if data["rig"].connection == "fast" else ()
-        files = {level: Record(record / f"{quote(name, safe='')}.{level}.json") for level in levels}
-        self._kept = {level: Kept(file, Memory(WHOLE_RUN)) for level, file in files.items()}
+        files = {level: record / f"{quote(name, safe='')}.{level}.json" for level in levels}
+        self._kept = {
+            level: Kept(Record(file, data.get("fast_asker", "")), Memory(WHOLE_RUN))
+            for level, file in files.items()
+        }
         self._changes = False
         self._ahead = False
         self._asked: set[Question] = set()

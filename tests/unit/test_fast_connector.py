@@ -440,6 +440,18 @@ def test_what_sudo_was_asked_without_its_password_is_asked_again(
     assert without == 2  # the third run knew it from the second
 
 
+def test_what_other_programs_asked_is_not_asked_again(run: Run, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    old = f"echo asked >> {log}"  # mended since, for one
+    run(lambda: host.get_fact(Command, command=old), fast_asker="1")
+    asked = []
+    for version in ("1", "2", "2"):
+        log.unlink(missing_ok=True)
+        run(asking("/etc/passwd"), fast_asker=version)
+        asked.append(log.exists())
+    assert asked == [True, False, False]
+
+
 @pytest.mark.parametrize("wrong", ["mode", "json"])
 def test_a_record_that_others_may_have_written_is_not_asked(
     run: Run, box: Server, tmp_path: Path, wrong: str

@@ -1,0 +1,26 @@
+"""Which code it is that asks a box.
+
+The next run asks ahead what the last one asked, as root: a question that has been mended since must
+not be asked again as it was.
+"""
+
+import functools
+import hashlib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("deeprig", "deeprig_cli", "tasks", "fast_ssh", "tests/host", "files", "templates")
+
+
+@functools.cache
+def version() -> str:
+    """A word that is another one once a file of the program has been changed."""
+    about = hashlib.sha256()
+    for folder in FOLDERS:
+        for file in sorted((ROOT / folder).rglob("*")):
+            if "__pycache__" not in file.parts and file.is_file():
+                stat = file.stat()
+                about.update(
+                    f"{file.relative_to(ROOT)} {stat.st_size} {stat.st_mtime_ns}\n".encode()
+                )
+    return about.hexdigest()[:16]
