@@ -55,6 +55,7 @@ def build(rig: Rig) -> None:
     )
 
     network_access.provide(settings=rig)
+    base.have_program()
     base.have_apt_ready(survey=survey)
     if environments:
         python_env.begin_tools(asked=environments)  # downloads while apt is at work

@@ -60,7 +60,6 @@ def change(
 
     `session_files` are more files that sshd reads, path to content.
     """
-    config_files.copy(GUARD, mode="755")
     for unit in ("deeprig-access-revert.service", "deeprig-access-revert.timer", BOOT_UNIT):
         config_files.copy(f"/etc/systemd/system/{unit}")
     operations.enable(name="Be ready for a power cut", unit=BOOT_UNIT, start=False)

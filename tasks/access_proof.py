@@ -18,6 +18,7 @@ from pyinfra.api.state import State
 
 from deeprig.errors import DeeprigError
 from deeprig.operations import core as operations
+from deeprig.operations.box_program import SCRIPTS
 from deeprig.operations.facts import Shell
 from deeprig.parsers import sshd
 from deeprig.preflight import hardening
@@ -25,7 +26,7 @@ from deeprig.ssh import client as connection
 from deeprig.ssh import known_hosts
 from tasks.access_facts import Answer
 
-GUARD = "/usr/local/lib/deeprig/access-guard"
+GUARD = f"{SCRIPTS}/access-guard"
 # The box takes the change back after 100 s (deeprig-access-revert.timer); we give up before.
 PROOF_SECONDS = 30
 # A firewall may take five new connections in half a minute and no more (`ufw limit`).

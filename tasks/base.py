@@ -1,6 +1,7 @@
 """What every box needs first: a survey, apt that never asks, a clock, no sleep, tools."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
@@ -8,9 +9,9 @@ from pyinfra.context import host
 from deeprig import catalog
 from deeprig.facts import docker, network
 from deeprig.facts.survey import Survey, objections, script
+from deeprig.operations import box_program, packages
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
-from deeprig.operations import packages
 from deeprig.operations.facts import HostSurvey, MayBecomeRoot
 from deeprig.preflight import disks, passthrough, ssh_algorithms
 from deeprig.resolver import resolve
@@ -23,7 +24,6 @@ from deeprig.ssh import client as connection
 from deeprig.ssh import openssh
 from tasks import access, one_deploy
 
-SCRIPTS = "/usr/local/lib/deeprig"
 SLEEP = (
     "sleep.target suspend.target hibernate.target hybrid-sleep.target suspend-then-hibernate.target"
 )
@@ -120,6 +120,12 @@ def _refuse(reasons: list[str]) -> None:
     host.state.fail_hosts({host})
 
 
+@deploy("Program")
+def have_program(source: Path = box_program.SOURCE) -> None:
+    """What the other parts run on the box; they call it by one link."""
+    box_program.put(name="Put it there, in one step", source=source)
+
+
 @deploy("apt")
 def have_apt_ready(survey: Survey) -> None:
     """Nobody else at work, nothing half installed, and no questions from now on."""
@@ -134,15 +140,8 @@ def have_apt_ready(survey: Survey) -> None:
     packages.wait_for_apt(name="Wait until apt is free")
     packages.repair_packages(name="Finish what an interrupted dpkg left half done")
 
-    have_as_user()
     config_files.copy("/etc/apt/apt.conf.d/deeprig-apt.conf")
     config_files.copy("/etc/needrestart/conf.d/50-deeprig.conf")
-
-
-def have_as_user() -> None:
-    """How programs are run, with a limit and as a user: other scripts on the box stand on it."""
-    for program, mode in (("bounded.py", "644"), ("as_user.py", "644"), ("as-user", "755")):
-        config_files.copy(f"/usr/local/lib/deeprig/{program}", mode=mode)
 
 
 @deploy("Base")
@@ -157,6 +156,7 @@ def prepare(survey: Survey, early: Sequence[str] = ()) -> None:
         name="Install the tools of every day",
         packages=list(dict.fromkeys([*names["tools"], *names["updates"], *clock, *early])),
     )
+    have_program()  # compiled for a Python that has just come
     config_files.copy("/etc/apt/apt.conf.d/deeprig-updates.conf")
     for unit in UPDATES:
         config_files.write(GO_ON.format(unit), template=GO_ON.format(UPDATES[0]))

@@ -7,14 +7,12 @@ from pyinfra.context import host
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations import managed_files
+from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import Shell
 from deeprig.resolver.resolve import Plan
 
-SCRIPTS = "/usr/local/lib/deeprig"
-GUARD, GATE = f"{SCRIPTS}/boot-guard", f"{SCRIPTS}/reboot-gate"
-PARTS = ("build", "keep", "loader", "menu", "proof", "record", "work")
-MODULES = [f"{SCRIPTS}/boot_{part}.py" for part in PARTS]
+GUARD, GATE = f"{BOX} boot-guard", f"{BOX} reboot-gate"
 HOOKS = [
     f"/etc/kernel/{moment}.d/zzz-deeprig-guard"
     for moment in ("preinst", "postinst", "postrm", "header_postinst")
@@ -34,10 +32,6 @@ def watch(plan: Plan) -> None:
     """Whatever kernel comes, and whoever brings it: the box boots one that has the driver."""
     if not plan.driver_packages:
         return
-    for module in MODULES:
-        config_files.copy(module)
-    for script in (GUARD, GATE):
-        config_files.copy(script, mode="755")
     for hook in (*HOOKS, *BUILDERS):
         config_files.copy(hook, mode="755")
     if plan.modules == "dkms":
@@ -65,6 +59,11 @@ def _take_over_from_dkms(name: str) -> None:
         )
         return
     config_files.write(path, template="/etc/dkms/module.conf")
+
+
+def if_there(verb: str) -> str:
+    """Ask it on boxes that have it."""
+    return f"{{ [ ! -e /etc/systemd/system/{UNIT} ] || {GATE} {verb}; }}"
 
 
 @operation()

@@ -6,12 +6,11 @@ from pyinfra.context import host
 
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
+from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import Shell
 
-SCRIPTS = "/usr/local/lib/deeprig"
-SCRIPT = f"{SCRIPTS}/boot-trial"
-PARTS = ("cards", "menu", "once", "reached", "record", "snapshot", "work")
+SCRIPT = f"{BOX} boot-trial"
 UNITS = ("deeprig-boot-back.service", "deeprig-boot-trial.service", "deeprig-boot-trial.timer")
 IN_GRUB = "/etc/grub.d/04_deeprig-trial"
 MOTD = "/etc/update-motd.d/61-deeprig-trial"
@@ -20,9 +19,6 @@ MOTD = "/etc/update-motd.d/61-deeprig-trial"
 @deploy("Boot trial")
 def begin() -> None:
     """Keep what the box boots with now, before any of it is changed."""
-    for part in PARTS:
-        config_files.copy(f"{SCRIPTS}/boot_{part}.py")
-    config_files.copy(SCRIPT, mode="755")
     operations.bring_about(
         name="Keep the settings that the box boots with, to go back to",
         holds=f"{SCRIPT} kept",
@@ -45,6 +41,11 @@ def begin() -> None:
 def arm() -> None:
     """If the box would boot with other settings than last time, have that boot be a trial."""
     _arm(name="Boot new settings on trial")
+
+
+def if_there(verb: str) -> str:
+    """Ask it on boxes that have it."""
+    return f"{{ [ ! -e /etc/systemd/system/{UNITS[1]} ] || {SCRIPT} {verb}; }}"
 
 
 @operation()

@@ -14,6 +14,7 @@ from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.apt_repositories import Repository
 from deeprig.operations.box_fact import BoxFact
+from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.package_facts import PackageVersions
 from deeprig.operations.packages import APT_GET, note
@@ -35,7 +36,7 @@ WRITE_SPEC = (
     f">{SPEC}.new && mv {SPEC}.new {SPEC}"
 )
 # A driver that hangs has its say in verify; nobody waits for it here.
-ANSWERS = "python3 -I /usr/local/lib/deeprig/bounded.py 60 nvidia-smi -L >/dev/null 2>&1"
+ANSWERS = f"{BOX} bounded 60 nvidia-smi -L >/dev/null 2>&1"
 REFRESH = "nvidia-cdi-refresh.service"
 UNITS = (REFRESH, "nvidia-cdi-refresh.path")
 LINKS = "deeprig-gpu-links.service"

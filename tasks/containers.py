@@ -14,6 +14,7 @@ from deeprig.facts.survey import Survey
 from deeprig.operations import apt_repositories, packages
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
+from deeprig.operations.box_program import SCRIPTS
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import Shell
 from deeprig.operations.footprint import Trace
@@ -23,7 +24,7 @@ from tasks import container_toolkit
 SETTINGS = "/etc/docker/daemon.json"
 SCOPES = "/etc/systemd/system/docker-.scope.d/50-deeprig.conf"
 MOUNTS = "/etc/systemd/system/docker.service.d/50-deeprig.conf"
-STATE = "/usr/local/lib/deeprig/docker-state"
+STATE = f"{SCRIPTS}/docker-state"
 SERVICE = "docker.service"
 # JSON has no comments; dockerd shows its labels, and by this one the file is known as ours.
 TRACE = Trace(
@@ -31,7 +32,6 @@ TRACE = Trace(
         "$(grep -ls '\"deeprig=' /etc/docker/daemon.json)",
         SCOPES,
         MOUNTS,
-        STATE,
         container_toolkit.UPDATES,
         f"$(grep -lsxF {shlex.quote(container_toolkit.OURS)} {container_toolkit.SPEC})",
         f"/etc/systemd/system/{container_toolkit.LINKS}",
@@ -76,7 +76,6 @@ def provide(rig: Rig, survey: Survey) -> None:
 
     _settings(rig=rig, engine=row["engine"], cards=cards)
     packages.install(name="Install Docker", packages=row["packages"], watched=True)
-    config_files.copy(STATE, mode="755")
     _runs(name="Have Docker run with these settings")
     if settings.user:
         operations.bring_about(

@@ -8,21 +8,18 @@ from pyinfra.context import host
 
 from deeprig.facts.survey import Survey
 from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import Shell
 from deeprig.parsers import untrusted
 from deeprig.settings import Storage
 
-SCRIPTS = "/usr/local/lib/deeprig"
+SCRIPT = f"{BOX} data-folder"
 
 
 @deploy("Data folder")
 def provide(settings: Storage, survey: Survey, user: str | None) -> None:
     """Notebooks, runs and caches of `user` below the folder, reached from the home by links."""
-    for module in ("home_links.py", "root_only.py"):
-        config_files.copy(f"{SCRIPTS}/{module}")
-    config_files.copy(f"{SCRIPTS}/data-folder", mode="755")
     below = [] if survey.container else mountpoints(settings)
     words = [word for at in below for word in ("--disk", at)]
     words += [settings.folder, *([user] if user else [])]
@@ -38,12 +35,11 @@ def mountpoints(settings: Storage) -> list[str]:
 @operation()
 def _stand(arguments: list[str]) -> Commands:
     """Make what is not there; leave what is the user's, and say so."""
-    script = f"{SCRIPTS}/data-folder"
     asked = shlex.join(arguments)
-    found = host.get_fact(Shell, script=f"{script} --check {asked}")
+    found = host.get_fact(Shell, script=f"{SCRIPT} --check {asked}")
     if found == "ok" or found.startswith("note "):
         if found != "ok" and host.state.is_executing:
             operations.say(host, f"{untrusted.visible(found.removeprefix('note '))}.")
         host.noop("it stands")
         return
-    yield Watched(f"{script} {asked}")
+    yield Watched(f"{SCRIPT} {asked}")

@@ -9,24 +9,18 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
-from deeprig.operations import apt_components, apt_repositories, box_python, packages
+from deeprig.operations import apt_components, box_program, packages
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.box_fact import BoxFact
+from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, Step, Watched
 from deeprig.operations.facts import Shell
 from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
 from tasks import gpu_settings, nvidia_repository
 
-SCRIPTS = "/usr/local/lib/deeprig"
-DRIVER_SET = f"{SCRIPTS}/driver-set"
-WAITING = f"{SCRIPTS}/driver_waiting.py"
-PARTS = (
-    "apt", "build", "downloads", "headers", "index", "libraries", "load", "others", "proof",
-    "reasons", "undo", "waiting", "wanted",
-)  # fmt: skip
-MODULES = [f"{SCRIPTS}/driver_{name}.py" for name in PARTS]
+DRIVER_SET = f"{BOX} driver-set"
 WANTED = "/etc/deeprig/driver-wanted.json"
 NOUVEAU = "/etc/modprobe.d/50-deeprig-nouveau.conf"
 AFTER_UPDATE = "/etc/apt/apt.conf.d/deeprig-waiting.conf"
@@ -40,16 +34,12 @@ def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
     if not plan.driver_packages:
         operations.say(host, f"No driver: {plan.reasons['driver_branch']}.")
         return
-    scripts()
-    config_files.copy(DRIVER_SET, mode="755")
     operations.put(
         name=f"Write {WANTED}", dest=WANTED, content=for_the_box(plan, secure_boot=secure_boot)
     )
     _may_come(name="See that no other driver is in the way")
     if plan.repository:
-        nvidia_repository.provide(
-            plan=plan, driver=rig.driver, cuda=rig.cuda, but=apt_repositories.READERS
-        )
+        nvidia_repository.provide(plan=plan, driver=rig.driver, cuda=rig.cuda)
     if plan.driver_source == "distro":
         apt_components.enable(
             name="Have the archive's parts for drivers",
@@ -70,12 +60,6 @@ def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
     config_files.copy(AFTER_UPDATE)
     config_files.copy(MOTD, mode="755")
     _load(name="Load the modules, or say that a reboot is owed")
-
-
-def scripts() -> None:
-    """The modules that look after a driver, and those that read apt's lists."""
-    for module in (*MODULES, *apt_repositories.READERS):
-        config_files.copy(module)
 
 
 def for_the_box(plan: Plan, *, secure_boot: bool) -> str:
@@ -155,8 +139,8 @@ class DriverSet(BoxFact[list[str]]):
     default = list
 
     def command(self) -> str:
-        ask = "import driver_proof as d; print('\\n'.join(d.driver_set()))"
-        return f"{box_python.command(ask)} 2>/dev/null || true"
+        ask = "from deeprig_box.nvidia import driver as d; print('\\n'.join(d.driver_set()))"
+        return f"{box_program.command(ask)} 2>/dev/null || true"
 
     def process(self, output: list[str]) -> list[str]:
         return [line.strip() for line in output if line.strip()]

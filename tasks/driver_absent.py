@@ -1,26 +1,25 @@
 """What a driver leaves on a box: its packages and what holds, proves, guards and moves them."""
 
-from deeprig.operations import apt_repositories, box_python, packages
+from deeprig.operations import apt_repositories, box_program, packages
 from deeprig.operations.footprint import Trace
-from tasks import boot_guard, boot_trial, driver, driver_move, gpu_settings, nvidia_repository
+from tasks import boot_guard, driver, driver_move, gpu_settings, nvidia_repository
 
 STATE = "/var/lib/deeprig"
 BROUGHT = f"{STATE}/driver-brought"  # by driver-set
-ASK = box_python.command("import driver_proof as d; print(*d.driver_set(), sep='\\n')")
+ASK = box_program.command(
+    "from deeprig_box.nvidia import driver; print(*driver.driver_set(), sep='\\n')"
+)
 SET = f"{{ cat {BROUGHT}; {ASK}; }} 2>/dev/null"
 
 
 def trace(*, repository_stays: bool) -> Trace:
     """What it leaves; NVIDIA's repository stays where CUDA comes from there."""
-    shared = " ".join(f"{driver.SCRIPTS}/boot_{part}.py" for part in ("menu", "record", "work"))
-    readers = " ".join(apt_repositories.READERS)
     return Trace(
         files=(
             driver.NOUVEAU,
             gpu_settings.OPTIONS,
             gpu_settings.PERSISTENCE,
             gpu_settings.WATTS,
-            gpu_settings.POWER_LIMITS,
             gpu_settings.FABRIC_MODULES,
             *(f"/etc/systemd/system/{unit}" for unit in _units()),
             *(driver.AFTER_UPDATE, driver.MOTD, driver.UPDATES),
@@ -32,10 +31,8 @@ def trace(*, repository_stays: bool) -> Trace:
                 *boot_guard.BUILDERS,
                 "$(grep -ls '^# Written by deeprig' /etc/dkms/*)",
             ),
-            *(boot_guard.GUARD, boot_guard.GATE, boot_guard.RECORD),
+            boot_guard.RECORD,
             boot_guard.RECORD.replace(".json", ".motd"),
-            *(f"{driver.SCRIPTS}/boot_{part}.py" for part in ("build", "keep", "loader", "proof")),
-            f"{driver.SCRIPTS}/driver[-_]*",
             f"{STATE}/driver-*",
             "/var/log/deeprig/driver*",
         ),
@@ -43,7 +40,7 @@ def trace(*, repository_stays: bool) -> Trace:
         packages=("linux-headers-.*", "dkms", "gcc-.*"),
         brought=SET,
         before=(
-            f"[ ! -x {boot_guard.GUARD} ] || {boot_guard.GUARD} lift",
+            f"[ ! -e {boot_guard.AFTER_DPKG} ] || {boot_guard.GUARD} lift",
             f"rm -f {boot_guard.AFTER_DPKG} {driver.AFTER_UPDATE}",  # they look after each dpkg
             f'held=$({SET}); [ -z "$held" ] || apt-mark -q unhold $held >/dev/null',
             # apt keeps the headers of a kernel that it keeps, though nobody needs them.
@@ -53,10 +50,6 @@ def trace(*, repository_stays: bool) -> Trace:
             *(() if repository_stays else (apt_repositories.removal(nvidia_repository.NAME),)),
         ),
         after=(
-            # They are the boot trial's too, where there is one.
-            f"[ -e {boot_trial.SCRIPT} ] || rm -f {shared}",
-            # And they are a repository's.
-            f"ls {apt_repositories.SPECS}/*.json >/dev/null 2>&1 || rm -f {readers}",
             "[ ! -d /etc/dkms ] || dpkg -S /etc/dkms >/dev/null 2>&1 || "
             "rmdir --ignore-fail-on-non-empty /etc/dkms",
             "! command -v update-initramfs >/dev/null || update-initramfs -u -k all",

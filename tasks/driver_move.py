@@ -3,32 +3,24 @@
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
-from deeprig.operations import apt_components, apt_repositories
+from deeprig.operations import apt_components
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
+from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, Watched
 from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
-from tasks import boot_guard, driver, nvidia_repository
+from tasks import base, boot_guard, driver, nvidia_repository
 
-SCRIPTS = "/usr/local/lib/deeprig"
-MOVE = f"{SCRIPTS}/driver-move"
-PARTS = (
-    "back", "debs", "history", "hold", "kernels", "moving", "reboot", "record", "snapshot",
-    "standing", "transaction",
-)  # fmt: skip
-MODULES = [f"{SCRIPTS}/driver_{part}.py" for part in PARTS]
+MOVE = f"{BOX} driver-move"
 UNIT = "deeprig-driver-move.service"
 
 
 @deploy("Driver moves")
 def provide(plan: Plan) -> None:
-    """The script behind `deeprig driver`, and the unit that goes on after a power cut."""
+    """The unit that goes on after a power cut; the rest is the program's."""
     if not plan.driver_packages:
         return
-    for module in MODULES:
-        config_files.copy(module)
-    config_files.copy(MOVE, mode="755")
     config_files.copy(f"/etc/systemd/system/{UNIT}")
     operations.enable(name="Go on at boot where a move was cut off", unit=UNIT, start=False)
 
@@ -36,7 +28,7 @@ def provide(plan: Plan) -> None:
 @deploy("Driver move")
 def prepare(plan: Plan, rig: Rig, secure_boot: bool) -> None:
     """All that a move to this plan needs; the driver itself stays where it is."""
-    driver.scripts()
+    base.have_program()
     boot_guard.watch(plan=plan)
     provide(plan=plan)
     _take(name="Keep the way back: what stands, and a .deb of each package")
@@ -46,9 +38,7 @@ def prepare(plan: Plan, rig: Rig, secure_boot: bool) -> None:
         content=driver.for_the_box(plan, secure_boot=secure_boot),
     )
     if plan.repository:
-        nvidia_repository.provide(
-            plan=plan, driver=rig.driver, cuda=rig.cuda, but=apt_repositories.READERS
-        )
+        nvidia_repository.provide(plan=plan, driver=rig.driver, cuda=rig.cuda)
     if plan.driver_source == "distro":
         apt_components.enable(
             name="Have the archive's parts for drivers",

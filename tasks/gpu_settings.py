@@ -10,6 +10,7 @@ from pyinfra.context import host
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.box_fact import BoxFact
+from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands
 from deeprig.parsers import kernel_modules
 from deeprig.resolver.resolve import Plan
@@ -18,7 +19,7 @@ from deeprig.settings import Driver
 PERSISTENCED = "nvidia-persistenced.service"
 PERSISTENCE = f"/etc/systemd/system/{PERSISTENCED}.d/50-deeprig.conf"
 NODES, LIMITS = "deeprig-gpu-nodes.service", "deeprig-power-limits.service"
-POWER_LIMITS = "/usr/local/lib/deeprig/power-limits"
+POWER_LIMITS = f"{BOX} power-limits"
 WATTS = "/etc/deeprig/power-limits.json"
 OPTIONS = "/etc/modprobe.d/50-deeprig-nvidia.conf"
 FABRIC_MANAGER = "nvidia-fabricmanager.service"
@@ -37,7 +38,6 @@ def provide(settings: Driver, plan: Plan) -> None:
     """Persistence really on; limits and options as set. MIG, ECC, compute mode stay as they are."""
     if not plan.driver_packages:
         return
-    config_files.copy(POWER_LIMITS, mode="755")
     limits = [{"gpu": limit.gpu, "watts": limit.watts} for limit in settings.power_limits]
     operations.put(name=f"Write {WATTS}", dest=WATTS, content=json.dumps(limits, indent=2))
     for unit in (NODES, LIMITS):
@@ -105,7 +105,7 @@ class PowerLimits(BoxFact[list[str]]):
     default = list
 
     def command(self) -> str:
-        return f"test ! -x {POWER_LIMITS} || {POWER_LIMITS} --check"
+        return f"test ! -e {WATTS} || {POWER_LIMITS} --check"
 
     def process(self, output: list[str]) -> list[str]:
         return [line.strip() for line in output if line.strip()]

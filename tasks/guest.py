@@ -15,16 +15,16 @@ from deeprig.facts.pci import PciDevice
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations import packages
+from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import Shell
 from deeprig.settings.passthrough import Guest
 
-SCRIPT = "/usr/local/lib/deeprig/passthrough-guest"
-PARTS = "/usr/local/lib/deeprig/guest_files.py"
+SCRIPT = f"{BOX} passthrough-guest"
 PAGES = "/etc/sysctl.d/50-deeprig-passthrough.conf"
 DEFINITION, ASKED = "/etc/deeprig/guest.xml", "/etc/deeprig/guest.json"
 SEED = ("/etc/deeprig/guest-user-data", "/etc/deeprig/guest-meta-data")
-FILES = (PAGES, DEFINITION, *SEED, SCRIPT, PARTS, ASKED)
+FILES = (PAGES, DEFINITION, *SEED, ASKED)
 # NVIDIA's drivers since then work in a virtual machine that says what it is.
 FIRST_OPEN_EYED_DRIVER = 465
 
@@ -35,8 +35,6 @@ def provide(guest: Guest, going: tuple[PciDevice, ...]) -> None:
     packages.install(
         name="Install what runs guests", packages=catalog.load("packages")["guest"], watched=True
     )
-    config_files.copy(PARTS)
-    config_files.copy(SCRIPT, mode="755")
     if guest.huge_pages:
         config_files.write(PAGES, pages=-(-guest.memory_mib // 2))
     identity = f"{host.name}/{guest.name}"
@@ -78,7 +76,7 @@ def _stand() -> Commands:
 @operation()
 def rest() -> Commands:
     """Shut the guest down and have it come up no more; it stays defined, with its disk."""
-    if not host.get_fact(Shell, script=f"[ ! -x {SCRIPT} ] || echo there"):
+    if not host.get_fact(Shell, script=f"[ ! -e {ASKED} ] || echo there"):
         host.noop("the guest is at rest")
         return
     yield Watched(f"{SCRIPT} rest")

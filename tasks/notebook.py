@@ -11,6 +11,7 @@ from deeprig import catalog
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations import packages
+from deeprig.operations.box_program import BOX, SCRIPTS
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import Shell
 from deeprig.operations.footprint import Trace
@@ -18,14 +19,13 @@ from deeprig.operations.packages import BROUGHT
 from deeprig.settings import DEPLOY_USER, Notebook
 from tasks import archive, jobs, sessions
 
-SCRIPTS = "/usr/local/lib/deeprig"
-SERVER = f"{SCRIPTS}/notebook-server"
+SERVER = f"{BOX} notebook-server"
 MANAGER = f"{SCRIPTS}/user-manager"
 UNIT_FILE = "/etc/systemd/user/deeprig-notebook.service"
 HASH_FILE = "/etc/deeprig/notebook-password-hash"
 UNIT, JOBS_UNIT = "deeprig-notebook.service", "deeprig-jobs.service"
 # Ports and sockets that nobody else can take.
-GUARD, GUARD_UNIT = f"{SCRIPTS}/notebook-guard", "deeprig-notebook-guard.service"
+GUARD, GUARD_UNIT = f"{BOX} notebook-guard", "deeprig-notebook-guard.service"
 GUARD_FILES = (
     f"/etc/systemd/system/{GUARD_UNIT}",
     "/etc/systemd/system/nftables.service.d/50-deeprig-notebook.conf",
@@ -35,7 +35,7 @@ GUARD_FILES = (
 FORGET_TOKENS = (
     f"{{ sed -n 's/^user=//p' /etc/deeprig/notebook.conf; sed -n 's/^linger //p' {BROUGHT}; }} "
     "2>/dev/null | sort -u | while read -r user; do "
-    f"""{SCRIPTS}/as-user 30 "$user" sh -c 'cd && rm -f .config/deeprig/notebook-token && """
+    f"""{BOX} as-user 30 "$user" sh -c 'cd && rm -f .config/deeprig/notebook-token && """
     """{ [ ! -d .config/deeprig ] || rmdir --ignore-fail-on-non-empty .config/deeprig; }' """
     "|| true; done"
 )
@@ -46,17 +46,6 @@ TRACE = Trace(
         "/etc/deeprig/notebook.conf",
         "/etc/deeprig/jupyter_server_config.py",
         HASH_FILE,
-        *(
-            f"{SCRIPTS}/{name}"
-            for name in (
-                "notebook-window",
-                "notebook_work.py",
-                "notebook-kernels",
-                "notebook-server",
-                "notebook-guard",
-                "user-manager",
-            )
-        ),
         *GUARD_FILES,
         "/run/deeprig-notebook-guard",
         *jobs.FILES,
@@ -85,7 +74,6 @@ TRACE = Trace(
 def serve(settings: Notebook) -> None:
     """Both servers answer on loopback ports of their own, also when nobody is logged in."""
     packages.install(name="Install tmux and nftables", packages=list(archive.SESSIONS))
-    config_files.copy(MANAGER, mode="755")
     _linger(settings.user)
 
     config_files.copy("/etc/deeprig/tmux.conf")
@@ -95,10 +83,6 @@ def serve(settings: Notebook) -> None:
         "/etc/deeprig/jupyter_server_config.py", notebook=settings, hash_file=HASH_FILE
     )
     _password(settings)
-    config_files.copy(f"{SCRIPTS}/notebook-window", mode="755")
-    config_files.copy(f"{SCRIPTS}/notebook_work.py")
-    config_files.copy(f"{SCRIPTS}/notebook-kernels", mode="755")
-    config_files.copy(SERVER, mode="755")
     config_files.write(UNIT_FILE, notebook=settings)
 
     _guard(settings.user)
@@ -119,7 +103,6 @@ def _linger(user: str) -> None:
 
 def _guard(user: str) -> None:
     """Before the servers: who has a port first has what is sent to it."""
-    config_files.copy(GUARD, mode="755")
     for path in GUARD_FILES:
         config_files.copy(path)
     units = f"{GUARD_UNIT} nftables.service"
@@ -138,7 +121,7 @@ def _guarded() -> Commands:
     if host.get_fact(Shell, script=f"{GUARD} check") == "ok":
         host.noop("they are guarded")
         return
-    yield StringCommand(SERVER, "free")
+    yield StringCommand(f"{SERVER} free")
     yield Watched(f"{GUARD} load")  # says what it moves aside
 
 

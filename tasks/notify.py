@@ -7,16 +7,14 @@ from pyinfra.api.deploy import deploy
 from deeprig import catalog
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
-from tasks import driver
+from deeprig.operations.box_program import BOX
 
-SCRIPTS = "/usr/local/lib/deeprig"
-WATCH = f"{SCRIPTS}/watch"
+WATCH = f"{BOX} watch"
 CONF = "/etc/deeprig/notify.conf"
 STATE = "/var/lib/deeprig/watch.json"
 SERVICE, TIMER = "deeprig-watch.service", "deeprig-watch.timer"
 UNITS = [f"/etc/systemd/system/{unit}" for unit in (SERVICE, TIMER)]
-MODULES = [f"{SCRIPTS}/watch_{name}.py" for name in ("delivery", "findings", "hardware", "record")]
-XIDS = f"{SCRIPTS}/gpu_xids.json"
+XIDS = "/etc/deeprig/gpu-xids.json"
 
 
 @deploy("Notifications")
@@ -25,11 +23,8 @@ def provide(to: str | None, relay: str | None) -> None:
     if to is None:
         _take_out()
         return
-    for module in [*MODULES, driver.WAITING]:
-        config_files.copy(module)
     xids = catalog.load("gpu_errors")["xids"]
     operations.put(name=f"Write {XIDS}", dest=XIDS, content=json.dumps(xids, indent=2))
-    config_files.copy(WATCH, mode="755")
     config_files.write(CONF, mode="600", to=to, relay=relay)
     for unit in UNITS:
         config_files.copy(unit)
@@ -47,7 +42,7 @@ def provide(to: str | None, relay: str | None) -> None:
 
 
 def _take_out() -> None:
-    ours = " ".join([*UNITS, CONF, WATCH, *MODULES, XIDS, STATE, STATE.replace(".json", ".lock")])
+    ours = " ".join([*UNITS, CONF, XIDS, STATE, STATE.replace(".json", ".lock")])
     operations.bring_about(
         name="Send no word",
         holds=f"ls -d {ours} 2>/dev/null | grep -q . || echo gone",

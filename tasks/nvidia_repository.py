@@ -1,6 +1,5 @@
 """NVIDIA's own packages for one distribution: only what the plan wants is taken from there."""
 
-from collections.abc import Collection
 from typing import Any
 
 from deeprig import catalog
@@ -20,11 +19,9 @@ LIBRARIES = "libcudnn* libnccl*"
 PREFERRED, ONLY_THERE, EXACTLY, NEVER = 600, 100, 990, -1
 
 
-def provide(
-    plan: Plan, driver: Driver | None, cuda: Cuda | None, but: Collection[str] = ()
-) -> None:
+def provide(plan: Plan, driver: Driver | None, cuda: Cuda | None) -> None:
     """Have the repository of the plan, by its key; a mirror of it where the settings name one."""
-    apt_repositories.provide(repository(plan, driver, cuda), but)
+    apt_repositories.provide(repository(plan, driver, cuda))
 
 
 def repository(plan: Plan, driver: Driver | None, cuda: Cuda | None) -> Repository:

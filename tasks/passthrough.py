@@ -8,17 +8,21 @@ from deeprig.facts import boot_line, passthrough
 from deeprig.facts.pci import Bus
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
+from deeprig.operations.box_program import BOX, SCRIPTS
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import Shell
 from deeprig.settings.passthrough import Passthrough
 from tasks import guest, kernel_parameters
 
-BIND = "/usr/local/lib/deeprig/passthrough-bind"
+BIND = f"{SCRIPTS}/passthrough-bind"
 LIST = "/etc/deeprig/passthrough.list"
 HOOK = "/etc/initramfs-tools/hooks/deeprig-passthrough"
 BEFORE_UDEV = "/etc/initramfs-tools/scripts/init-top/deeprig-passthrough"
-NOW = "/usr/local/lib/deeprig/passthrough-now"
+NOW = f"{BOX} passthrough-now"
+# While it is there, cards change hands as soon as nothing uses them, and else at a boot.
+WHEN_IDLE = "/etc/deeprig/passthrough-when-idle"
 UNIT = "deeprig-passthrough.service"
+IDLE = '# Written by deeprig (tasks/passthrough.py): Passthrough(hand_over="when-idle").'
 GRUB = "/etc/default/grub.d/50-deeprig-passthrough.cfg"
 
 
@@ -27,7 +31,7 @@ def give(settings: Passthrough, bus: Bus) -> None:
     """The cards' whole IOMMU groups for vfio-pci from the next boot on, and a guest with them."""
     # Without groups nobody knows what goes together: the IOMMU comes first, with a boot.
     going = passthrough.devices(bus, settings) if bus.has_groups else ()
-    for script in (BIND, HOOK, BEFORE_UDEV):
+    for script in (HOOK, BEFORE_UDEV):
         config_files.copy(script, mode="755")
     config_files.copy(f"/etc/systemd/system/{UNIT}")
     config_files.write(LIST, devices=going)
@@ -40,10 +44,10 @@ def give(settings: Passthrough, bus: Bus) -> None:
     )
     operations.enable(name="Give the cards away at every boot", unit=UNIT, start=False)
     if settings.hand_over == "when-idle":
-        config_files.copy(NOW, mode="755")
+        operations.put(name=f"Write {WHEN_IDLE}", dest=WHEN_IDLE, content=IDLE)
         _change_hands(name="Have idle cards change hands now")
     else:
-        operations.remove(name=f"No {NOW}", path=NOW)
+        operations.remove(name=f"No {WHEN_IDLE}", path=WHEN_IDLE)
     if settings.guest and going:
         guest.provide(guest=settings.guest, going=going)
     elif bus.guest_there and not settings.guest:
@@ -69,7 +73,7 @@ def take_back(bus: Bus) -> None:
         commands=[f"systemctl disable {UNIT}"],
     )
     # The list at the end: as long as it is there, the next run goes on with this.
-    for path in (HOOK, BEFORE_UDEV, f"/etc/systemd/system/{UNIT}", BIND, NOW, *guest.FILES, LIST):
+    for path in (HOOK, BEFORE_UDEV, f"/etc/systemd/system/{UNIT}", WHEN_IDLE, *guest.FILES, LIST):
         operations.remove(name=f"No {path}", path=path)
 
 
@@ -101,7 +105,7 @@ def initramfs_knows() -> str:
 @operation()
 def _change_hands() -> Commands:
     """Cards that nothing uses, without a boot; who uses one is said, and it waits for the boot."""
-    state = host.get_fact(Shell, script=f"[ ! -x {NOW} ] || {NOW} state")
+    state = host.get_fact(Shell, script=f"[ ! -e {WHEN_IDLE} ] || {NOW} state")
     if state != "due":
         if host.state.is_executing and state not in ("", "settled"):
             operations.say(host, state)

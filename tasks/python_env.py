@@ -13,8 +13,8 @@ from pyinfra.context import host
 
 from deeprig.facts import people
 from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
 from deeprig.operations import packages
+from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import Shell
 from deeprig.operations.footprint import Trace
@@ -26,8 +26,7 @@ from deeprig.ssh import as_user
 from tasks import archive
 
 DATA = Path(__file__).parent.parent / "deeprig/catalog/notebook"
-SCRIPTS = "/usr/local/lib/deeprig"
-TOOL_ENV = f"{SCRIPTS}/tool-env"
+TOOL_ENV, PYTHON_ENV = f"{BOX} tool-env", f"{BOX} python-env"
 HOURS = 12
 NO_GPU = resolve.Plan()
 HEAD_START = "deeprig-head-start"
@@ -44,10 +43,6 @@ TRACE = Trace(
         *(f"/opt/deeprig/{part}" for part in ("uv", "notebook", "notebook-*", "cache", "*.lock")),
         # Somebody's own uv stays.
         "$(find /usr/local/bin/uv -lname '/opt/deeprig/*' 2>/dev/null)",
-        *(
-            f"{SCRIPTS}/{n}"
-            for n in ("tool-env", "python-env", "env_files.py", "env_lock.py", "install_step.py")
-        ),
         "/var/log/deeprig/python-env.log",
     ),
     packages=archive.VENV,
@@ -121,10 +116,6 @@ class Asked:
 def begin_tools(asked: Asked) -> None:
     """uv and the tools: they come from the package index while apt is at work."""
     packages.install(name="Install Python's venv", packages=list(archive.VENV))
-    config_files.copy(f"{SCRIPTS}/install_step.py")
-    config_files.copy(f"{SCRIPTS}/env_files.py")
-    config_files.copy(f"{SCRIPTS}/env_lock.py")
-    config_files.copy(TOOL_ENV, mode="755")
     operations.put(name="Write uv's lock", dest="/opt/deeprig/uv.lock", content=asked.uv_lock)
     if asked.user:
         tools = asked.tools_lock
@@ -139,12 +130,10 @@ def begin(asked: Asked) -> None:
     """The user's environments, which need uv and a Python, but neither apt nor a driver."""
     if asked.user is None:  # nobody computes here
         return
-    config_files.copy(f"{SCRIPTS}/python-env", mode="755")
     if asked.settings.lock:
         operations.put(
             name="Write the requirements of your own", dest=asked.own_file, content=asked.own_lock
         )
-    operations.remove(name="No script of older versions", path=f"{SCRIPTS}/base-env")
     _begin_environments(name="Begin to make what does not stand", asked=asked)
 
 
@@ -172,7 +161,7 @@ def finish(asked: Asked) -> None:
 
 def _as(user: str) -> str:
     """As that user, for as long as fetching and building may take; what it says is passed on."""
-    return f"{SCRIPTS}/as-user {HOURS * 3600} {shlex.quote(user)} {SCRIPTS}/python-env"
+    return f"{BOX} as-user {HOURS * 3600} {shlex.quote(user)} {PYTHON_ENV}"
 
 
 def _sources(wanted: frameworks.Environment) -> list[str]:
@@ -251,7 +240,7 @@ def _check(script: str, arguments: list[str]) -> str:
 
 def _how_it_stands(user: str, arguments: list[str]) -> str:
     """What python-env says of the user's environment; by looking at their files, so as them."""
-    script = as_user.command(user, [f"{SCRIPTS}/python-env", "--check", *arguments])
+    script = as_user.command(user, [*PYTHON_ENV.split(), "--check", *arguments])
     found: str = host.get_fact(Shell, script=script)
     return found
 

@@ -14,8 +14,7 @@ from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import BootId, Manifest
 from deeprig.settings import Rig
-from tasks import boot_trial, manifest
-from tasks.boot_guard import GATE
+from tasks import boot_guard, boot_trial, manifest
 
 # `--data reboot=now` on pyinfra's command line.
 NOW = "now"
@@ -37,7 +36,7 @@ class RebootDue(BoxFact[Due]):
     default = Due
 
     def command(self) -> str:
-        return f"{if_there(GATE, 'due')}; {if_there(boot_trial.SCRIPT, 'owed')}"
+        return f"{boot_guard.if_there('due')}; {boot_trial.if_there('owed')}"
 
     def process(self, output: list[str]) -> Due:
         said = [json.loads(line) for line in output]
@@ -45,11 +44,6 @@ class RebootDue(BoxFact[Due]):
             return Due()
         reasons = [each["owed"] for each in said if each["owed"]]
         return Due("; ".join(reasons), tuple(said[0]["work"]), tuple(said[0]["people"]))
-
-
-def if_there(script: str, verb: str) -> str:
-    """Ask a script that is only on boxes that have the part it looks after."""
-    return f"{{ [ ! -x {script} ] || {script} {verb}; }}"
 
 
 @deploy("Reboot")
@@ -84,9 +78,9 @@ def _if_owed(policy: str, first: bool, asked: bool, asks: str) -> Commands:
             operations.say(host, f"A reboot is owed: {due.owed}. Left pending: {left}.")
         host.noop("left pending")
         return
-    yield Watched(if_there(GATE, "check"))
+    yield Watched(boot_guard.if_there("check"))
     if not asks:  # its minutes begin with the boot, not with the passphrase
-        yield StringCommand(if_there(boot_trial.SCRIPT, "wait"))
+        yield StringCommand(boot_trial.if_there("wait"))
     yield from operations.reboot._inner()
 
 
@@ -112,6 +106,6 @@ def is_this_machine(boot_id: str) -> bool:
 
 @operation()
 def _arrive() -> Commands:
-    yield StringCommand(if_there(boot_trial.SCRIPT, "confirm"))
-    yield Watched(if_there(GATE, "arrived"))
-    yield Watched(if_there(boot_trial.SCRIPT, "arrived"))
+    yield StringCommand(boot_trial.if_there("confirm"))
+    yield Watched(boot_guard.if_there("arrived"))
+    yield Watched(boot_trial.if_there("arrived"))

@@ -12,9 +12,9 @@ from deeprig.facts.survey import Survey
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations import packages
+from deeprig.operations.box_program import BOX, SCRIPTS
 from deeprig.settings import Disk, Storage
 
-SCRIPTS = "/usr/local/lib/deeprig"
 ARRAY_TIMER = "deeprig-array.timer"
 SWAP_UNIT = "swap.deeprig.swap"
 SWAPPINESS = "/etc/sysctl.d/50-deeprig-swap.conf"
@@ -37,14 +37,9 @@ def provide(settings: Storage, survey: Survey) -> None:
     if survey.disks.can_say_how_they_are:
         operations.enable(name="Watch the disks' health", unit="smartmontools.service")
     if raid:
-        config_files.copy(f"{SCRIPTS}/array-start", mode="755")
         config_files.copy("/etc/systemd/system/deeprig-array.service")
         config_files.copy(f"/etc/systemd/system/{ARRAY_TIMER}")
         operations.enable(name="Start an array also without one of its disks", unit=ARRAY_TIMER)
-    if settings.disks:
-        for module in ("disk_making.py", "root_only.py"):
-            config_files.copy(f"{SCRIPTS}/{module}")
-        config_files.copy(f"{SCRIPTS}/data-disk", mode="755")
     for disk in settings.disks:
         _mount(disk, survey.disks)
     if settings.swap_gib:
@@ -57,7 +52,7 @@ def _mount(disk: Disk, there: Disks) -> None:
     words = ["--at", disk.at, "--uuid", disks.uuid_of(disk, there)]
     words += [word for serial in disk.serials for word in ("--serial", serial)]
     words += ["--raid", str(disk.raid)] if disk.raid else []
-    script = f"{SCRIPTS}/data-disk"
+    script = f"{BOX} data-disk"
     operations.bring_about(
         name=f"Have the data disk at {disk.at}",
         holds=f"{script} --check {shlex.join(words)}",
@@ -66,7 +61,6 @@ def _mount(disk: Disk, there: Disks) -> None:
 
 
 def _swap(gib: int) -> None:
-    config_files.copy(f"{SCRIPTS}/swap-file", mode="755")
     config_files.copy(f"/etc/systemd/system/{SWAP_UNIT}")
     operations.bring_about(
         name=f"Have a swap file of {gib} GiB",
@@ -85,7 +79,6 @@ def _swap(gib: int) -> None:
 def _grow(volume: str) -> None:
     """In two steps, each asked of the volume itself: a power cut may fall between them."""
     named = shlex.quote(volume)
-    config_files.copy(f"{SCRIPTS}/grow-root", mode="755")
     operations.bring_about(
         name="Give the root volume what is free",
         holds=f"{SCRIPTS}/grow-root --check {named}",

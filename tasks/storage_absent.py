@@ -5,19 +5,7 @@ from deeprig.facts import people
 from deeprig.operations.footprint import Trace
 from tasks import sessions, storage
 
-SCRIPTS = "/usr/local/lib/deeprig"
 SWAP_FILE = "/swap.deeprig"
-PARTS = (
-    "data-folder",
-    "home_links.py",
-    "root_only.py",
-    "home-links",  # of older versions
-    "data-disk",
-    "disk_making.py",
-    "swap-file",
-    "grow-root",
-    "array-start",
-)
 # A link into the data folder becomes the folder itself where both are on one disk. Both are the
 # user's, and it is done as the user.
 LINKS = f"""\
@@ -52,7 +40,6 @@ TRACE = Trace(
         f"/etc/systemd/system/{storage.ARRAY_TIMER.replace('timer', 'service')}",
         storage.SWAPPINESS,
         SWAP_FILE,
-        *(f"{SCRIPTS}/{name}" for name in PARTS),
     ),
     units=(storage.SWAP_UNIT, storage.ARRAY_TIMER),
     packages=(*catalog.load("packages")["disks"], *catalog.load("packages")["arrays"]),

@@ -19,13 +19,14 @@ from deeprig.facts.wake_memory import Remembered
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations import packages
+from deeprig.operations.box_program import SCRIPTS
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import Shell
 from deeprig.operations.footprint import Trace
 from deeprig.settings import WakeOnLan
 from tasks import archive
 
-SCRIPT = "/usr/local/lib/deeprig/wake-on-lan"
+SCRIPT = f"{SCRIPTS}/wake-on-lan"
 UNIT = "deeprig-wake-on-lan.service"
 NETWORK_MANAGER = {
     "/etc/NetworkManager/conf.d/50-deeprig-wake-on-lan.conf": "644",
@@ -34,7 +35,6 @@ NETWORK_MANAGER = {
 TLP = "/etc/tlp.d/50-deeprig-wake-on-lan.conf"
 TRACE = Trace(
     files=(
-        SCRIPT,
         f"/etc/systemd/system/{UNIT}",
         *NETWORK_MANAGER,
         TLP,
@@ -61,7 +61,6 @@ def enable(settings: WakeOnLan, network: Network) -> None:
         return
 
     packages.install(name="Install ethtool", packages=list(archive.ETHTOOL))
-    config_files.copy(SCRIPT, mode="755")
     ours = network_cards.drop_in(card)
     if ours:
         config_files.write(ours, template="/etc/systemd/network/wake-on-lan.conf", card=card)

@@ -15,7 +15,7 @@ from deeprig.operations import files as config_files
 
 ROOT = Path(__file__).parent.parent
 PLACES = (
-    ".ci", "bench", "deeprig", "deeprig_cli", "fast_ssh", "files", "lab", "templates",
+    ".ci", "bench", "box", "deeprig", "deeprig_cli", "fast_ssh", "files", "lab", "templates",
     "tests",
 )  # fmt: skip
 SHEBANG = re.compile(rb"#! ?/\S*?(?:bin/|env |busybox )(?:ba|da)?sh\b")

@@ -77,7 +77,7 @@ LINKS = re.compile(r"X|SYS|NODE|PHB|PXB|PIX|NV\d{1,2}")
 PRIVATE = re.compile(r"serial|uuid|hostname|guid|host_id|pdi|timestamp|cluster|slot|tray|module_id")
 LIKE_MISSING = re.compile(r"\[.*\]|.*\b(N/A|ERR|Unknown|Unsupported|Insufficient)\b.*", re.I)
 OTHER_UNIT = re.compile(r"-?\d+(\.\d+)? ([A-Za-z%/]+)")
-APPS = ("gpu_uuid", "pid", "process_name")  # as files/usr/local/lib/deeprig/job_cards.py asks
+APPS = ("gpu_uuid", "pid", "process_name")  # as box/deeprig_box/jobs/gpus.py asks
 DRIVERS_WORDS = re.compile(r"NVRM|\bXid\b|nvidia|nouveau|nova_core|fallen off the bus", re.I)
 XID = re.compile(r"NVRM: Xid \(PCI:[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}(\.[0-7])?\): \d+, .+", re.I)
 # Lines of a good boot.

@@ -17,7 +17,7 @@ SCRIPT = (Path(__file__).parent / "disks.sh").read_text()
 # What keeps owners and modes; anything else is somebody's, and none of ours.
 MOUNTABLE = ("ext4", "ext3", "ext2", "xfs", "btrfs")
 SYSTEM = ("/", "/boot", "/boot/efi", "/usr", "/var", "/home", "[SWAP]")
-# The partition's name while files/usr/local/lib/deeprig/data-disk is at work on it.
+# The partition's name while box/deeprig_box/storage/disk.py is at work on it.
 UNFINISHED = "deeprig-unfinished"
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "deeprig:data-disk")
 DEEPEST = 20  # lsblk's tree: a disk, its partition, an array, LUKS, a volume

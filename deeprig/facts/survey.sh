@@ -36,7 +36,7 @@ grep -rqsE '^[^#]*graphics-drivers' /etc/apt/sources.list /etc/apt/sources.list.
   echo dirty=ppa
 { installed lambda-stack || installed lambda-stack-cuda; } &&
   echo dirty=lambda
-[ -x /usr/local/lib/deeprig/driver-set ] ||  # what a deploy left half done, the next one mends
+[ -e /etc/deeprig/driver-wanted.json ] ||  # what a deploy left half done, the next one mends
 half=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'nvidia-*' 'libnvidia-*' 2>/dev/null |
   sed -nE 's/^(half-installed|unpacked|half-configured|triggers-awaited) //p' | tr '\n' ' ')
 [ -n "$half" ] && echo "dirty=half $half"

@@ -1,23 +1,16 @@
 """What powering a box off would end, asked of the box with nothing of ours on it."""
 
 import json
-from pathlib import Path
 
 import paramiko
 
 from deeprig.errors import DeeprigError
 from deeprig.parsers import untrusted
+from deeprig.ssh import box_source
 from deeprig.ssh import command as root_shell
 
-# A box without a driver does not have it: it is sent along, and leaves out the login it is run by.
-ASKED = Path(__file__).parents[2] / "files/usr/local/lib/deeprig/boot_work.py"
-# The one module of ours that it imports goes before it.
-BOUNDED = f"""import sys
-from types import ModuleType
-bounded = sys.modules["bounded"] = ModuleType("bounded")
-exec({ASKED.with_name("bounded.py").read_text()!r}, bounded.__dict__)
-"""
-SOURCE = f"{BOUNDED}{ASKED.read_text()}\n"  # what a program on stdin begins with
+# A box without a driver may not have it: it is sent along, and leaves out the login it is run by.
+SOURCE = box_source.program("deeprig_box.lib.workload")  # what a program on stdin begins with
 PROGRAM = f"{SOURCE}\nimport json\nprint(json.dumps(all_of_it()))\n"
 SECONDS = 60
 FORM = {"work": [str], "people": [str]}

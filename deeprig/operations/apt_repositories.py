@@ -2,23 +2,17 @@
 
 import json
 import shlex
-from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import Shell
 
-SCRIPTS = "/usr/local/lib/deeprig"
-SCRIPT = f"{SCRIPTS}/apt-repository"
-PARTS = ("apt_entries", "apt_index", "apt_key", "apt_specification", "apt_words", "openpgp_keys")
-MODULES = [f"{SCRIPTS}/{part}.py" for part in (*PARTS, "replaced")]
-# Those of them that read apt's lists, which a driver's own modules need before there is any.
-READERS = [f"{SCRIPTS}/apt_{part}.py" for part in ("index", "specification", "words")]
+SCRIPT = f"{BOX} apt-repository"
 SPECS = "/etc/deeprig/repositories"
 
 # Packages, pin ("" for this repository itself), priority: a stanza of apt_preferences(5).
@@ -53,14 +47,8 @@ class Repository:
     preferences: dict[str, tuple[Preference, ...]] = field(default_factory=dict)
 
 
-def provide(repository: Repository, but: Collection[str] = ()) -> None:
-    """Have the repository, with its key and its preferences; part of a component's deploy that may
-    have put some of the modules there before.
-    """
-    for module in MODULES:
-        if module not in but:
-            config_files.copy(module)
-    config_files.copy(SCRIPT, mode="755")
+def provide(repository: Repository) -> None:
+    """Have the repository, with its key and its preferences; part of a component's deploy."""
     spec = f"{SPECS}/{repository.name}.json"
     operations.put(
         name=f"Write {spec}", dest=spec, content=json.dumps(asdict(repository), indent=2)
@@ -69,13 +57,11 @@ def provide(repository: Repository, but: Collection[str] = ()) -> None:
 
 
 def removal(name: str) -> str:
-    """A command that takes a repository of this name out again, and with the last one what
-    looks after them.
-    """
-    ours, quoted = " ".join([SCRIPT, *MODULES]), shlex.quote(name)
+    """A command that takes a repository of this name out again."""
+    quoted = shlex.quote(name)
     return (
         f"[ ! -e {SPECS}/{quoted}.json ] || {SCRIPT} remove {quoted}; "
-        f"ls {SPECS}/*.json >/dev/null 2>&1 || rm -rf {SPECS} {ours}"
+        f"ls {SPECS}/*.json >/dev/null 2>&1 || rm -rf {SPECS}"
     )
 
 

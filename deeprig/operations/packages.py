@@ -9,6 +9,7 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
+from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, Step, Watched, say
 from deeprig.operations.package_facts import (
     AptHolds,
@@ -127,7 +128,7 @@ def repair_packages() -> Commands:
     # what was cut off while it was unpacked; apt brings the one and the other once more.
     # A driver that does not build would stay half configured for ever: driver-set takes it out.
     yield StringCommand(
-        "! [ -x /usr/local/lib/deeprig/driver-set ] || /usr/local/lib/deeprig/driver-set mend; "
+        f"! [ -x {BOX} ] || {BOX} driver-set mend; "
         "env DEBIAN_FRONTEND=noninteractive dpkg --configure -a || "
         f"{APT_GET} --fix-broken install; "
         f"again=$(dpkg --audit | {AUDITED}); "

@@ -2,10 +2,11 @@
 
 import shlex
 from functools import cache
-from pathlib import Path
 
-# What the box's own scripts use; sent along, for it may not be there, or be somebody else's.
-SOURCE = Path(__file__).parents[2] / "files/usr/local/lib/deeprig/bounded.py"
+from deeprig.ssh import box_source
+
+# What the box's own program uses; sent along, for it may not be there, or be somebody else's.
+SOURCE = "deeprig_box.lib.bounded"
 SECONDS = 60
 TIMED_OUT, MISSING = 124, 127
 
@@ -19,4 +20,4 @@ def command(*argv: str, seconds: int = SECONDS) -> str:
 
 @cache
 def _source() -> str:
-    return SOURCE.read_text()
+    return f"{box_source.text(SOURCE)}\n\nsys.exit(main())\n"

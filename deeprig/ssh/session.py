@@ -6,10 +6,11 @@ from typing import Any
 import paramiko
 
 from deeprig.ssh import client as connection
+from deeprig.ssh.box_source import BOX
 
 
 class BoxLink:
-    """`program` is the script on the box that answers."""
+    """`program` is the command of the box's program that answers."""
 
     program = ""
 
@@ -33,4 +34,4 @@ class BoxLink:
 
     def _command(self, *words: str) -> str:
         root = "" if self.data.get("ssh_user") == "root" else "sudo -n "
-        return root + shlex.join([self.program, *words])
+        return root + shlex.join([BOX, self.program, *words])

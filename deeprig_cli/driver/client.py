@@ -16,7 +16,6 @@ from deeprig.ssh import command as root_shell
 from deeprig.ssh.command import Done
 from deeprig.ssh.session import BoxLink
 
-MOVE = "/usr/local/lib/deeprig/driver-move"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 ASK_SECONDS = 120
 BOOT_SECONDS = 600
@@ -56,7 +55,7 @@ STANDING = (
 class DriverBox(BoxLink):
     """One box: one connection, opened anew after a reboot."""
 
-    program = MOVE
+    program = "driver-move"
 
     def __init__(self, name: str, data: dict[str, Any]) -> None:
         super().__init__(name, data)

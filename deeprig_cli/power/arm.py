@@ -10,9 +10,11 @@ from deeprig.facts import network as network_cards
 from deeprig.facts import survey, wake_memory
 from deeprig.settings import WakeOnLan
 from deeprig.ssh import command as root_shell
+from deeprig.ssh.box_source import SCRIPTS
 from deeprig.ui import screen
 
-ARM = "/usr/local/lib/deeprig/wake-on-lan"
+ARM = f"{SCRIPTS}/wake-on-lan"
+UNIT = "/etc/systemd/system/deeprig-wake-on-lan.service"
 SECONDS = 60
 
 
@@ -29,7 +31,7 @@ def arm(transport: paramiko.Transport, host_data: dict[str, Any], settings: Wake
     name = shlex.quote(card.name)
     tried = root_shell.run(
         transport,
-        f"[ -x {ARM} ] || {{ echo not deployed; exit 0; }}; "
+        f"[ -e {UNIT} ] || {{ echo not deployed; exit 0; }}; "
         f"sudo -n {ARM} arm {name} && sudo -n {ARM} state {name}",
         seconds=SECONDS,
     )

@@ -14,7 +14,6 @@ from deeprig.ssh.session import BoxLink
 from deeprig.ui import screen
 from deeprig_cli.run.colour_only import ColourOnly
 
-PROGRAM = "/usr/local/lib/deeprig/job"
 SECONDS = 120
 TRY_EVERY = 3.0
 RUNS = ("starting", "running")
@@ -22,7 +21,7 @@ ENDED = ("done", "failed", "stopped", "lost")
 LONGEST_HEAD = 40  # bytes: "from 4096"
 Job = dict[str, Any]
 
-# As files/usr/local/lib/deeprig/job_records.py has it. The folder that says it is the work user's,
+# As box/deeprig_box/jobs/records.py has it. The folder that says it is the work user's,
 # who may write there what they like.
 FORM = {
     "name": untrusted.parser("name of a job", r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", 40),
@@ -47,7 +46,7 @@ class Refused(DeeprigError):
 class JobBox(BoxLink):
     """One box: one connection, opened anew where it was lost."""
 
-    program = PROGRAM
+    program = "job"
 
     def __init__(self, name: str, data: dict[str, Any]) -> None:
         super().__init__(name, data)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from deeprig.operations import box_python
+from deeprig.operations import box_program
 from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
 from tasks import boot_guard, reboot
 
-DUE = "import boot_proof; print(boot_proof.owed())"
+DUE = "from deeprig_box.boot import kernel_check; print(kernel_check.owed())"
 LOOK = "`sudo {} state` says what is wrong, and what to do"
 
 
@@ -52,7 +52,7 @@ def test_whoever_installs_a_kernel_has_the_guard_look(host: Host, plan: Plan, mo
 
 def test_every_run_of_apt_has_the_guard_look(host: Host, plan: Plan) -> None:
     said = host.check_output("apt-config dump --format '%v%n' DPkg::Post-Invoke")
-    assert f"guard={boot_guard.GUARD};" in said
+    assert boot_guard.GUARD.split()[0] in said and " boot-guard " in said
 
 
 def test_the_guard_looks_at_every_boot_and_before_power_off(host: Host, plan: Plan) -> None:
@@ -90,7 +90,7 @@ def test_the_newest_kernel_is_the_one_that_boots(
 @pytest.mark.remedy("`sudo systemctl reboot` there, or deploy again")
 def test_no_reboot_is_owed(host: Host, plan: Plan, warn: Callable[..., None]) -> None:
     with host.sudo():
-        owed = host.check_output(box_python.command(DUE))
+        owed = host.check_output(box_program.command(DUE))
     if owed:
         warn(f"a reboot is owed: {owed}")
 

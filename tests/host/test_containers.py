@@ -120,7 +120,7 @@ def test_it_runs_and_comes_back_after_a_boot(host: Host, info: dict[str, Any]) -
 @pytest.mark.remedy("stop what runs in Docker, then run the deploy again")
 def test_it_runs_with_the_settings_it_has(host: Host, rig: Rig, info: dict[str, Any]) -> None:
     with host.sudo():
-        assert host.check_output("%s state", containers.STATE) == "ok"
+        assert host.check_output(f"{containers.STATE} state") == "ok"
     assert info["LiveRestoreEnabled"] is True
     assert info["Labels"] == [containers.LABEL]
 
@@ -232,7 +232,7 @@ def test_the_toolkit_gets_its_security_fixes(host: Host, toolkit: dict[str, str]
     with host.sudo():
         assert set(host.check_output("apt-mark showhold").split()) & set(toolkit) == set()
         name = container_toolkit.NAME
-        assert host.check_output("%s state %s", apt_repositories.SCRIPT, name) == "ok"
+        assert host.check_output(f"{apt_repositories.SCRIPT} state %s", name) == "ok"
         told = host.check_output("apt-config dump Unattended-Upgrade::Origins-Pattern")
         listed = host.file(container_toolkit.SOURCES).content_string
         site = re.findall(r"^URIs: https?://([^/:]+)", listed, re.MULTILINE)[0]

@@ -11,7 +11,7 @@ from testinfra.host import Host
 
 from deeprig.facts.gpus import identify
 from deeprig.facts.survey import Survey
-from deeprig.operations import box_python
+from deeprig.operations import box_program
 from deeprig.parsers import untrusted
 from deeprig.resolver import resolve
 from deeprig.settings import Rig
@@ -40,7 +40,9 @@ FOR_CARDS = re.compile(r"\.nv_fatbin +PROGBITS +[0-9a-f]+ +[0-9a-f]+ +([0-9a-f]+
 EM_CUDA = 190
 STAND_IN = "the lab's stand-in of nvcc makes nothing for a card"
 Say = Callable[[str], None]
-DRIVER_SET = box_python.command("import driver_proof as d; print(*d.driver_set())")
+DRIVER_SET = box_program.command(
+    "from deeprig_box.nvidia import driver; print(*driver.driver_set())"
+)
 IN_A_FOLDER = 'd=$(mktemp -d) && cd "$d" && {{ {}; }}; s=$?; rm -r "$d"; exit $s'
 
 

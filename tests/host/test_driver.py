@@ -9,7 +9,7 @@ from testinfra.host import Host
 
 from deeprig.catalog import driver_parts
 from deeprig.facts.survey import Survey
-from deeprig.operations import box_python
+from deeprig.operations import box_program
 from deeprig.resolver import resolve
 from deeprig.settings import Rig
 from deeprig_cli.driver import status as driver_status
@@ -17,7 +17,7 @@ from deeprig_cli.verify.runner import NothingThere
 from tasks import driver, manifest
 
 OF_THE_BUILD = re.compile(r"^(nvidia-fabricmanager|libnvidia-nscq|nvidia-imex)(-\d+)?$")
-PROVE = "import driver_proof as d; print({})"
+PROVE = "from deeprig_box.nvidia import driver as d; print({})"
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +31,11 @@ def plan(stack_plan: resolve.Plan, rig: Rig) -> resolve.Plan:
 
 @pytest.fixture
 def ask(host: Host, plan: resolve.Plan) -> Callable[[str], list[str]]:
-    """What driver_proof on the box says to an expression, in words."""
+    """What nvidia/driver.py on the box says to an expression, in words."""
 
     def said(expression: str) -> list[str]:
         with host.sudo():
-            return host.check_output(box_python.command(PROVE.format(expression))).split()
+            return host.check_output(box_program.command(PROVE.format(expression))).split()
 
     return said
 
@@ -118,9 +118,12 @@ def test_dkms_says_installed_for_every_kernel(
 def test_libraries_and_modules_have_one_version(
     host: Host, driver_set: set[str], version: str
 ) -> None:
-    say = "import json, driver_libraries as d; print(json.dumps(d.all_of_them()))"
+    say = (
+        "import json; from deeprig_box.nvidia import libraries; "
+        "print(json.dumps(libraries.all_of_them()))"
+    )
     with host.sudo():
-        found = json.loads(host.check_output(box_python.command(say)))
+        found = json.loads(host.check_output(box_program.command(say)))
     wrong = [
         f"programs get {driver_status.wrong_library(library, version, '')}"
         for library in found
@@ -173,7 +176,7 @@ def test_kernels_are_held_together_with_modules_that_were_made_for_them(
 def test_no_fix_of_the_driver_has_waited_for_a_month(host: Host, plan: resolve.Plan) -> None:
     ask = "import driver_waiting as w; print(chr(10).join(w.overdue()))"
     with host.sudo():
-        said = host.check_output(box_python.command(ask))
+        said = host.check_output(box_program.command(ask))
     assert said == ""
 
 
@@ -181,7 +184,7 @@ def test_the_days_that_a_fix_waits_are_counted_without_anybodys_doing(
     host: Host, plan: resolve.Plan
 ) -> None:
     said = host.check_output("apt-config dump --format '%v%n' APT::Update::Post-Invoke-Success")
-    assert "/usr/local/lib/deeprig/driver_waiting.py" in said
+    assert "deeprig-box; [ ! -x $box ] || $box driver-waiting" in said
     assert host.file(driver.MOTD).mode & 0o111 == 0o111
 
 

@@ -7,7 +7,7 @@ from testinfra.host import Host
 
 from deeprig.settings import Notebook, Rig
 from deeprig.ssh import as_user
-from deeprig_cli.run.client import PROGRAM
+from deeprig.ssh.box_source import BOX
 
 
 @pytest.fixture
@@ -19,10 +19,10 @@ def notebook(rig: Rig) -> Notebook:
 
 def test_the_box_says_which_jobs_it_has(host: Host, notebook: Notebook) -> None:
     with host.sudo():  # the program becomes the work user, so its answer is apart from root's
-        jobs = json.loads(host.check_output(as_user.taken([PROGRAM, "list"])))
+        jobs = json.loads(host.check_output(as_user.taken([BOX, "job", "list"])))
     assert isinstance(jobs, list)
     with host.sudo(notebook.user):  # the control: the work user sees the same
-        assert [job["name"] for job in json.loads(host.check_output(f"{PROGRAM} list"))] == [
+        assert [job["name"] for job in json.loads(host.check_output(f"{BOX} job list"))] == [
             job["name"] for job in jobs
         ]
 

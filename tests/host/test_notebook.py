@@ -7,7 +7,7 @@ from testinfra.host import Host
 
 from deeprig.parsers.untrusted import number
 from deeprig.settings import Notebook, Rig
-from tasks.notebook import GUARD_UNIT
+from tasks.notebook import GUARD_UNIT, SERVER
 from tests.host.kernels import compute
 
 UNIT = "deeprig-notebook.service"
@@ -213,7 +213,7 @@ def test_a_kernel_sees_no_token_and_no_library_path(kernels_words: str) -> None:
 
 def test_they_run_with_the_present_settings(host: Host, notebook: Notebook) -> None:
     with host.sudo():
-        assert host.check_output("/usr/local/lib/deeprig/notebook-server state") == "ok"
+        assert host.check_output(f"{SERVER} state") == "ok"
 
 
 @pytest.mark.parametrize("folder", ["notebooks", "runs"])

@@ -55,7 +55,7 @@ def test_the_last_look_went_well(host: Host, record: dict[str, Any]) -> None:
 
 def test_a_test_message_went_there(host: Host, to: str) -> None:
     with host.sudo():
-        assert host.check_output("%s --check", WATCH) == "ok"
+        assert host.check_output(f"{WATCH} --check") == "ok"
 
 
 def test_no_message_waits_to_be_sent(record: dict[str, Any]) -> None:

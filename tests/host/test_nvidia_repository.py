@@ -44,7 +44,7 @@ def from_there(host: Host, plan: resolve.Plan) -> set[str]:
 
 def test_it_stands_as_it_was_compared(host: Host, plan: resolve.Plan) -> None:
     with host.sudo():
-        assert host.check_output("%s state %s", apt_repositories.SCRIPT, NAME) == "ok"
+        assert host.check_output(f"{apt_repositories.SCRIPT} state %s", NAME) == "ok"
 
 
 def test_an_update_says_nothing_of_it(host: Host, plan: resolve.Plan, rig: Rig) -> None:

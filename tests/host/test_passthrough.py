@@ -10,7 +10,7 @@ from testinfra.host import Host
 from deeprig.facts import boot_line, passthrough
 from deeprig.facts.pci import OURS, PciDevice
 from deeprig.facts.survey import Survey
-from deeprig.operations import box_python
+from deeprig.operations import box_program
 from deeprig.settings import Rig
 from deeprig.settings.passthrough import Guest
 from tasks.passthrough import LIST, UNIT
@@ -89,7 +89,9 @@ def test_the_guest_runs_at_the_processors_own_speed(
     if "type='kvm'" in virsh(host, "dumpxml", guest.name).partition("\n")[0]:
         return
     with host.sudo():
-        ask = box_python.command("import guest_files; print(guest_files.complaint())")
+        ask = box_program.command(
+            "from deeprig_box.passthrough import guest_files; print(guest_files.complaint())"
+        )
         why = host.check_output(ask)
     assert why  # emulated though KVM works: its definition is of another machine
     warn(f"the guest is emulated, and slow: {why.strip()}")

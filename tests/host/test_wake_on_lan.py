@@ -71,7 +71,7 @@ def test_it_is_armed_at_every_boot_and_before_power_off(host: Host, card: Card) 
 
 
 @pytest.mark.remedy(
-    "`sudo /usr/local/lib/deeprig/wake-on-lan arm CARD` says why; name another card"
+    "`sudo /usr/local/lib/deeprig/current/bin/wake-on-lan arm CARD` says why; name another card"
 )
 def test_the_card_is_armed_now(host: Host, card: Card) -> None:
     if not card.can_wake:

@@ -17,7 +17,7 @@ from tests.lab.conftest import ROOT, variant
 from tests.lab.guarded import shell
 
 PROGRAMS = Path(__file__).with_name("attacks")
-OURS = ROOT / "files/usr/local/lib/deeprig"
+OURS = ROOT / "box/deeprig_box"
 # On the box: the programs are root's, as ours in lib/, and each account has a folder of its own.
 PLACE = "/var/tmp/trust"
 PYTHON = "python3 -I"
@@ -140,7 +140,7 @@ def prepare(box: boxes.Box, *names: str) -> Accounts:
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for file in sorted(PROGRAMS.glob("*.py")):
             tar.add(file, file.name)
-        tar.add(OURS, "lib")
+        tar.add(OURS, "lib/deeprig_box")
     root = Account(box, "root")
     root.run(f"mkdir -p {PLACE}; chmod 755 {PLACE}; cat >/dev/null")
     root.run(

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from deeprig import inventory as inventories
+from deeprig.operations import box_program
 from deeprig.runner import run as runs
 from deeprig.settings import Rig
 from lab import boxes
@@ -20,11 +21,9 @@ from tests.lab.conftest import DEEPRIG, ROOT, TABLES_DAY, variant
 Login = Callable[..., str]
 RTX_3090 = "10de:2204"
 INSTALL = "sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends"
-STATE = "sudo /usr/local/lib/deeprig/driver-set state"
+STATE = "sudo /usr/local/lib/deeprig/current/deeprig-box driver-set state"
 FILES = "sudo find /etc/apt -type f | sort | xargs sudo sha256sum"
-SET = (
-    "cd /usr/local/lib/deeprig; python3 -EsB -c 'import driver_proof as d; print(*d.driver_set())'"
-)
+SET = box_program.command("from deeprig_box.nvidia import driver; print(*driver.driver_set())")
 
 
 def inventory(box: boxes.Box, name: str, *settings: str, day: date = TABLES_DAY) -> Path:
@@ -56,7 +55,7 @@ def run(box: boxes.Box, file: Path) -> runs.Report:
         survey = base.survey(rig=rig)
         plan = base.decide(rig=rig, survey=survey) if survey else None
         assert plan is not None and rig.driver
-        base.have_as_user()
+        base.have_program()
         driver.install(plan=plan, rig=rig)
         gpu_settings.provide(settings=rig.driver, plan=plan)
         if rig.cuda:

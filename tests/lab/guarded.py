@@ -4,17 +4,22 @@ Stand-ins, each labelled: the driver (lab/stand_ins; its modules really build, b
 (a container's / is no disk), and the card, or what would need a reboot for its sake.
 """
 
+import atexit
+import functools
 import json
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
+from deeprig.operations import box_program
 from deeprig.operations import core as operations
 from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
 from lab import boxes, console, vm
 from lab.stand_ins.nvidia_repository import Repository
 from tasks import base, boot_guard
-from tests.lab.conftest import ROOT
 
 Run = Callable[..., str]
 APT = "sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends"
@@ -32,7 +37,7 @@ PLAN = Plan(
     driver_branch="580", module_flavour="open", modules="dkms", module="nvidia",
     dkms_name="nvidia", driver_packages=DRIVER,
 )  # fmt: skip
-PROOF = ROOT / "files/usr/local/lib/deeprig/driver_proof.py"
+PROOF = "deeprig_box/nvidia/driver.py"
 OWED = "/var/lib/deeprig/lab-reboot-owed"
 # Behind the proof on a container: what would need a reboot for a card's sake, since there is none.
 A_REASON = f'''
@@ -143,13 +148,20 @@ def guard(rig: Rig, stand_in: str = A_REASON) -> None:
         "modules": PLAN.modules, "module": PLAN.module, "dkms_name": PLAN.dkms_name,
         "packages": list(DRIVER), "headers": [],
     }  # fmt: skip
-    base.have_as_user()
+    base.have_program(source=program(stand_in))
     operations.put(name="The plan", dest="/etc/deeprig/driver.json", content=json.dumps(wanted))
-    operations.put(
-        name="The proof", dest=f"/usr/local/lib/deeprig/{PROOF.name}",
-        content=PROOF.read_text() + stand_in,
-    )  # fmt: skip
     boot_guard.watch(plan=PLAN)
+
+
+@functools.cache
+def program(stand_in: str) -> Path:
+    """The box's program with a stand-in behind its proof."""
+    folder = Path(tempfile.mkdtemp(prefix="deeprig-lab-")) / "box"
+    atexit.register(shutil.rmtree, folder.parent)
+    shutil.copytree(box_program.SOURCE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    with (folder / PROOF).open("a") as proof:
+        proof.write(stand_in)
+    return folder
 
 
 def boots(run: Run) -> str:

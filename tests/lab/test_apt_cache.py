@@ -96,7 +96,7 @@ def test_nvidias_repository_comes_through_it_by_the_mirror_of_the_settings(
 
         def behind(rig: Rig) -> None:
             network_access.provide(settings=Rig(apt_proxy=cache.url))
-            base.have_as_user()
+            base.have_program()
             pyinfra_deploy("Test")(apt_repositories.provide)(wanted)
 
         report = run_on(box, behind)

@@ -68,7 +68,7 @@ def deploy(box: boxes.Box, *parameters: str) -> Report:
     """The parts of a deploy that decide how the box boots."""
 
     def build(rig: Rig) -> None:
-        base.have_as_user()
+        base.have_program()
         boot_trial.begin()
         kernel_parameters.provide(parameters=parameters)
         boot_trial.arm()

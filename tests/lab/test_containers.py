@@ -58,6 +58,7 @@ def deploy_docker(box: boxes.Box, **settings: Any) -> runs.Report:
         wanted = with_docker(rig, **settings)
         survey = base.survey(rig=wanted)
         if survey:
+            base.have_program()
             users.provide(settings=wanted.users)
             containers.provide(rig=wanted, survey=survey)
 

@@ -42,6 +42,7 @@ def with_another_package(rig: Rig) -> None:
     plan: Plan | None = base.decide(rig=asked, survey=survey) if survey else None
     assert plan is not None
     wanted = ("nvidia-cuda-toolkit", "nvidia-kernel-dkms")
+    base.have_program()
     cuda.install(plan=replace(plan, cuda_packages=wanted), rig=asked)
 
 

@@ -22,7 +22,7 @@ from deeprig.facts.disks import array_uuid
 
 pytestmark = pytest.mark.lab
 
-SCRIPT = Path(__file__).parents[2] / "files/usr/local/lib/deeprig/data-disk"
+SCRIPT = Path(__file__).parents[2] / "box/deeprig-box"
 MIB = 2**20
 SIZE = 300 * MIB
 # In the place of a program: the power fails when it is called with this word.
@@ -105,7 +105,7 @@ def data_disk(at: Path, disks: list[Disk], uuid: str) -> Ask:
             words += ["--device", f"{serial}={disk.device}"]
         path = f"{first_in_path}:{os.environ['PATH']}" if first_in_path else os.environ["PATH"]
         return subprocess.run(
-            [str(SCRIPT), *options, *words], env={"PATH": path},
+            [str(SCRIPT), "data-disk", *options, *words], env={"PATH": path},
             capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
 

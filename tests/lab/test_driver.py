@@ -16,7 +16,7 @@ from deeprig.settings import Driver, Rig
 from lab import boxes
 from tasks import base, driver
 from tests.lab.conftest import DEEPRIG, ROOT, deploy, run_on, variant
-from tests.lab.drivers import INSTALL, RTX_3090, Login, on
+from tests.lab.drivers import INSTALL, RTX_3090, STATE, Login, on
 
 pytestmark = pytest.mark.lab
 
@@ -61,7 +61,7 @@ def failed(deployed: subprocess.CompletedProcess[str]) -> str:
 def test_it_is_there_whole_or_not_at_all(
     box: boxes.Box, deployed: subprocess.CompletedProcess[str], login: Login
 ) -> None:
-    state = login("sudo /usr/local/lib/deeprig/driver-set state").strip()
+    state = login(STATE).strip()
     held = login("apt-mark showhold").split()
     assert login("sudo dpkg --audit") == ""
     assert login("systemctl list-units --failed --plain --no-legend") == ""
@@ -129,7 +129,7 @@ def test_a_module_that_is_gone_is_built_again(built: None, box: boxes.Box, login
     name, version = login("sudo dkms status").split(",")[0].strip().split("/")
     login(f"sudo dkms uninstall -m {name} -v {version} -k {kernel}")
     assert f"there is no {name} for kernel {kernel}" in login(
-        "sudo /usr/local/lib/deeprig/driver-set state"
+        "sudo /usr/local/lib/deeprig/current/deeprig-box driver-set state"
     )
     report = run_on(box, only_the_driver())
     assert report.error is None
@@ -157,7 +157,7 @@ def test_a_second_kernel_counts_for_the_gate_before_a_reboot(
     built: None, box: boxes.Box, login: Login
 ) -> None:
     """The cloud flavour of the same kernel, first without headers, then with: a real build."""
-    gate = "sudo /usr/local/lib/deeprig/reboot-gate check 2>&1"
+    gate = "sudo /usr/local/lib/deeprig/current/deeprig-box reboot-gate check 2>&1"
     first = login("ls /lib/modules | tail -n 1").strip()
     second = first.replace("-amd64", "-cloud-amd64")
     assert login(gate).strip() == f"ok {first}"
@@ -167,7 +167,9 @@ def test_a_second_kernel_counts_for_the_gate_before_a_reboot(
     assert f"for kernel {second}" in said
     on(box, f"{INSTALL} linux-headers-cloud-amd64")
     assert login(gate).strip() == f"ok {second}"
-    assert f"for {first} {second}" in login("sudo /usr/local/lib/deeprig/driver-set state")
+    assert f"for {first} {second}" in login(
+        "sudo /usr/local/lib/deeprig/current/deeprig-box driver-set state"
+    )
 
 
 def test_a_failed_build_is_told_in_one_sentence_with_the_end_of_its_log(failed: str) -> None:
@@ -223,6 +225,7 @@ def only_the_driver() -> Callable[[Rig], None]:
         survey = base.survey(rig=asked)
         plan = base.decide(rig=asked, survey=survey) if survey else None
         assert plan is not None
+        base.have_program()
         driver.install(plan=plan, rig=asked)
 
     return changed

@@ -28,8 +28,8 @@ GERMAN = (
     "echo LANG=de_DE.UTF-8 | sudo tee /etc/default/locale >/dev/null"
 )
 WAITING = (
-    "cd /usr/local/lib/deeprig && sudo LANG=de_DE.UTF-8 python3 -EsB -c "
-    "'import driver_waiting as w; print(len(w.waiting_fixes()))'"
+    "cd /usr/local/lib/deeprig/current && sudo LANG=de_DE.UTF-8 python3 -EsB -c "
+    "'from deeprig_box.nvidia import held_updates as w; print(len(w.waiting_fixes()))'"
 )
 BROKEN = """
 sudo mkdir -p /usr/src/leftover-1.0 && sudo tee /usr/src/leftover-1.0/dkms.conf >/dev/null <<'END'

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.lab
 
 Login = Callable[..., str]
 OLD, NEW, BROKEN, OTHER = "580.173.02", "580.178.04", "580.190.01", "595.91.07"
-MOVE = "sudo /usr/local/lib/deeprig/driver-move"
+MOVE = "sudo /usr/local/lib/deeprig/current/deeprig-box driver-move"
 CARD = ROOT / "lab/dressings/card/lab-card"
 INSTALL = "sudo env DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install"
 KERNEL = "6.8.0-142"

@@ -124,7 +124,7 @@ def test_a_reboot_that_is_owed_is_left_to_a_person(
     def build(rig: Rig) -> None:
         survey = base.survey(rig)
         assert survey
-        base.have_as_user()
+        base.have_program()
         boot_trial.begin()
         kernel_parameters.provide(parameters=("deeprig.lab=1",))
         boot_trial.arm()

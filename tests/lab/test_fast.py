@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lab
 DRIFT = (
     "rm /etc/deeprig/tmux.conf",
     "chmod 600 /etc/deeprig/notebook.conf",
-    "echo '# somebody was here' >> /usr/local/lib/deeprig/notebook-window",
+    "echo '# somebody was here' >> /usr/local/lib/deeprig/current/bin/notebook-window",
     "systemctl disable -q apt-daily-upgrade.timer",
     "systemctl unmask -q suspend.target",
     "ln -sfn /nowhere /etc/environment.d/50-deeprig-proxy.conf",
@@ -34,11 +34,11 @@ DRIFT = (
 # Whatever is ours on a box, and what the system makes of it.
 STATE = r"""
 find /etc/deeprig /etc/ssh /etc/apt /etc/systemd /etc/profile.d /etc/environment.d /etc/pip.conf \
-  /etc/uv /etc/ufw /usr/local/lib/deeprig /usr/local/share/ca-certificates /opt/deeprig \
+  /etc/uv /etc/ufw /usr/local/lib/deeprig/current/ /usr/local/share/ca-certificates /opt/deeprig \
   -maxdepth 3 ! -name '*.lck' ! -path '*__pycache__*' ! -path '/etc/ufw*.20*' \
   -printf '%p %y %m %u %g %l\n' | sort
-find /etc/deeprig /etc/ssh /etc/pip.conf /etc/uv /usr/local/lib/deeprig /etc/systemd/system \
-  -type f ! -path '*/__pycache__/*' -exec sha256sum {} + | sort
+find /etc/deeprig /etc/ssh /etc/pip.conf /etc/uv /usr/local/lib/deeprig/current/ \
+  /etc/systemd/system  -type f ! -path '*/__pycache__/*' -exec sha256sum {} + | sort
 ufw status verbose; ufw show added
 dpkg-query -W; apt-mark showmanual
 systemctl list-unit-files --no-legend 'apt-daily*' 'deeprig*' '*suspend*' ssh.service ssh.socket

@@ -12,7 +12,7 @@ from tests.lab.test_notify import LOOK, listening
 pytestmark = pytest.mark.lab
 
 Login = Callable[..., str]
-FORGET = "sudo /usr/local/lib/deeprig/watch --forget-gpus"
+FORGET = "sudo /usr/local/lib/deeprig/current/deeprig-box watch --forget-gpus"
 
 
 @pytest.fixture

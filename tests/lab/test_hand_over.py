@@ -109,5 +109,5 @@ def test_it_comes_back_at_once(machine: boxes.Box) -> None:
     assert report.error is None, failed(report)
     assert drivers(machine, SECOND) == NATIVE
     assert drivers(machine, FIRST) == NATIVE
-    on(machine, f"! ls {passthrough.NOW} {passthrough.LIST} 2>/dev/null | grep .")
+    on(machine, f"! ls {passthrough.WHEN_IDLE} {passthrough.LIST} 2>/dev/null | grep .")
     assert deploy(machine, WITHOUT).changes == []

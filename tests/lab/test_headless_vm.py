@@ -76,7 +76,7 @@ def deploy(rig: Rig) -> None:
     found = base.survey(rig)
     assert found and rig.storage
     config_files.copy(base.WAIT_ONLINE)
-    base.have_as_user()
+    base.have_program()
     boot_trial.begin()
     kernel_parameters.provide(parameters=())
     storage.provide(settings=rig.storage, survey=found)

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.lab
 Login = Callable[..., str]
 FOLDER = "/srv/top/data"
 OWN = f"{FOLDER}/ai"
-SCRIPT = "sudo /usr/local/lib/deeprig/data-folder"
+PROGRAM = "/usr/local/lib/deeprig/current/deeprig-box data-folder"
+SCRIPT = f"sudo {PROGRAM}"
 # As ai, whose /srv/top is: exchange the data folder with one whose draft is a link, and back.
 EXCHANGE = """
 import ctypes, os, stat
@@ -52,6 +53,7 @@ def prepared(box: boxes.Box) -> None:
     def build(rig: Rig) -> None:
         found = base.survey(rig)
         assert found
+        base.have_program()
         base.have_apt_ready(survey=found)
         users.provide(settings=rig.users)
         data_folder.provide(settings=Storage(), survey=found, user="ai")
@@ -149,7 +151,7 @@ def test_what_is_no_folder_is_left_and_named(
     for place in ("/srv/odd", "/srv/odd/ai"):
         login("sudo mkdir -p /srv/odd" if place.endswith("ai") else "true")
         login(f"sudo sh -c {shlex.quote(made.format(place))}")
-        said = login(f"sudo timeout 20 {SCRIPT.split()[1]} /srv/odd ai 2>&1", check=False)
+        said = login(f"sudo timeout 20 {PROGRAM} /srv/odd ai 2>&1", check=False)
         assert said.startswith(f"{place} is no folder; move it away")
         login("sudo rm -r /srv/odd")
     assert victim().split() == ["root", "root"]
@@ -167,7 +169,7 @@ def test_what_the_user_has_in_the_home_is_left_and_said_in_plain_letters(
     login("sudo rm /home/ai/notebooks")
     made = made.format("/home/ai/notebooks").replace("$(", '"$(').replace(") /", ')" /')
     login(f"sudo runuser -u ai -- sh -c {shlex.quote(made)}")
-    said = login(f"sudo timeout 20 {SCRIPT.split()[1]} --check /srv/home ai")
+    said = login(f"sudo timeout 20 {PROGRAM} --check /srv/home ai")
     login("sudo rm /home/ai/notebooks; sudo rm -r /srv/home")
     assert said.startswith("note /home/ai/notebooks ")
     assert said.count("\n") == 1

@@ -16,7 +16,7 @@ from tests.lab.conftest import host_data
 pytestmark = pytest.mark.lab
 
 Login = Callable[..., str]
-SCRIPTS = Path(__file__).parents[2] / "files/usr/local/lib/deeprig"
+PACKAGE = Path(__file__).parents[2] / "box/deeprig_box"
 ANSWER = "/run/answer"
 # Without any login of this boot in the journal but what is written here.
 ASK = f"""
@@ -32,7 +32,7 @@ logger 'Accepted nobody of root'
 journalctl --sync
 journalctl -b -q -o cat -t sshd -t sshd-session > {ANSWER}.lines
 cd /run/scripts
-python3 -c 'import boot_reached; print(boot_reached.logins())' > {ANSWER} 2>&1
+python3 -c 'from deeprig_box.boot import health; print(health.logins())' > {ANSWER} 2>&1
 """
 
 
@@ -41,8 +41,7 @@ def scripts(box: boxes.Box) -> None:
     """What runs on boxes, in a folder of root's."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for module in SCRIPTS.glob("*.py"):
-            tar.add(module, module.name)
+        tar.add(PACKAGE, PACKAGE.name)
     with connection.connect(host_data(box)) as client:
         stdin, output, _ = client.exec_command(
             "sudo sh -c 'mkdir /run/scripts; tar xC /run/scripts'"
@@ -61,5 +60,8 @@ def test_a_login_that_anybody_wrote_down_confirms_no_boot(login: Login) -> None:
 
 def test_a_real_login_counts(login: Login) -> None:
     """This very one."""
-    asked = "cd /run/scripts && sudo python3 -c 'import boot_reached; print(boot_reached.logins())'"
+    asked = (
+        "cd /run/scripts && "
+        "sudo python3 -c 'from deeprig_box.boot import health; print(health.logins())'"
+    )
     assert login(asked).strip() == "True"

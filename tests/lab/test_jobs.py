@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deeprig.settings import Rig
-from deeprig_cli.run.client import PROGRAM
+from deeprig.ssh.box_source import BOX
 from lab import boxes, fake_gpu
 from tasks import base, jobs, network_access, notebook, python_env
 from tests.lab.conftest import DEEPRIG, ROOT, run_on, wait_for
@@ -26,7 +26,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def build(rig: Rig) -> None:
     assert rig.python and rig.notebook
     network_access.provide(settings=rig)
-    base.have_as_user()
+    base.have_program()
     asked = python_env.Asked(rig.python, rig.notebook.user)
     python_env.begin_tools(asked=asked)
     python_env.begin(asked=asked)
@@ -375,7 +375,7 @@ def test_a_job_begins_where_the_users_systemd_was_killed(run: Run, login: Login,
     assert job("train")["state"] == "lost"
     assert login(dead) == "dead\n"  # a list begins nothing
     asked = json.dumps({"name": "own", "command": ["true"], "gpu": ["none"], "environment": None})
-    said = login(f"cd /; echo {shlex.quote(asked)} | sudo -u ai {PROGRAM} start 2>&1 || true")
+    said = login(f"cd /; echo {shlex.quote(asked)} | sudo -u ai {BOX} job start 2>&1 || true")
     assert re.fullmatch(r"Your systemd does not run.* systemctl start user@\d+\.service\n", said)
 
     begun = run("again", "--", "sleep", "1000")
@@ -384,8 +384,8 @@ def test_a_job_begins_where_the_users_systemd_was_killed(run: Run, login: Login,
 
 
 def test_without_a_deploy_it_says_so(run: Run, login: Login) -> None:
-    login("sudo mv /usr/local/lib/deeprig/job /usr/local/lib/deeprig/job.away")
+    login("sudo mv /usr/local/lib/deeprig/current /usr/local/lib/deeprig/away")
     done = run("any", "--", "true")
-    login("sudo mv /usr/local/lib/deeprig/job.away /usr/local/lib/deeprig/job")
+    login("sudo mv -T /usr/local/lib/deeprig/away /usr/local/lib/deeprig/current")
     assert done.returncode == 2
     assert "has nothing that runs jobs yet; deploy there first." in done.stderr

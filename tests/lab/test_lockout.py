@@ -28,6 +28,7 @@ ALARM_SECONDS = 120
 def usual(rig: Rig) -> None:
     survey = base.survey(rig=rig)
     assert survey is not None
+    base.have_program()
     access.change(survey=survey, rig=rig)
 
 
@@ -39,6 +40,7 @@ def broken(sshd: str = "") -> Callable[[Rig], None]:
         assert survey is not None
         files = ssh.files(Ssh(), survey=survey, own={}, socket=Socket())
         files[ssh.DROP_IN] = f"{sshd}\n{files[ssh.DROP_IN]}"
+        base.have_program()
         access.prove_or_take_back(
             name="Break the way in",
             files=files,
@@ -215,6 +217,7 @@ def test_a_new_port_is_proved_and_the_old_one_closed(box: boxes.Box, login: Logi
         def build(rig: Rig) -> None:
             survey: Survey | None = base.survey(rig=rig)
             assert survey is not None
+            base.have_program()
             access.change(survey=survey, rig=replace(rig, ssh=Ssh(port=port)))
 
         return build

@@ -77,6 +77,7 @@ def deploy(box: boxes.Box, rig: Rig = PEOPLE, data: dict[str, object] | None = N
 
     def build(rig: Rig) -> None:
         if survey := base.survey(rig=rig):
+            base.have_program()
             access.change(survey=survey, rig=rig)
 
     return run(box.name, {**(data or host_data(box)), "rig": rig}, build)
@@ -279,6 +280,7 @@ def test_a_way_in_that_locks_the_work_user_out_is_taken_back(
     def build(rig: Rig) -> None:
         survey = base.survey(rig=rig)
         assert survey is not None
+        base.have_program()
         access.change(survey=survey, rig=rig, session_files=shut)
 
     assert run(box.name, {**host_data(box), "rig": PEOPLE}, build).error is not None
@@ -427,6 +429,7 @@ from pyinfra.context import config, host
 from tasks import access, base
 config.SUDO = True
 if survey := base.survey(rig=host.data.rig):
+    base.have_program()
     access.change(survey=survey, rig=host.data.rig)
 """
 

@@ -96,7 +96,7 @@ BREAKAGES = [
     Breakage(
         "another account reaches neither server",
         "nft delete table inet deeprig_notebook",
-        "/usr/local/lib/deeprig/notebook-guard load",
+        "/usr/local/lib/deeprig/current/deeprig-box notebook-guard load",
     ),
     Breakage(
         "numpy multiplies matrices",

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lab
 
 Login = Callable[..., str]
 BACK_SECONDS = 10
-SERVER = "sudo /usr/local/lib/deeprig/notebook-server"
+SERVER = "sudo /usr/local/lib/deeprig/current/deeprig-box notebook-server"
 MEMORY = Path("/sys/fs/cgroup/memory")
 JUPYTER, TENSORBOARD = "bin/jupyter-lab", "bin/tensorboard"
 SERVE = "Notebook server | Have both servers run and answer"
@@ -74,7 +74,7 @@ else:
 def build(rig: Rig) -> None:
     assert rig.python and rig.notebook
     network_access.provide(settings=rig)
-    base.have_as_user()
+    base.have_program()
     asked = python_env.Asked(rig.python, rig.notebook.user)
     python_env.begin_tools(asked=asked)
     python_env.begin(asked=asked)

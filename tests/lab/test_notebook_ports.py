@@ -27,7 +27,7 @@ pytestmark = pytest.mark.lab
 Login = Callable[..., str]
 PROGRAM = "/opt/strange_sockets.py"
 LOG = "/home/anna/log"
-GUARD = "sudo /usr/local/lib/deeprig/notebook-guard"
+GUARD = "sudo /usr/local/lib/deeprig/current/deeprig-box notebook-guard"
 UNGUARD = "sudo nft delete table inet deeprig_notebook"
 UNIT = "sudo systemctl --user -M ai@ {} deeprig-notebook"
 KEEP = "Notebook server | Keep the ports and the tmux folder for ai"
@@ -45,6 +45,7 @@ table inet mine {
 def firewalled(rig: Rig) -> None:
     survey = base.survey(rig=rig)
     assert survey
+    base.have_program()
     access.change(survey=survey, rig=rig)
 
 
@@ -234,7 +235,8 @@ def test_tensorboard_opens_no_other_door(login: Login) -> None:
 
 @pytest.mark.parametrize("guarded", [True, False])
 @pytest.mark.parametrize(
-    "verb", [[f"{SERVER} work"], [f"{SERVER} state"], ["sudo -u ai", notebook.SERVER, "work"]]
+    "verb",
+    [[f"{SERVER} work"], [f"{SERVER} state"], ["sudo -u ai", *notebook.SERVER.split(), "work"]],
 )
 def test_a_squatter_gets_no_token_from_the_boxs_own_scripts(
     login: Login, verb: list[str], guarded: bool
@@ -576,7 +578,7 @@ def test_taken_out_it_follows_no_link_of_the_users(box: boxes.Box, login: Login)
         assert (
             login(
                 "sudo nft list tables; ls /etc/systemd/system | grep -e notebook -e nftables; "
-                "ls /usr/local/lib/deeprig /run | grep notebook-",
+                "ls /run | grep notebook-",
                 check=False,
             )
             == ""

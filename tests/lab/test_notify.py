@@ -48,7 +48,7 @@ def send_to(to: str | None, relay: str | None = None) -> Callable[[Rig], None]:
         rig = replace(rig, notify=to, mail_relay=relay)
         survey = base.survey(rig=rig)
         if survey:
-            base.have_as_user()
+            base.have_program()
             notify.provide(to=rig.notify, relay=rig.mail_relay)
             kept = {"settings": manifest.settings_without_secrets(rig)}
             manifest.record(name="Write the manifest", decided=kept)
@@ -320,7 +320,9 @@ def test_the_address_is_on_no_command_line_and_in_no_output(
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert secret in [message.topic for message in ntfy.got]  # the control: it was sent there
-    assert "/usr/local/lib/deeprig/watch --test" in said  # the control: all of it is shown
+    assert (
+        "/usr/local/lib/deeprig/current/deeprig-box watch --test" in said
+    )  # the control: all of it is shown
     assert secret not in said
     assert login(f"sudo grep -c deeprig/watch {seen}", check=False).strip() != "0"  # the control
     assert login(f"sudo grep -c {pattern} {seen}", check=False).strip() == "0"
@@ -414,10 +416,10 @@ def test_the_checks_of_verify_agree(
 
 
 def test_none_takes_it_out(box: boxes.Box, login: Login, ntfy: Ntfy) -> None:
-    there = f"sudo ls {notify.CONF} {notify.STATE} {notify.WATCH} 2>/dev/null | wc -l"
+    there = f"sudo ls {notify.CONF} {notify.STATE} {notify.XIDS} 2>/dev/null | wc -l"
     assert login(there) == "3\n"
     assert run_on(box, send_to(None)).error is None
     assert login(there) == "0\n"
-    assert login("ls /etc/systemd/system /usr/local/lib/deeprig | grep watch", check=False) == ""
+    assert login("ls /etc/systemd/system | grep watch", check=False) == ""
     assert login(f"systemctl is-active {notify.TIMER}", check=False) == "inactive\n"
     assert run_on(box, send_to(None)).changes == []

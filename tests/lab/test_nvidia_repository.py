@@ -77,7 +77,7 @@ def provide(box: boxes.Box, repository: Repository) -> tuple[list[str], str]:
         apt_repositories.provide(repository)
 
     def build(rig: Rig) -> None:
-        base.have_as_user()
+        base.have_program()
         listed()
 
     report = run_on(box, build)

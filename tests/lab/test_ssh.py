@@ -39,6 +39,7 @@ def way_in(ssh: Ssh, firewall: Firewall | None = None) -> Callable[[Rig], None]:
         wanted = Rig(notebook=None, ssh=ssh, firewall=firewall or Firewall())
         survey: Survey | None = base.survey(rig=wanted)
         if survey is not None:
+            base.have_program()
             access.change(survey=survey, rig=wanted)
 
     return build

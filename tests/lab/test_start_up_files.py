@@ -14,8 +14,8 @@ from tests.lab.test_jobs import build
 pytestmark = pytest.mark.lab
 
 Login = Callable[..., str]
-SERVER = "sudo /usr/local/lib/deeprig/notebook-server"
-ENV = "/usr/local/lib/deeprig/python-env"
+SERVER = "sudo /usr/local/lib/deeprig/current/deeprig-box notebook-server"
+ENV = "/usr/local/lib/deeprig/current/deeprig-box python-env"
 # As people have them: for a JupyterHub of theirs, a conda, an index of PyTorch's.
 FILES = {
     ".jupyter/jupyter_lab_config.py": "c.ServerApp.base_url = '/jup/'\n"

@@ -13,7 +13,7 @@ from deeprig.settings import Rig, User
 from deeprig.ssh import client as connection
 from deploy import build
 from lab import boxes
-from tasks import data_folder, sessions, users
+from tasks import base, data_folder, sessions, users
 from tasks.base import survey
 from tests.lab.conftest import DEEPRIG, ROOT, deploy, host_data, run_on, shell, wait_for
 
@@ -23,7 +23,7 @@ Login = Callable[..., str]
 DATA = "/mnt/data-disk"
 OWN = f"{DATA}/ai"
 HAVE = f"Data folder | Have {DATA} for ai"
-SCRIPT = "sudo /usr/local/lib/deeprig/data-folder"
+SCRIPT = "sudo /usr/local/lib/deeprig/current/deeprig-box data-folder"
 CHECK = f"{SCRIPT} --check {DATA} ai"
 
 
@@ -37,6 +37,7 @@ def folders(rig: Rig) -> None:
     """Only the data folder."""
     found = survey(rig)
     assert rig.storage and rig.notebook and found
+    base.have_program()
     data_folder.provide(settings=rig.storage, survey=found, user=rig.notebook.user)
 
 
@@ -156,7 +157,7 @@ def test_notebooks_wait_for_a_disk_that_is_not_there(login: Login) -> None:
     log = "sudo tail -n 3 ~ai/.local/state/deeprig/jupyter.log"
     wait_for(lambda: "which is not there: is the data disk mounted?" in login(log), 60)
     assert login(f"sudo ls {OWN}").split() == ["away", "cache", "locks", "runs"]  # none is made
-    state = "sudo /usr/local/lib/deeprig/notebook-server state"
+    state = "sudo /usr/local/lib/deeprig/current/deeprig-box notebook-server state"
     assert "JupyterLab does not answer" in login(state)
     login(f"sudo mv {OWN}/away {OWN}/notebooks")
     wait_for(lambda: login(state).strip() == "ok", 60)
@@ -169,7 +170,7 @@ def test_running_services_hear_of_other_caches(box: boxes.Box, login: Login) -> 
     tell = "Sessions | Tell ai's services"
     assert tell in run_on(box, elsewhere).changes
     assert run_on(box, elsewhere).changes == []
-    state = "sudo /usr/local/lib/deeprig/notebook-server state"
+    state = "sudo /usr/local/lib/deeprig/current/deeprig-box notebook-server state"
     assert login(state).startswith("it runs with old settings")
     assert tell in run_on(box, build).changes
     assert login(state).strip() == "ok"

@@ -77,7 +77,7 @@ def deploy(box: boxes.Box, swap_gib: int | None = None) -> Report:
         wanted = replace(rig.storage, disks=disks, swap_gib=swap_gib)
         found = base.survey(replace(rig, storage=wanted))
         if found:
-            base.have_as_user()
+            base.have_program()
             storage.provide(settings=wanted, survey=found)
             data_folder.provide(settings=wanted, survey=found, user=rig.notebook.user)
 

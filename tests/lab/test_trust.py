@@ -132,7 +132,7 @@ def test_a_folder_of_somebodys_is_no_place_for_the_data_folder(accounts: Account
     )
     ai.run("mkdir /srv/old/other; ln -s /etc/trust-folder /srv/old/other/.ai.deeprig")
     race = ai.start("exchanges", "/srv/old/data", "/srv/old/other", LONG)
-    script = "/usr/local/lib/deeprig/data-folder /srv/old/data ai"
+    script = "/usr/local/lib/deeprig/current/deeprig-box data-folder /srv/old/data ai"
     again = "rm -rf /srv/old/data/ai /srv/old/other/ai"
     said = root.run(
         f"i=0; while [ $i -lt 60 ]; do i=$((i+1)); {script} 2>&1; {again}; "
@@ -143,7 +143,12 @@ def test_a_folder_of_somebodys_is_no_place_for_the_data_folder(accounts: Account
     assert root.run("stat -c %U:%a /etc/trust-folder").strip() == "root:755"
     assert said.count("\n") >= 60 and "/srv/old" in said
     root.run("rm -rf /srv/old /etc/trust-folder")
-    assert root.run("/usr/local/lib/deeprig/data-folder --check /mnt/data-disk ai").strip() == "ok"
+    assert (
+        root.run(
+            "/usr/local/lib/deeprig/current/deeprig-box data-folder --check /mnt/data-disk ai"
+        ).strip()
+        == "ok"
+    )
 
 
 # Tokens and secrets.
@@ -260,7 +265,8 @@ def test_a_boot_is_not_confirmed_by_a_line_that_anybody_can_log(
 ) -> None:
     """The journal is emptied of the real logins, in the login that then asks."""
     root = accounts["root"]
-    ask = f"cd {PLACE}/lib && python3 -c 'import boot_reached; print(boot_reached.logins())'"
+    ask = "python3 -c 'from deeprig_box.boot import health; print(health.logins())'"
+    ask = f"cd {PLACE}/lib && {ask}"
     forged = root.run(
         "journalctl -q --rotate; journalctl -q --vacuum-time=1s 2>/dev/null; sleep 2; "
         "journalctl -q --rotate; journalctl -q --vacuum-time=1s 2>/dev/null; "

@@ -19,6 +19,7 @@ import pytest
 from deeprig.facts import wake_memory
 from deeprig.facts.wake_memory import Remembered
 from deeprig.ssh import client as connection
+from deeprig_cli.power import arm as arming
 from lab import boxes, cgroups, container, network
 from tests.lab import wire
 from tests.lab.conftest import DEEPRIG, ROOT, host_data, run_on, shell, variant, wait_for
@@ -27,7 +28,7 @@ from tests.lab.test_wake_on_lan import NAMED, arm
 pytestmark = pytest.mark.lab
 
 Login = Callable[..., str]
-SCRIPT = "/usr/local/lib/deeprig/wake-on-lan"
+SCRIPT, UNIT = arming.ARM, arming.UNIT
 ARMED = "/var/log/stand-in-for-wake-on-lan"
 STAND_IN = f"""#!/bin/sh
 # A stand-in for a card that can be armed.
@@ -124,6 +125,7 @@ def test_a_box_whose_card_refuses_stays_on(running: boxes.Box, inventory: Path) 
 @pytest.fixture(scope="module")
 def armable(box: boxes.Box, inventory: Path) -> None:
     with connection.connect(host_data(boxes.up(box.name))) as client:
+        shell(client, f"sudo sh -c 'mkdir -p $(dirname {SCRIPT}); touch {UNIT}'")
         shell(client, f"sudo sh -c 'cat > {SCRIPT} <<\"END\"\n{STAND_IN}END\n'")
         shell(client, "sudo apt-get -q update; sudo apt-get -qy install tmux")
 

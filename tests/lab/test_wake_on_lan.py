@@ -82,6 +82,7 @@ def arm(settings: WakeOnLan) -> Callable[[Rig], None]:
         with_card = replace(rig, wake_on_lan=settings)
         survey = base.survey(rig=with_card)
         if survey:
+            base.have_program()
             wake_on_lan.enable(settings=settings, network=survey.network)
             kept = wake_on_lan.record(settings, survey.network)
             manifest.record(name="Write the manifest", decided={"wake_on_lan": kept})

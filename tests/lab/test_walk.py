@@ -66,7 +66,7 @@ DOCS = (
     # How it all goes again, by hand, on a box that has the parts.
     "sudo rm /etc/ssh/sshd_config.d/10-deeprig.conf && sudo systemctl reload ssh",
     "sudo systemctl disable deeprig-access-boot.service",
-    "sudo rm /etc/systemd/system/deeprig-access-* /usr/local/lib/deeprig/access-guard",
+    "sudo rm /etc/systemd/system/deeprig-access-*",
     "sudo rm /etc/sudoers.d/50-deeprig; sudo loginctl terminate-user deeprig; sleep 5; "
     "sudo deluser --remove-home deeprig",
 )
@@ -91,7 +91,7 @@ ELSEWHERE = {
     "deeprig lab up rig2 --os ubuntu-24.04 --bare": "no Ubuntu archive here",
     "deeprig lab up rig3 --kind vm [--os ...] [--memory MIB] [--cpus N] [--disk SIZE]... "
     "[--nic CARD]": "vm-hardware",
-    "sudo /usr/local/lib/deeprig/boot-guard state": "boot-guard",
+    "sudo /usr/local/lib/deeprig/current/deeprig-box boot-guard state": "boot-guard",
     "sudo docker run --rm --device nvidia.com/gpu=all IMAGE nvidia-smi": "no card here",
     "conda activate vision": "no conda here",
     "python -m ipykernel install --user --name vision": "conda",
@@ -104,7 +104,7 @@ ELSEWHERE = {
     "sudo apt purge libvirt-clients libvirt-daemon-system ovmf qemu-system-x86 qemu-utils":
         "passthrough",
     **{line: "boot-trial" for line in (
-        "sudo /usr/local/lib/deeprig/boot-trial state",
+        "sudo /usr/local/lib/deeprig/current/deeprig-box boot-trial state",
         "sudo systemctl disable --now deeprig-boot-trial.timer deeprig-boot-back.service",
         "sudo rm /etc/grub.d/04_deeprig-trial /etc/update-motd.d/61-deeprig-trial "
         "/boot/grub/deeprig-last.cfg",

@@ -21,6 +21,7 @@ from lab.stand_ins.apt_archive import Archive
 from lab.stand_ins.catalogue import REMARK
 from lab.stand_ins.deb import Package
 from lab.stand_ins.nvidia_repository import Repository
+from tasks import notebook
 from tests.lab.conftest import DEEPRIG, ROOT, deploy, running, variant, wait_for
 from tests.lab.drivers import RTX_3090
 from tests.lab.guarded import (
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.lab
 
 WEEKS = 52
 FIRST, NEWER = "580.173.02", "580.178.04"
-SERVED = 'until [ "$(sudo /usr/local/lib/deeprig/notebook-server state)" = ok ]; do sleep 2; done'
+SERVED = f'until [ "$(sudo {notebook.SERVER} state)" = ok ]; do sleep 2; done'
 TOOL, JOB, VALUE = "lab-tool", "sleep 31536000", "41"
 DATA = "/mnt/data-disk"
 ORIGIN = "deeprig lab security stand-in"

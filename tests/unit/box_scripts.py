@@ -1,32 +1,29 @@
-"""The Python modules that land on a box, loaded from where they lie here."""
+"""The modules of a box's program, loaded from where they lie here."""
 
-import importlib.util
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
-SCRIPTS = Path(__file__).parents[2] / "files/usr/local/lib/deeprig"
+BOX = Path(__file__).parents[2] / "box"
+PACKAGE = BOX / "deeprig_box"
+SCRIPTS = BOX / "bin"
 
 
 @contextmanager
 def loaded(name: str) -> Iterator[ModuleType]:
-    """The module with those it imports, all of them fresh and gone again afterwards."""
-    before = dict(sys.modules)
-    sys.path.insert(0, str(SCRIPTS))
-    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    """A module, such as boot.grub_menu, with those it imports: what was not loaded before is fresh
+    and gone again afterwards.
+    """
+    before = set(sys.modules)
     try:
-        path = next(p for p in (SCRIPTS / f"{name}.py", SCRIPTS / name) if p.exists())
-        loader = SourceFileLoader(name.replace("-", "_"), str(path))
-        spec = importlib.util.spec_from_loader(loader.name, loader)
-        assert spec
-        module = importlib.util.module_from_spec(spec)
-        loader.exec_module(module)
-        yield module
+        yield importlib.import_module(f"deeprig_box.{name}")
     finally:
-        sys.dont_write_bytecode = written
-        sys.path.remove(str(SCRIPTS))
-        for added in sys.modules.keys() - before.keys():
-            del sys.modules[added]
+        for added in sys.modules.keys() - before:
+            if added.startswith("deeprig_box"):
+                package, _, leaf = added.rpartition(".")
+                if package in sys.modules:
+                    vars(sys.modules[package]).pop(leaf, None)
+                del sys.modules[added]

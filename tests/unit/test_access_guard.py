@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "files/usr/local/lib/deeprig/access-guard"
+SCRIPT = Path(__file__).parents[2] / "box/bin/access-guard"
 PROGRAMS = {"systemctl": "exit 0", "sshd": "exit 0", "ufw": 'case "$*" in *reload*) exit 1 ;; esac'}
 
 

@@ -13,7 +13,7 @@ CARD, SOUND = "0000:02:00.0", "0000:02:00.1"
 
 @pytest.fixture
 def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    with loaded("boot_cards") as module:
+    with loaded("boot.passthrough") as module:
         for name in ("GIVEN", "TRIED", "DEVICES"):
             monkeypatch.setattr(module, name, tmp_path / name)
         yield module
@@ -73,7 +73,7 @@ def test_the_boot_trial_tells_it(
     there: Callable[..., None], cards: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     there({CARD: "nouveau"}, given=(CARD,))
-    with loaded("boot-trial") as trial:
+    with loaded("boot.trial") as trial:
         monkeypatch.setattr(trial, "boot_cards", cards)
         monkeypatch.setattr(trial, "parameters", lambda root: [])
         assert trial.owed() == f"cards change hands at it ({CARD} to vfio-pci)"

@@ -43,7 +43,7 @@ Box = tuple[ModuleType, Known]
 
 @pytest.fixture
 def box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Box]:
-    with loaded("boot-guard") as guard:
+    with loaded("boot.guard") as guard:
         known = Known()
         proof = guard.boot_proof
         monkeypatch.setattr(guard.driver_proof, "kernels", lambda: [OLD, NEW])

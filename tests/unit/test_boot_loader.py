@@ -7,12 +7,12 @@ from types import ModuleType
 
 import pytest
 
-from tests.unit.box_scripts import SCRIPTS, loaded
+from tests.unit.box_scripts import PACKAGE, loaded
 
 
 @pytest.fixture
 def loader(tmp_path: Path) -> Iterator[ModuleType]:
-    with loaded("boot_loader") as module:
+    with loaded("boot.grub") as module:
         module.EFI = tmp_path  # type: ignore[attr-defined]
         yield module
 
@@ -113,11 +113,6 @@ def test_a_menu_is_made_in_the_language_of_the_box(
 
 def test_whatever_makes_a_menu_makes_it_so() -> None:
     made = re.compile(r'run\(\[?"(?:update-grub|grub-mkconfig)"[^\n]*')
-    found = [
-        line
-        for file in SCRIPTS.iterdir()
-        if file.is_file()
-        for line in made.findall(file.read_text())
-    ]
+    found = [line for file in PACKAGE.rglob("*.py") for line in made.findall(file.read_text())]
     assert len(found) == 3
     assert all("environment=" in line for line in found)

@@ -71,7 +71,7 @@ PIN = f"gnulinux-advanced-{DISK}>gnulinux-{OLD}-advanced-{DISK}"
 
 @pytest.fixture
 def menu() -> Iterator[ModuleType]:
-    with loaded("boot_menu") as module:
+    with loaded("boot.grub_menu") as module:
         yield module
 
 

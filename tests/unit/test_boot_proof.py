@@ -42,7 +42,7 @@ class Box(SimpleNamespace):
 @pytest.fixture
 def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
     """A box with one kernel that is fit to boot."""
-    with loaded("boot_proof") as proof:
+    with loaded("boot.kernel_check") as proof:
         driver = proof.driver_proof
         driver.PLAN = tmp_path / "driver.json"
         driver.PLAN.write_text(

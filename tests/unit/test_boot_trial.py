@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.box_scripts import SCRIPTS, loaded
+from tests.unit.box_scripts import BOX, loaded
 
 MENU = """\
 ### BEGIN /etc/grub.d/00_header ###
@@ -34,7 +34,7 @@ initrd /boot/initrd.img-6.12.1-amd64
 @pytest.fixture
 def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The script, with its files in a folder, and a GRUB that does as it is told."""
-    with loaded("boot-trial") as script:
+    with loaded("boot.trial") as script:
         monkeypatch.setattr(script, "STATE", tmp_path / "trial.json")
         monkeypatch.setattr(script, "MOTD", tmp_path / "trial.motd")
         monkeypatch.setattr(script, "WATCHDOG", tmp_path / "watchdog.conf")
@@ -174,7 +174,7 @@ def test_a_network_that_was_taken_back_is_booted_once_more(
 
 
 def test_the_menu_to_go_back_to_is_no_trial_itself() -> None:
-    with loaded("boot_snapshot") as snapshot:
+    with loaded("boot.snapshot") as snapshot:
         assert "deeprig_trial" not in snapshot.without_trial(MENU)
         assert "menuentry 'Debian'" in snapshot.without_trial(MENU)
 
@@ -182,7 +182,7 @@ def test_the_menu_to_go_back_to_is_no_trial_itself() -> None:
 def test_a_menu_without_a_kernel_that_is_there_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with loaded("boot_once") as script:
+    with loaded("boot.grub_trial") as script:
         boot = tmp_path / "boot"
         boot.mkdir()
         monkeypatch.setattr(
@@ -200,7 +200,7 @@ def test_a_menu_without_a_kernel_that_is_there_is_refused(
 def test_files_are_kept_compared_and_put_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with loaded("boot_snapshot") as snapshot:
+    with loaded("boot.snapshot") as snapshot:
         root = tmp_path / "root"
         monkeypatch.setattr(snapshot, "KEPT", tmp_path / "kept")
         monkeypatch.setattr(snapshot, "MENU", tmp_path / "grub.cfg")
@@ -250,7 +250,7 @@ def test_files_are_kept_compared_and_put_back(
 def test_a_parameter_that_is_not_in_use_needs_a_reboot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: str, before: str, used: str, owed: str
 ) -> None:
-    with loaded("boot-trial") as script:
+    with loaded("boot.trial") as script:
         for name, words in (("now", now), ("before", before)):
             folder = tmp_path / name / "etc/default/grub.d"
             folder.mkdir(parents=True)
@@ -293,13 +293,13 @@ def test_the_state_is_kept_anew_in_each_boot_before_anything_is_changed_in_it(
 def test_a_way_out_by_either_ip_is_one(routes: str, up: bool) -> None:
     """With real routes, in a network namespace of its own."""
     asked = (
-        "import boot_reached; boot_reached._active = lambda unit: True; "
-        "boot_reached.sshd_listens = lambda: True; print(boot_reached.is_up())"
+        "from deeprig_box.boot import health; health._active = lambda unit: True; "
+        "health.sshd_listens = lambda: True; print(health.is_up())"
     )
     script = f"ip link set lo up && {routes} && exec {sys.executable} -Bc {shlex.quote(asked)}"
     said = subprocess.run(
         ["unshare", "--map-root-user", "--net", "sh", "-c", script],
-        cwd=SCRIPTS, capture_output=True, text=True,
+        cwd=BOX, capture_output=True, text=True,
     )  # fmt: skip
     if "unshare:" in said.stderr:
         pytest.skip(f"no network namespace can be had: {said.stderr.strip()}")
@@ -313,7 +313,7 @@ def test_sshd_is_the_program_that_root_runs_and_no_other_of_its_name(tmp_path: P
         "s = socket.create_server(('127.0.0.1', 0)); print('there', flush=True); input()"
     )
     with (
-        loaded("boot_reached") as reached,
+        loaded("boot.health") as reached,
         subprocess.Popen(
             [sys.executable, "-c", named], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as other,
@@ -365,7 +365,7 @@ def test_only_who_came_in_keeps_a_box_in_a_boot_that_nobody_reached(
         assert command[-len(sessions) :] == tuple(str(n) for n, _ in enumerate(sessions))
         return "\n".join(sessions)
 
-    with loaded("boot_reached.py") as script:
+    with loaded("boot.health") as script:
         monkeypatch.setattr(script, "run", run)
         monkeypatch.setattr(script.boot_work, "dpkg", lambda: apt)
         # A job by cron and a container, as boot_work sees them on any box of somebody's.

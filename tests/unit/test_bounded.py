@@ -15,7 +15,7 @@ from tests.unit.box_scripts import loaded
 
 @pytest.fixture
 def bounded() -> Iterator[ModuleType]:
-    with loaded("bounded") as module:
+    with loaded("lib.bounded") as module:
         yield module
 
 

@@ -35,6 +35,7 @@ def test_the_order_of_work() -> None:
     assert components(plan(Rig())) == [
         "One at a time",
         "Network access",
+        "Program",
         "apt",
         "Python tools, begun",
         "Base",
@@ -56,6 +57,7 @@ def test_a_part_that_is_none_is_left_alone() -> None:
     assert components(report) == [
         "One at a time",
         "Network access",
+        "Program",
         "apt",
         "Base",
         "SSH and firewall",

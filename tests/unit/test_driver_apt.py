@@ -26,7 +26,7 @@ Conf libnvidia-compute-580 (580.178.04-0ubuntu1 NVIDIA:NVIDIA CUDA [amd64])
 
 @pytest.fixture
 def apt() -> Iterator[ModuleType]:
-    with loaded("driver_apt") as module:
+    with loaded("driver.simulate") as module:
         yield module
 
 
@@ -105,7 +105,7 @@ def test_a_version_is_of_the_branch_or_not(
 )
 def test_where_an_installed_driver_came_from(place: str, source: str) -> None:
     policy = f"x:\n  Version table:\n *** 580.1 500\n        500 {place}\n     570.1 500\n"
-    with loaded("driver_others") as others:
+    with loaded("driver.foreign") as others:
         assert others.origin(policy) == source
 
 
@@ -119,7 +119,7 @@ def test_where_an_installed_driver_came_from(place: str, source: str) -> None:
 )
 def test_the_compiler_that_built_a_kernel(tmp_path: Path, config: str, compiler: str) -> None:
     (tmp_path / "config-6.1").write_text(f'CONFIG_CC_VERSION_TEXT="{config}"\n')
-    with loaded("driver_build") as build:
+    with loaded("driver.dkms") as build:
         build.BOOT = tmp_path  # type: ignore[attr-defined]
         assert build.compiler("6.1") == compiler
         assert build.compiler("6.2") == ""

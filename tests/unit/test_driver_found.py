@@ -17,11 +17,10 @@ from deeprig.facts import gpus
 from deeprig.facts import survey as survey_module
 from deeprig.facts.gpus import Graphics
 from deeprig.facts.survey import objections
-from deeprig.operations import apt_repositories
 from deeprig.resolver import kernel_modules, resolve
 from deeprig.settings import Driver, Rig
-from tasks import driver, nvidia_repository
-from tests.unit.box_scripts import SCRIPTS, loaded
+from tasks import nvidia_repository
+from tests.unit.box_scripts import loaded
 from tests.unit.test_survey import survey
 
 ASKED = {
@@ -105,7 +104,7 @@ def test_another_driver_is_found_by_who_owns_its_library(
     library = folder / "libcuda.so.580.1"
     library.touch()
     (folder / "libcuda.so.1").symlink_to(library.name)
-    others = module("driver_others")
+    others = module("driver.foreign")
     said = box(installed, {str(library): owner})
     monkeypatch.setattr(others.driver_libraries, "ROOT", tmp_path)
     monkeypatch.setattr(others.driver_libraries, "said", said)
@@ -117,7 +116,7 @@ def test_another_driver_is_found_by_who_owns_its_library(
 
 
 def test_the_plans_own_series_is_no_other(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = module("driver_wanted")
+    wanted = module("driver.desired")
     monkeypatch.setattr(wanted, "wanted", lambda: ASKED)
     monkeypatch.setattr(wanted, "stands", lambda: None)
     for name, why in ((ASKED["library"], ""), ("libnvidia-compute-580", "makes room")):
@@ -148,17 +147,17 @@ Error! The directory /var/lib/dkms/leftover/1.0/source does not appear to have m
 
 
 def test_dpkgs_reason_is_in_its_second_line(module: Module) -> None:
-    said = module("driver_apt").complaint(OVERWRITE)
+    said = module("driver.simulate").complaint(OVERWRITE)
     assert said.endswith("which is also in package grid 580.65")
-    assert module("driver_apt").complaint("E: one\nE: two\n") == "one"
+    assert module("driver.simulate").complaint("E: one\nE: two\n") == "one"
     modprobe = "modprobe: ERROR: could not insert 'nvidia': No such device\n"
-    assert module("driver_apt").complaint(modprobe).endswith("No such device")
+    assert module("driver.simulate").complaint(modprobe).endswith("No such device")
 
 
 def test_a_module_that_fails_the_headers_is_named_with_its_owner(
     module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    headers = module("driver_headers")
+    headers = module("driver.headers")
     assert headers.FAILED.search(NO_SOURCE).groups() == ("leftover", "1.0")
     found = headers.FAILED.search(NO_BUILD)
     assert found.groups() == ("nvidia", "470.256.02")
@@ -192,7 +191,7 @@ def test_headers_are_of_the_images_own_version_and_known_to_apt(
     offered: list[str],
     asked: str | None,
 ) -> None:
-    headers, name = module("driver_headers"), "linux-headers-amd64"
+    headers, name = module("driver.headers"), "linux-headers-amd64"
     there = {"linux-image-amd64": image} if image else {}
     there |= {name: has} if has else {}
     monkeypatch.setattr(headers.driver_proof, "installed", lambda: there)
@@ -203,12 +202,12 @@ def test_headers_are_of_the_images_own_version_and_known_to_apt(
 def test_a_kernel_from_elsewhere_has_its_own_headers_or_is_named(
     module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    headers, kernel = module("driver_headers"), "6.8.12-4-pve"
+    headers, kernel = module("driver.headers"), "6.8.12-4-pve"
     monkeypatch.setattr(headers.driver_proof, "said", lambda *argv: "")
     monkeypatch.setattr(headers.driver_proof, "has_headers", lambda _: True)
     headers.of_the_newest(kernel)  # nothing is asked of apt
     monkeypatch.setattr(headers.driver_proof, "has_headers", lambda _: False)
-    with pytest.raises(headers.Wrong, match=r"newest installed kernel, 6\.8\.12-4-pve"):
+    with pytest.raises(headers.BoxError, match=r"newest installed kernel, 6\.8\.12-4-pve"):
         headers.of_the_newest(kernel)
     theirs = f"proxmox-headers-{kernel}"
     monkeypatch.setattr(
@@ -227,7 +226,7 @@ def test_no_packages_name_is_made_up_from_a_kernels(kernel: str) -> None:
 def test_what_must_be_of_one_build_is_compared(
     module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apt = module("driver_apt")
+    apt = module("driver.simulate")
     monkeypatch.setattr(apt.driver_proof, "installed", dict)
 
     def objection(manager: str) -> str:
@@ -245,7 +244,7 @@ def test_what_must_be_of_one_build_is_compared(
 def test_the_fabric_manager_is_asked_for_in_the_drivers_version(
     module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apt = module("driver_apt")
+    apt = module("driver.simulate")
     versions = ["580.178.04-0ubuntu1", "580.173.02-0ubuntu1"]
     monkeypatch.setattr(apt, "candidate", lambda name: "580.173.02-0ubuntu0.24.04.1")
     monkeypatch.setattr(apt, "offered", lambda name: versions)
@@ -256,7 +255,7 @@ def test_the_fabric_manager_is_asked_for_in_the_drivers_version(
 def test_a_hold_is_the_reason_only_where_apt_can_without_it(
     module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reasons = module("driver_reasons")
+    reasons = module("driver.reasons")
     cannot = reasons.Simulation([], [], "nvidia-driver-cuda : Depends: libcuda1 (= 580)")
     comes = reasons.driver_apt.Arrival("libcuda1", "", "580.178.04-1", "NVIDIA")
     can = reasons.Simulation([comes], [], "")
@@ -275,7 +274,7 @@ def test_a_hold_is_the_reason_only_where_apt_can_without_it(
 def test_the_preferences_without_which_it_works_are_named(
     module: Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    reasons = module("driver_reasons")
+    reasons = module("driver.reasons")
     for name in ("00-theirs", "50-fine", "deeprig-nvidia", "nvidia-driver-pin"):
         (tmp_path / name).touch()
     monkeypatch.setattr(reasons, "FOLDER", tmp_path)
@@ -291,7 +290,7 @@ def test_the_preferences_without_which_it_works_are_named(
 
 
 def test_half_a_package_is_named_with_the_command(module: Module) -> None:
-    said = module("driver_reasons").half(
+    said = module("driver.reasons").half(
         "The package libslow1 needs to be reinstalled, but I can't find an archive for it."
     )
     assert "`sudo dpkg --remove --force-remove-reinstreq libslow1`" in said
@@ -315,7 +314,7 @@ def test_an_index_is_read_or_the_reason_is_said(
     module: Module, monkeypatch: pytest.MonkeyPatch, complaints: list[str], said: str
 ) -> None:
     """apt ends with 0 in each of these."""
-    index = module("driver_index")
+    index = module("nvidia.index")
     monkeypatch.setattr(index.apt_index, "read_anew", lambda: complaints)
     monkeypatch.setattr(index, "logged", lambda what, text: None)
     monkeypatch.setattr(index, "addresses", lambda plan: ["http://m/debian12/x86_64/"])
@@ -323,7 +322,7 @@ def test_an_index_is_read_or_the_reason_is_said(
     if not said:
         index.read_anew(ASKED)
         return
-    with pytest.raises(index.Wrong, match=f"NVIDIA's repository cannot be read: .*{said}"):
+    with pytest.raises(index.BoxError, match=f"NVIDIA's repository cannot be read: .*{said}"):
         index.read_anew(ASKED)
 
 
@@ -331,7 +330,7 @@ def test_when_an_index_was_read_is_the_time_of_its_signed_list(
     module: Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Its file's own time is the server's."""
-    index = module("apt_index")
+    index = module("apt.index")
     head, other = tmp_path / "m_debian12_InRelease", tmp_path / "ppa_InRelease"
     for file in (head, other):
         file.touch()
@@ -355,7 +354,7 @@ def test_nvidias_old_addresses_are_the_repositorys_own(
     assert isinstance(plan, resolve.Plan)
     asked = nvidia_repository.repository(plan, driver, None)
     (tmp_path / "nvidia.json").write_text(json.dumps(asdict(asked)))
-    specification = module("apt_specification")
+    specification = module("apt.spec")
     monkeypatch.setattr(specification, "SPECS", tmp_path)
     ours = specification.Repository("nvidia")
     base = "developer.download.nvidia.com/compute"
@@ -374,15 +373,15 @@ def test_whatever_is_read_is_asked_in_one_language(
     monkeypatch.setenv("LANG", "de_DE.UTF-8")
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     ask = ("sh", "-c", "echo $LC_ALL")
-    assert module("driver_proof").said(*ask) in ("C", "C.UTF-8")
-    assert module("driver_waiting").output(*ask).strip() in ("C", "C.UTF-8")
-    assert module("driver_apt").QUIET["LC_ALL"] in ("C", "C.UTF-8")
+    assert module("nvidia.driver").said(*ask) in ("C", "C.UTF-8")
+    assert module("nvidia.held_updates").output(*ask).strip() in ("C", "C.UTF-8")
+    assert module("driver.simulate").QUIET["LC_ALL"] in ("C", "C.UTF-8")
 
 
 def test_what_forbids_a_module_is_named_with_its_file(
     module: Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    load = module("driver_load")
+    load = module("nvidia.load")
     folder = tmp_path / "etc/modprobe.d"
     folder.mkdir(parents=True)
     (folder / "old.conf").write_text("blacklist nouveau\ninstall nvidia /bin/false\n")
@@ -498,7 +497,7 @@ def test_secure_boot_counts_unless_shim_was_told_not_to_look(
 ) -> None:  # fmt: skip
     folder = tmp_path / "sys/firmware/efi/efivars"
     folder.mkdir(parents=True)
-    proof = module("boot_proof")
+    proof = module("boot.kernel_check")
     monkeypatch.setattr(proof, "EFI_VARIABLES", folder)
     (folder / proof.SECURE_BOOT).write_bytes(bytes([6, 0, 0, 0, on]))
     (folder / proof.SHIM_STATE).write_bytes(bytes([6, 0, 0, 0, validates]))
@@ -519,7 +518,7 @@ def test_a_kernel_is_what_the_boot_menu_takes(
     boot.mkdir()
     for name in ("6.1.0-56-amd64", *GARBAGE):
         (boot / f"vmlinuz-{name}").touch()
-    proof = module("driver_proof")
+    proof = module("nvidia.driver")
     monkeypatch.setattr(proof, "BOOT", boot)
     assert proof.kernels() == ["6.1.0-56-amd64"]
     asked = KERNELS.replace("/boot/", f"{boot}/")
@@ -546,22 +545,3 @@ def test_a_source_counts_where_apt_reads_it(tmp_path: Path, reads: str, said: li
     (bins / "apt-get").write_text(f"#!/bin/sh\necho '{reads}'\n")
     (bins / "apt-get").chmod(0o755)
     assert asked_of(PPA, tmp_path, path=str(bins)) == said
-
-
-def imported(script: Path) -> set[str]:
-    """The box's own modules that a script needs, and those that they need."""
-    found: set[str] = set()
-    todo = [script]
-    while todo:
-        text = todo.pop().read_text()
-        names = set(re.findall(r"^(?:import|from) (\w+)", text, re.M)) - found
-        new = {name for name in names if (SCRIPTS / f"{name}.py").exists()}
-        found |= new
-        todo += [SCRIPTS / f"{name}.py" for name in new]
-    return found
-
-
-def test_whatever_driver_set_reads_is_there_before_it_is_asked() -> None:
-    """An error of its own must not be taken for an answer."""
-    put = {Path(path).stem for path in (*driver.MODULES, *apt_repositories.READERS)}
-    assert imported(SCRIPTS / "driver-set") <= put | {"bounded"}  # that comes before all else

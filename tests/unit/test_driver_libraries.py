@@ -12,7 +12,7 @@ from tests.unit.box_scripts import loaded
 @pytest.fixture
 def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """A box whose packages own what is named in `owned`, and whose loader takes `known`."""
-    with loaded("driver_libraries") as module:
+    with loaded("nvidia.libraries") as module:
         module.owned, module.known = {}, []  # type: ignore[attr-defined]
 
         def said(*argv: str) -> str:

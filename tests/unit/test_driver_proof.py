@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "files/usr/local/lib/deeprig/driver_proof.py"
+SCRIPT = Path(__file__).parents[2] / "box/deeprig_box/nvidia/driver.py"
 KERNEL = "6.1.0-56-amd64"
 PACKAGES = """\
 installed nvidia-kernel-dkms 535.309.01-0+deb12u1

@@ -1,10 +1,9 @@
 """`deeprig driver`: what is judged from a box's facts, and what the box's scripts decide."""
 
 import gzip
-import importlib
 import json
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from copy import deepcopy
 from datetime import date
 from pathlib import Path
@@ -22,11 +21,9 @@ from deeprig_cli.driver.client import DriverBox
 from deeprig_cli.driver.command import driver
 from deeprig_cli.driver.move import INVENTORY, Move
 from deeprig_cli.driver.report import page
-from tasks import driver as driver_task
 from tasks.driver import left_alone_by_updates
-from tasks.driver_move import MODULES
+from tests.unit.box_scripts import loaded
 
-SCRIPTS = Path(__file__).parents[2] / "files/usr/local/lib/deeprig"
 TODAY = date(2026, 11, 25)
 OLD, NEW, OTHER = "580.173.02", "580.178.04", "595.91.07"
 KERNEL, NEXT = "6.8.0-142-generic", "6.8.0-145-generic"
@@ -354,23 +351,14 @@ Load = Callable[[str], ModuleType]
 
 
 @pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    """A module of the box's scripts, fresh."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    before = set(sys.modules)
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        sys.modules.pop(name, None)
-
-
-def test_every_module_of_the_script_is_put_on_the_box() -> None:
-    there = {Path(module).name for module in MODULES}
-    own = {file.name for file in SCRIPTS.glob("driver_*.py")}
-    assert own - there == {Path(module).name for module in driver_task.MODULES}
+def load() -> Iterator[Load]:
+    """A module of the box's program, fresh."""
+    with ExitStack() as every:
+        yield lambda name: every.enter_context(loaded(name))
 
 
 def test_the_moves_of_a_package_are_found_in_all_logs(load: Load, tmp_path: Path) -> None:
-    history = load("driver_history")
+    history = load("apt.history")
     (tmp_path / "apt").mkdir()
     (tmp_path / "apt/history.log").write_text(HISTORY)
     (tmp_path / "dpkg.log.2.gz").write_bytes(gzip.compress(DPKG.encode()))
@@ -394,7 +382,7 @@ def test_the_moves_of_a_package_are_found_in_all_logs(load: Load, tmp_path: Path
 
 def test_a_deploy_and_a_move_write_the_same_exclusions(load: Load) -> None:
     names = ["libnvidia-compute-580", "libstdc++6", "nvidia-driver-580.1"]
-    assert load("driver_hold").left_alone(names) == left_alone_by_updates(names)
+    assert load("driver.hold").left_alone(names) == left_alone_by_updates(names)
 
 
 def test_a_package_is_made_anew_without_dpkgs_own_notes(load: Load) -> None:
@@ -402,14 +390,14 @@ def test_a_package_is_made_anew_without_dpkgs_own_notes(load: Load) -> None:
         "Package: nvidia-utils-580\nStatus: hold ok installed\nVersion: 580.1-1\n"
         "Conffiles:\n /etc/a 0123\n /etc/b 4567\nDescription: tools\n more of it\n"
     )
-    assert load("driver_debs").control_file(said) == (
+    assert load("driver.debs").control_file(said) == (
         "Package: nvidia-utils-580\nVersion: 580.1-1\nDescription: tools\n more of it\n"
     )
 
 
 @pytest.fixture
 def record(load: Load, tmp_path: Path) -> ModuleType:
-    module = load("driver_record")
+    module = load("driver.state")
     module.FOLDER, module.RECORD = tmp_path, tmp_path / "record.json"  # type: ignore[attr-defined]
     module.UNDER_WAY, module.LOG = tmp_path / "under-way", tmp_path / "log"  # type: ignore[attr-defined]
     module.BOOT_ID = tmp_path / "boot_id"  # type: ignore[attr-defined]
@@ -457,7 +445,7 @@ def test_a_move_goes_on_where_it_was_cut_off(
     record: ModuleType, load: Load, monkeypatch: pytest.MonkeyPatch,
     kind: str, step: str, boots: int, does: str,
 ) -> None:  # fmt: skip
-    moving, back = load("driver_moving"), load("driver_back")
+    moving, back = load("driver.upgrade"), load("driver.rollback")
     done: list[str] = []
     for module, names in ((moving, ("upgrade", "arrive")), (back, ("back", "arrive_back"))):
         for name in names:
@@ -497,7 +485,7 @@ Inst nvidia-dkms-open ({OTHER}-1ubuntu1 {CUDA})
 @pytest.fixture
 def transaction(load: Load, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Where 580 is installed, and 595 is offered under its other names."""
-    proof, apt = load("driver_proof"), load("driver_apt")
+    proof, apt = load("nvidia.driver"), load("driver.simulate")
     offers = {
         "nvidia-dkms-open": [f"{OTHER}-1ubuntu1"], "libnvidia-compute": [f"{OTHER}-1ubuntu1"],
         "nvidia-modprobe": [f"{OTHER}-1ubuntu1", f"{OLD}-0ubuntu1"],
@@ -507,11 +495,11 @@ def transaction(load: Load, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(proof, "said", lambda *argv: "libnvidia-gl-580 nvidia-utils-580")
     monkeypatch.setattr(apt, "offered", lambda name: offers.get(name, []))
     monkeypatch.setattr(apt, "held", lambda: {*INSTALLED, "libc6"})
-    return load("driver_transaction")
+    return load("driver.transaction")
 
 
 def test_old_names_go_in_the_same_transaction(transaction: ModuleType, load: Load) -> None:
-    first = load("driver_apt").read(
+    first = load("driver.simulate").read(
         "\n".join(
             line for line in RENAMED.splitlines() if "Inst" in line and "modprobe" not in line
         )
@@ -546,14 +534,14 @@ def test_apt_may_move_the_driver_and_nothing_else(
     transaction: ModuleType, load: Load, line: str, sentence: str
 ) -> None:
     names = [f"nvidia-dkms-open={OTHER}-1ubuntu1", f"libnvidia-compute={OTHER}-1ubuntu1"]
-    would = load("driver_apt").read(RENAMED + line)
+    would = load("driver.simulate").read(RENAMED + line)
     why = transaction.objection(transaction.Way(OTHER, names, would), INSTALLED, PLAN_595)
     assert sentence in why
     assert bool(why) is bool(sentence)
 
 
 def test_what_apt_would_leave_out_is_no_upgrade(transaction: ModuleType, load: Load) -> None:
-    would = load("driver_apt").read(RENAMED.replace("Inst nvidia-dkms-open", "Conf x"))
+    would = load("driver.simulate").read(RENAMED.replace("Inst nvidia-dkms-open", "Conf x"))
     names = ["nvidia-dkms-open", "libnvidia-compute"]
     why = transaction.objection(transaction.Way(OTHER, names, would), INSTALLED, PLAN_595)
     assert why == "apt would not install nvidia-dkms-open"
@@ -581,7 +569,11 @@ def archive(load: Load, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Module
     """
 
     def made(modules_for: set[str], own: str = "") -> ModuleType:
-        proof, apt, waiting = load("driver_proof"), load("driver_apt"), load("driver_waiting")
+        proof, apt, waiting = (
+            load("nvidia.driver"),
+            load("driver.simulate"),
+            load("nvidia.held_updates"),
+        )
         monkeypatch.setattr(proof, "installed", lambda: WITH_KERNEL)
         monkeypatch.setattr(proof, "said", lambda *argv: "")
         monkeypatch.setattr(
@@ -611,8 +603,8 @@ def archive(load: Load, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Module
 
         monkeypatch.setattr(apt, "simulated", simulated)
         monkeypatch.setattr(waiting, "newer", lambda version, there: version > there)
-        monkeypatch.setattr(load("driver_kernels"), "newer", lambda version, there: version > there)
-        return load("driver_transaction")
+        monkeypatch.setattr(load("driver.kernels"), "newer", lambda version, there: version > there)
+        return load("driver.transaction")
 
     return made
 
@@ -659,7 +651,7 @@ def test_pins_of_other_branches_go_and_the_plans_own_comes(transaction: ModuleTy
 def test_a_kernel_that_came_with_a_driver_stays_when_it_goes(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    snapshot, proof = load("driver_snapshot"), load("driver_proof")
+    snapshot, proof = load("driver.snapshot"), load("nvidia.driver")
     before = {"nvidia-utils-580-server": f"{OLD}-1", "linux-image-generic": "6.8.0-142.142"}
     there = {**before, "linux-image-generic": "6.8.0-145.145"}
     came = ["linux-image-6.8.0-145-generic", "linux-modules-nvidia-580-6.8.0-145-generic", "dkms"]
@@ -673,7 +665,7 @@ def test_a_kernel_that_came_with_a_driver_stays_when_it_goes(
     monkeypatch.setattr(proof, "said", lambda *argv: "")
     for name in ("put_back_files", "marks", "check"):
         monkeypatch.setattr(snapshot, name, lambda *_: None)
-    monkeypatch.setattr(load("driver_build"), "build_what_is_missing", lambda: None)
+    monkeypatch.setattr(load("driver.dkms"), "build_what_is_missing", lambda: None)
     snapshot.restore({"packages": before, "version": OLD, "files": {}}, came)
     [purge, install] = [[word for word in argv if word[0] != "-"] for argv in ran]
     assert purge == ["dpkg", "linux-modules-nvidia-580-6.8.0-145-generic"]

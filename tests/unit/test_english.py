@@ -4,6 +4,7 @@ import subprocess
 from typing import Any
 
 import pytest
+from deeprig_box.__main__ import COMMANDS
 
 from deeprig.settings import Rig, box
 from fast_ssh import frames
@@ -13,24 +14,29 @@ from tests.unit.box_scripts import SCRIPTS
 # These parse nothing, or only what they start in an environment of their own.
 WITHOUT = {
     "as-user": "passes on what another program prints, in an environment made for it",
+    "bounded": "passes on what another program prints",
+    "driver-waiting": "what it starts is asked in English (lib/bounded.py)",
+    "home-links": "starts nothing",
     "job": "has an environment made for it, LANG=C.UTF-8 in it",
     "job-window": "its environment is the job's, which speaks as its user wants",
     "notebook-kernels": "starts nothing",
     "notebook-run": "starts nothing but kernels, whose language is their user's",
     "notebook-window": "its environment is the notebook's; as-user starts what is parsed",
     "passthrough-bind": "reads the kernel's own files, in the initramfs too",
-    "python-env": "what it starts has an environment of its own (install_step.py)",
-    "tool-env": "what it starts has an environment of its own (install_step.py)",
+    "python-env": "what it starts has an environment of its own (python/step.py)",
+    "tool-env": "what it starts has an environment of its own (python/step.py)",
 }
 
 
-def programs() -> set[str]:
-    return {file.name for file in SCRIPTS.iterdir() if file.suffix == "" and file.is_file()}
+def asks() -> dict[str, bool]:
+    """Each program, and whether it says in which language."""
+    commands = {name: bool(command.language) for name, command in COMMANDS.items()}
+    return commands | {file.name: "LC_ALL" in file.read_text() for file in SCRIPTS.iterdir()}
 
 
 def test_each_program_on_the_box_that_parses_asks_in_english() -> None:
-    said = {name for name in programs() if "LC_ALL" in (SCRIPTS / name).read_text()}
-    assert programs() - said == set(WITHOUT)  # a new one says so itself, or why it need not
+    # A new one says so itself, or why it need not.
+    assert {name for name, said in asks().items() if not said} == set(WITHOUT)
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])

@@ -220,14 +220,14 @@ def test_no_private_field_is_asked_for(machine: Fake, tmp_path: Path) -> None:
 def test_whatever_the_project_asks_nvidia_smi_is_looked_at() -> None:
     """So that a query that is new somewhere has to come here too."""
     asked = set()
-    for folder in ("deeprig", "deeprig_cli", "tasks", "files", "templates", "tests/host"):
+    for folder in ("deeprig", "deeprig_cli", "tasks", "box", "files", "templates", "tests/host"):
         for file in sorted((ROOT / folder).rglob("*")):
             if file.is_file() and file.suffix != ".pyc":
                 text = file.read_text(errors="replace")
                 for words in re.findall(r"--query-(?:gpu|compute-apps)=([\w.,]+)", text):
                     asked |= set(words.split(","))
     power = re.search(
-        r'^FIELDS = "(.*)"', (ROOT / "files/usr/local/lib/deeprig/power-limits").read_text(), re.M
+        r'^FIELDS = "(.*)"', (ROOT / "box/deeprig_box/nvidia/power_limits.py").read_text(), re.M
     )
     assert power and len(asked) > 5
     assert asked | set(power[1].split(",")) <= {*nvidia_smi.FIELDS, *tool.APPS, *tool.MORE}

@@ -18,7 +18,7 @@ from tests.unit.box_scripts import loaded
 
 @pytest.fixture
 def files(tmp_path: Path) -> Iterator[ModuleType]:
-    with loaded("guest_files") as module:
+    with loaded("passthrough.guest_files") as module:
         module.IMAGES = tmp_path / "images"
         module.IMAGES.mkdir()
         module.RUNS_GUESTS = pwd.getpwuid(os.getuid()).pw_name
@@ -32,7 +32,7 @@ def asked(image: Path | str, sha256: str | None = None) -> dict[str, Any]:
 
 def test_an_image_that_is_not_there_is_told(files: ModuleType) -> None:
     with pytest.raises(
-        files.Wrong, match=r"Guest.image is '/srv/no', and the box has no such file"
+        files.BoxError, match=r"Guest.image is '/srv/no', and the box has no such file"
     ):
         files.make_disk(asked("/srv/no"))
 
@@ -47,7 +47,7 @@ def test_whatever_else_is_there_is_no_image(files: ModuleType, tmp_path: Path) -
         lambda: socket.socket(socket.AF_UNIX).bind(str(place)),
     ):
         make()
-        with pytest.raises(files.Wrong, match=r"the box has no such file|link in it|is neither"):
+        with pytest.raises(files.BoxError, match=r"the box has no such file|link in it|is neither"):
             files.make_disk(asked(place))
         place.rmdir() if place.is_dir() else place.unlink()
     assert list(files.IMAGES.iterdir()) == []
@@ -65,7 +65,7 @@ def test_a_link_of_somebody_else_is_not_followed(
     image = link / "secret" if part else link
     assert os.close(files._opened(str(image))) is None  # the control: root's own
     os.chown(link, 65534, 65534, follow_symlinks=False)
-    with pytest.raises(files.Wrong, match="a link in it is not root's"):
+    with pytest.raises(files.BoxError, match="a link in it is not root's"):
         files.make_disk(asked(image))
 
 
@@ -79,7 +79,7 @@ def test_an_image_that_names_another_file_is_refused(files: ModuleType, tmp_path
     vmdk = b'# Disk DescriptorFile\nRW 8 FLAT "/etc/shadow" 0\n'
     for head, said in ((backed, "a part of"), (outside, "a part of"), (vmdk, "is neither qcow2")):
         image.write_bytes(head.ljust(4096, b"\0"))
-        with pytest.raises(files.Wrong, match=said):
+        with pytest.raises(files.BoxError, match=said):
             files.make_disk(asked(image))
         assert list(files.IMAGES.iterdir()) == []
 
@@ -109,7 +109,9 @@ def test_a_whole_image_becomes_the_disk(files: ModuleType, tmp_path: Path, kind:
 def test_an_image_that_is_another_is_refused(files: ModuleType, tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(b"not what was asked for")
-    with pytest.raises(files.Wrong, match=r"Guest.image has the SHA-256 \w{64}, and not Guest.sha"):
+    with pytest.raises(
+        files.BoxError, match=r"Guest.image has the SHA-256 \w{64}, and not Guest.sha"
+    ):
         files.make_disk(asked(image, "0" * 64))
     assert not files.disk("guest").exists()
 

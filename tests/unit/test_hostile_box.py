@@ -12,6 +12,7 @@ import pytest
 from deeprig.errors import DeeprigError
 from deeprig.ssh import client as connection
 from deeprig.ssh import command as root_shell
+from deeprig.ssh import session
 from deeprig_cli.run.client import JobBox
 from fast_ssh import sending, wire
 from fast_ssh.errors import TooMuch
@@ -133,17 +134,19 @@ def _login(box: Server, folder: Path) -> sending.Transport:
     return transport
 
 
-def test_a_log_may_be_longer_than_an_answer(box: Server, tmp_path: Path) -> None:
+def test_a_log_may_be_longer_than_an_answer(
+    box: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "job"
     ended = {**JOB, "command": "train"}
     program.write_text(
-        f"#!/bin/sh\ncase $1 in\nlist) echo '{json.dumps([ended])}';;\n"
+        f"#!/bin/sh\ncase $2 in\nlist) echo '{json.dumps([ended])}';;\n"
         "follow) echo from 0; yes | head -c 20000000;;\nesac\n"
     )
     program.chmod(0o755)
     _login(box, tmp_path)
     there = JobBox("rig1", ssh_server.data(box, tmp_path))
-    there.program = str(program)
+    monkeypatch.setattr(session, "BOX", str(program))
     log = tmp_path / "log"
     with log.open("wb") as out:
         assert there.follow("train", out)["name"] == "train"

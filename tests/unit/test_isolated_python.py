@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deeprig.operations import box_python
+from deeprig.operations import box_program
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("deeprig", "deeprig_cli", "tasks", "files", "templates", "fast_ssh", "tests/host")
+PLACES = ("deeprig", "deeprig_cli", "tasks", "box", "files", "templates", "fast_ssh", "tests/host")
 # The box's own, on a command line or in a list of its words; an environment's is run by its user.
 RUN = re.compile(r"\bpython3\b((?:[\"',\s]+-[A-Za-z]*(?![\w-]))+)")
 
@@ -45,18 +45,17 @@ def test_the_rule_sees_one_that_is_not(text: str) -> None:
     assert from_elsewhere(text)
 
 
-def test_a_script_keeps_others_modules_out() -> None:
-    """A script's own folder is root's; a user's packages and PYTHONPATH are not."""
-    folder = ROOT / "files/usr/local/lib/deeprig"
-    lines = [path.open().readline() for path in folder.iterdir() if path.is_file()]
-    python = [line for line in lines if line.startswith("#!") and "python" in line]
-    assert python
-    assert all(re.fullmatch(r"#!/usr/bin/python3 -Es(S)?B\n", line) for line in python)
+def test_the_program_keeps_others_modules_out() -> None:
+    """Its own folder is root's; the current one, a user's packages and PYTHONPATH are not."""
+    files = [path for path in (ROOT / "box").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    lines = {str(path.relative_to(ROOT)): path.read_text().partition("\n")[0] for path in files}
+    python = {path: line for path, line in lines.items() if re.match("#!.*python", line)}
+    assert python == {"box/deeprig-box": "#!/usr/bin/python3 -ISB"}
 
 
 def test_a_module_in_the_current_folder_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("print('evil')\n")
-    ask = ["sh", "-c", box_python.command("import json; print(json.dumps([1]))")]
+    ask = ["sh", "-c", box_program.command("import json; print(json.dumps([1]))")]
     plain = [sys.executable, "-EsB", "-c", "import json"]
     said = subprocess.run(ask, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert said == "[1]\n"

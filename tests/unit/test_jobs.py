@@ -23,7 +23,7 @@ GPUS = [["0", "GPU-aaaa1111", "RTX 3090"], ["1", "GPU-bbbb2222", "RTX 3090"]]
 @pytest.fixture
 def cards(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The choice of cards, on a box with two of them and nothing at work."""
-    with loaded("job_cards") as module:
+    with loaded("jobs.gpus") as module:
         answers: dict[str, list[list[str]]] = {"--query-gpu=index,uuid,name": GPUS}
         monkeypatch.setattr(module, "query", lambda what: answers.get(what, []))
         module.answers = answers  # type: ignore[attr-defined]
@@ -73,7 +73,7 @@ def test_without_a_card_it_runs_unless_one_is_asked_for(cards: ModuleType) -> No
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The jobs' records, in a home of this test's own."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    with loaded("job_records") as module:
+    with loaded("jobs.records") as module:
         module.ours()
         yield module
 
@@ -124,7 +124,7 @@ def test_a_command_that_never_began_is_told_with_the_files_before_it(
     monkeypatch.setenv("HOME", str(tmp_path))
     if file:
         (tmp_path / file).touch()
-    with loaded("job-window") as window:
+    with loaded("jobs.window") as window:
         said = window.never_began()
     assert said.startswith("the command never began: /etc/profile")
     assert (f"~/{file}" in said) is (file is not None)
@@ -151,7 +151,7 @@ def test_the_script_has_the_environment_and_the_cards(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "envs/base/bin").mkdir(parents=True)
-    with loaded("job_command") as command:
+    with loaded("jobs.command") as command:
         assert command.environment(None) == "base"
         with pytest.raises(SystemExit) as ended:
             command.environment("torch")
@@ -248,7 +248,7 @@ def test_a_span_of_time_is_said_in_two_units(seconds: float | None, words: str) 
 def test_jobs_are_work_and_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     scope = "/user.slice/user-1000.slice/user@1000.service/app.slice/deeprig-job-train.scope"
     service = "/user.slice/user-1000.slice/user@1000.service/app.slice/deeprig-jobs.service"
-    with loaded("boot_work") as work:
+    with loaded("lib.workload") as work:
         there = [
             work.Process(10, "bash", "ai", scope),
             work.Process(11, "python", "ai", scope),

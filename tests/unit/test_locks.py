@@ -37,7 +37,7 @@ def modes_within(lock: AbstractContextManager[object]) -> list[int]:
 @pytest.mark.parametrize("before", [None, 0o644])
 def test_nobody_else_holds_up_the_boot_guard(tmp_path: Path, before: int | None) -> None:
     """What holds it holds up apt, which has it look after each package that was installed."""
-    with loaded("boot_record") as record:
+    with loaded("boot.state") as record:
         record.LOCK = tmp_path / "lock"
         if before:
             record.LOCK.touch(before)
@@ -48,13 +48,13 @@ def test_nobody_else_holds_up_an_environment(tmp_path: Path) -> None:
     """Homes that others may look into are on many a box."""
     envs = tmp_path / "envs"
     envs.mkdir(0o755)
-    with loaded("install_step") as step:
+    with loaded("python.step") as step:
         assert modes_within(step.alone(envs)) == [0o600]
         assert [path.name for path in envs.glob("*")] == [".deeprig.lock"]
 
 
 def test_nobody_else_holds_up_the_watch(tmp_path: Path) -> None:
     os.umask(0o077)  # as it sets it
-    with loaded("watch_record") as record:
+    with loaded("watch.state") as record:
         record.STATE = tmp_path / "watch.json"
         assert modes_within(record.alone()) == [0o600]

@@ -10,6 +10,7 @@ from types import ModuleType
 from unittest.mock import MagicMock
 
 import pytest
+from deeprig_box.lib import place
 from pyinfra.api import Config, Inventory, State
 from pyinfra.api.connect import connect_all
 from pyinfra.api.deploy import add_deploy
@@ -19,7 +20,6 @@ from deeprig.settings import Notebook
 from tasks import notebook
 from tests.unit import box_scripts
 
-FILES = Path(__file__).parents[2] / "files/usr/local/lib/deeprig"
 HASH = "argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdHNhbHQ$aGFzaGhhc2g"
 
 
@@ -87,7 +87,7 @@ def test_no_server_starts_without_a_whole_token(
     assert config.ConnectionFileMixin.transport == "ipc"  # no ports that any account can listen to
 
 
-WINDOW = FILES / "notebook-window"
+WINDOW = box_scripts.SCRIPTS / "notebook-window"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_token_that_cannot_be_written_stops_the_unit(tmp_path: Path) -> None:
 
 @pytest.fixture
 def work() -> Iterator[ModuleType]:
-    with box_scripts.loaded("notebook_work") as module:
+    with box_scripts.loaded("notebook.processes") as module:
         yield module
 
 
@@ -202,7 +202,7 @@ def test_a_process_is_ours_in_its_users_slice_only(
 # pid, parent, name, command of an idle notebook: tmux, two windows, Jupyter with one kernel
 IDLE = [
     (10, 1, "tmux: server", "/usr/bin/tmux -L deeprig"),
-    (11, 10, "notebook-window", "/bin/sh /usr/local/lib/deeprig/notebook-window jupyter"),
+    (11, 10, "notebook-window", f"/bin/sh {place.script('notebook-window')} jupyter"),
     (12, 10, "notebook-window", "/bin/sh /usr/local/lib/deeprig/notebook-window tensorboard"),
     (13, 11, "jupyter-lab", "/opt/deeprig/notebook-1/bin/python jupyter-lab"),
     (14, 13, "python", "/home/ai/envs/base/bin/python -m ipykernel_launcher -f k.json"),

@@ -3,11 +3,9 @@
 import ast
 import json
 import sys
-from collections.abc import Callable
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,58 +15,49 @@ from deeprig.facts.survey import objections, read
 from deeprig.settings import Rig
 from lab import fake_gpu_files
 from tasks import manifest
+from tests.unit.box_scripts import PACKAGE, loaded
 from tests.unit.recorded import DEBIAN_13
 
-FILES = Path(__file__).parents[2] / "files/usr/local/lib/deeprig"
 TOPIC = "https://ntfy.example.org/secret-topic"
 HOUR, DAY = 3600, 24 * 3600
 NOW = 1_800_000_000.0
 
 
-def load(name: str, file: str) -> ModuleType:
-    loader = SourceFileLoader(name, str(FILES / file))
-    spec = spec_from_loader(name, loader)
-    assert spec
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def watch() -> Any:
-    sys.path.insert(0, str(FILES))
-    sys.dont_write_bytecode = True
-    yield load("watch", "watch")
-    sys.path.remove(str(FILES))
+def watch() -> Iterator[Any]:
+    with loaded("watch.cli") as module:
+        yield module
 
 
 @pytest.fixture
 def findings(watch: Any) -> Any:
-    return sys.modules["watch_findings"]
+    return sys.modules["deeprig_box.watch.system"]
 
 
 @pytest.fixture
 def hardware(watch: Any) -> Any:
-    return sys.modules["watch_hardware"]
+    return sys.modules["deeprig_box.watch.hardware"]
 
 
 @pytest.fixture
 def waiting(watch: Any) -> Any:
-    return sys.modules["driver_waiting"]
+    return sys.modules["deeprig_box.nvidia.held_updates"]
 
 
 @pytest.fixture
 def told(watch: Any) -> Callable[..., list[str]]:
     """The titles that are new in the outbox after one look that found these."""
-    state = sys.modules["watch_record"].fresh()
+    state = sys.modules["deeprig_box.watch.state"].fresh()
 
     def look(now: float, *keys: str, sent: bool = True) -> list[str]:
         found = {
-            key: sys.modules["watch_findings"].Finding(key, f"{key} is bad", "Text.", "high")
+            key: sys.modules["deeprig_box.watch.system"].Finding(
+                key, f"{key} is bad", "Text.", "high"
+            )
             for key in keys
         }
         before = len(state["outbox"])
-        sys.modules["watch_record"].compare(state, set(state["standing"]), found, now)
+        sys.modules["deeprig_box.watch.state"].compare(state, set(state["standing"]), found, now)
         new = [message["title"].partition(": ")[2] for message in state["outbox"][before:]]
         if sent:
             state["outbox"].clear()
@@ -118,7 +107,7 @@ def test_a_finder_that_cannot_look_neither_stops_the_others_nor_says_it_is_over(
     def fails(*arguments: object) -> list[Any]:
         raise OSError("no such thing")
 
-    state = sys.modules["watch_record"].fresh()
+    state = sys.modules["deeprig_box.watch.state"].fresh()
     monkeypatch.setattr(
         watch, "FINDERS", {"unit": lambda *_: [findings.Finding("unit:a", "a", "t", "high")]}
     )
@@ -134,7 +123,7 @@ def test_a_finder_that_cannot_look_neither_stops_the_others_nor_says_it_is_over(
 def test_a_record_that_was_damaged_is_begun_anew(
     watch: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
 ) -> None:
-    record = sys.modules["watch_record"]
+    record = sys.modules["deeprig_box.watch.state"]
     monkeypatch.setattr(record, "STATE", tmp_path / "watch.json")
     record.STATE.write_text(text)
     assert record.load() == record.fresh()
@@ -415,7 +404,7 @@ def test_without_word_being_sent_a_login_says_what_is_overdue(
 
 
 def test_no_error_names_the_address(watch: Any) -> None:
-    delivery = sys.modules["watch_delivery"]
+    delivery = sys.modules["deeprig_box.watch.delivery"]
     url = "http://user:hunter2@127.0.0.1:9/secret-topic"
     with pytest.raises(delivery.Undelivered) as refused:
         delivery.post(delivery.Message("t", "x", "high", "warning"), url)
@@ -444,5 +433,5 @@ def test_a_mail_address_needs_somebody_who_takes_mail() -> None:
 
 def test_the_scripts_run_on_python_3_10() -> None:
     """Ubuntu 22.04's; what only newer ones know would fail there first."""
-    for path in FILES.glob("watch*"):
+    for path in (PACKAGE / "watch").glob("*.py"):
         ast.parse(path.read_text(), feature_version=(3, 10))

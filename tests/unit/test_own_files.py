@@ -42,7 +42,7 @@ def test_it_says_of_each_what_a_question_of_its_own_says(
 
 def test_the_paths_are_those_of_the_sources() -> None:
     assert {
-        "/usr/local/lib/deeprig/tool-env",
+        "/etc/deeprig/tmux.conf",
         "/etc/deeprig/notebook.conf",
         "/opt/deeprig/uv.lock",
     } <= managed_files.PATHS

@@ -136,7 +136,7 @@ def test_the_index_is_read_by_those_who_know_what_its_status_is_worth() -> None:
     """`apt-get update` ends with 0 where sources failed, and not where one of nobody's is odd."""
     files = [
         file
-        for folder in ("tasks", "deeprig", "files", "templates")
+        for folder in ("tasks", "deeprig", "box", "files", "templates")
         for file in (ROOT / folder).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts and "evidence" not in file.name
     ]
@@ -150,5 +150,5 @@ def test_the_index_is_read_by_those_who_know_what_its_status_is_worth() -> None:
     assert found == {
         "deeprig/operations/packages.py",
         "deeprig/bootstrap/deploy_user.sh",
-        "files/usr/local/lib/deeprig/apt_index.py",
+        "box/deeprig_box/apt/index.py",
     }

@@ -19,10 +19,10 @@ NODE = "/dev/null"  # stands for a card's: any process may have it open
 
 @pytest.fixture
 def now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    with loaded("passthrough-now") as module:
+    with loaded("passthrough.rebind") as module:
         for name in ("GIVEN", "TRIED", "PROC"):
             monkeypatch.setattr(module, name, tmp_path / name)
-        for part in (module, sys.modules["boot_cards"]):
+        for part in (module, sys.modules["deeprig_box.boot.passthrough"]):
             monkeypatch.setattr(part, "DEVICES", tmp_path / "pci/devices")
         (tmp_path / "PROC").mkdir()
         yield module

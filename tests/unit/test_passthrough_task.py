@@ -17,7 +17,7 @@ from deeprig.settings.passthrough import Guest
 from tasks import guest, passthrough
 from tests.unit.test_passthrough import FIRST, GUEST, box, rig, without_groups
 
-BIND = config_files.ROOT / "files/usr/local/lib/deeprig/passthrough-bind"
+BIND = config_files.ROOT / "box/bin/passthrough-bind"
 
 
 def plan(settings: Passthrough | None, bus: Bus) -> list[str]:
@@ -38,7 +38,6 @@ def plan(settings: Passthrough | None, bus: Bus) -> list[str]:
 def test_the_boot_gives_the_cards_away_before_the_guest_is_defined() -> None:
     names = plan(rig().passthrough, box().bus)
     assert names == [
-        f"Write {passthrough.BIND}",
         f"Write {passthrough.HOOK}",
         f"Write {passthrough.BEFORE_UDEV}",
         "Write /etc/systemd/system/deeprig-passthrough.service",
@@ -48,10 +47,8 @@ def test_the_boot_gives_the_cards_away_before_the_guest_is_defined() -> None:
         "Have GRUB's menu follow its settings",
         "Have systemd read the unit",
         "Give the cards away at every boot",
-        f"No {passthrough.NOW}",
+        f"No {passthrough.WHEN_IDLE}",
         "Guest | Install what runs guests",
-        f"Guest | Write {guest.PARTS}",
-        f"Guest | Write {guest.SCRIPT}",
         f"Guest | Write {guest.DEFINITION}",
         f"Guest | Write {guest.SEED[0]}",
         f"Guest | Write {guest.SEED[1]}",
@@ -65,7 +62,7 @@ def test_idle_cards_go_before_the_guest_is_begun() -> None:
     settings = rig().passthrough
     assert settings
     names = plan(replace(settings, hand_over="when-idle"), box().bus)
-    steps = [f"Write {passthrough.NOW}", "Have idle cards change hands now"]
+    steps = [f"Write {passthrough.WHEN_IDLE}", "Have idle cards change hands now"]
     at = names.index(steps[0])
     assert names[at : at + 3] == [*steps, "Guest | Install what runs guests"]
     assert names.index(f"Write {passthrough.LIST}") < at

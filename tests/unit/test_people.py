@@ -80,7 +80,7 @@ def test_a_folder_for_everybody_is_not_to_be_closed(
     tmp_path: Path, mode: int, closed: bool
 ) -> None:
     tmp_path.chmod(mode)
-    with loaded("root_only") as root_only, pytest.raises(SystemExit) as refused:
+    with loaded("lib.root_only") as root_only, pytest.raises(SystemExit) as refused:
         root_only._refuse_loose(os.open(tmp_path, os.O_RDONLY), tmp_path)
     assert ("chmod go-w" in str(refused.value)) is closed
 

@@ -34,7 +34,7 @@ def limits(tmp_path: Path) -> Iterator[Limits]:
         module.nvidia_smi = nvidia_smi  # type: ignore[attr-defined]
         return module
 
-    with loaded("power-limits") as module:
+    with loaded("nvidia.power_limits") as module:
         yield made
 
 
@@ -97,7 +97,7 @@ def test_cards_that_do_not_answer_are_a_sentence(
     (tmp_path / "nvidia-smi").chmod(0o755)
     (tmp_path / "asked.json").write_text(json.dumps([{"gpu": A, "watts": 280}]))
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    with loaded("power-limits") as module:
+    with loaded("nvidia.power_limits") as module:
         module.ASKED, module.SECONDS = tmp_path / "asked.json", 0.3
         assert module.check() == ["later: nvidia-smi does not answer within 0.3 s"]
 

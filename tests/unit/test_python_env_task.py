@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,6 @@ from tasks import python_env
 from tests.unit import box_scripts
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ROOT / "files/usr/local/lib/deeprig"
 LOCK = ROOT / "deeprig/catalog/notebook/notebook.lock"
 
 
@@ -43,24 +42,16 @@ def plan(user: str | None, **settings: object) -> list[str]:
     return [name for op in state.get_op_order() for name in state.op_meta[op].names]
 
 
-def script(name: str) -> ModuleType:
-    """A module of those that land on the box, loaded from where it lies here."""
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def install_step() -> Iterator[ModuleType]:
+    with box_scripts.loaded("python.step") as module:
+        yield module
 
 
 @pytest.fixture
-def install_step() -> ModuleType:
-    return script("install_step")
-
-
-@pytest.fixture
-def env_files(monkeypatch: pytest.MonkeyPatch, install_step: ModuleType) -> ModuleType:
-    monkeypatch.setitem(sys.modules, "install_step", install_step)
-    return script("env_files")
+def env_files(install_step: ModuleType) -> Iterator[ModuleType]:
+    with box_scripts.loaded("python.room") as module:
+        yield module
 
 
 def test_the_tools_come_before_what_people_compute_in() -> None:
@@ -202,7 +193,7 @@ def test_an_environment_is_refused_where_it_does_not_fit(
 HOLD = """
 import sys
 from pathlib import Path
-import install_step
+from deeprig_box.python import step as install_step
 install_step.PROGRESS_SECONDS = 0.1
 with install_step.alone(Path(sys.argv[1])):
     """
@@ -229,12 +220,12 @@ def test_uvs_lock_files_are_their_owners(env_files: ModuleType, tmp_path: Path) 
 def test_one_run_at_a_time_makes_an_environment(tmp_path: Path) -> None:
     envs = tmp_path / "envs"
     first = subprocess.Popen(
-        held(envs, "print('in', flush=True); sys.stdin.read()"), cwd=SCRIPTS,
+        held(envs, "print('in', flush=True); sys.stdin.read()"), cwd=box_scripts.BOX,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert first.stdout and first.stdout.readline() == "in\n"
     argv = held(envs, "print('mine')")
-    second = subprocess.Popen(argv, cwd=SCRIPTS, stdout=subprocess.PIPE, text=True)
+    second = subprocess.Popen(argv, cwd=box_scripts.BOX, stdout=subprocess.PIPE, text=True)
     assert second.stdout and ": at work already, 0 s so far\n" in second.stdout.readline()
     first.communicate()
     assert second.communicate(timeout=10)[0].endswith("mine\n")
@@ -245,13 +236,15 @@ def test_who_waits_is_told_how_far_the_other_is(tmp_path: Path) -> None:
     log = f"install_step.log_file = lambda: Path({str(tmp_path / 'log')!r}); "
     slow = "install_step.run('Install torch', ['sh', '-c', 'echo fetched; sleep 3'], Path('/'))"
     first = subprocess.Popen(
-        held(tmp_path / "envs", log + slow), cwd=SCRIPTS, stdout=subprocess.PIPE, text=True
+        held(tmp_path / "envs", log + slow), cwd=box_scripts.BOX, stdout=subprocess.PIPE, text=True
     )
     assert first.stdout and first.stdout.readline() == "Install torch ...\n"
     assert first.stdout.readline() == "Install torch: 0 s so far\n"
     waiting = held(tmp_path / "envs", "print('mine')").copy()
     waiting[3] = waiting[3].replace("with install_step", f"{log}\nwith install_step")
-    second = subprocess.run(waiting, cwd=SCRIPTS, capture_output=True, text=True, check=True)
+    second = subprocess.run(
+        waiting, cwd=box_scripts.BOX, capture_output=True, text=True, check=True
+    )
     first.communicate()
     said = second.stdout.splitlines()
     assert re.fullmatch(r"Install torch: \d s so far", said[0])  # a slow machine is slow to ask
@@ -304,9 +297,11 @@ def test_no_power_cut_makes_an_unfinished_environment_pass_for_somebodys_own(
 
         return changed
 
-    with box_scripts.loaded("python-env") as script:
+    with box_scripts.loaded("python.env") as script:
         monkeypatch.setattr(script, "run", lambda *_: None)
-        monkeypatch.setattr(importlib.import_module("env_files"), "forget_damaged", lambda _: None)
+        monkeypatch.setattr(
+            importlib.import_module("deeprig_box.python.room"), "forget_damaged", lambda _: None
+        )
         for name in ("unlink", "rmdir", "mkdir", "rename"):
             monkeypatch.setattr(os, name, failing(getattr(os, name)))
         wanted = script.Environment(asked)
@@ -351,9 +346,11 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                       if line[:1].isalpha()]  # fmt: skip
             out.write_text("".join(f"{n}=={made.index} \\\n    --hash={HASH}\n" for n in names))
 
-    with box_scripts.loaded("python-env") as module:
+    with box_scripts.loaded("python.env") as module:
         monkeypatch.setattr(module, "run", run)
-        monkeypatch.setattr(importlib.import_module("env_files"), "forget_damaged", lambda _: None)
+        monkeypatch.setattr(
+            importlib.import_module("deeprig_box.python.room"), "forget_damaged", lambda _: None
+        )
 
         def made(*packages: str, update: bool = False, **options: Any) -> list[list[str]]:
             asked.clear()
@@ -436,7 +433,7 @@ def test_somebodys_own_checksums_stand(environment: Any, tmp_path: Path) -> None
 
 
 def test_no_login_is_in_a_lock(tmp_path: Path) -> None:
-    with box_scripts.loaded("env_lock") as env_lock:
+    with box_scripts.loaded("python.lock") as env_lock:
         lock = env_lock.Lock(tmp_path / "a.lock", None, "x")
         lock.keep("--index-url https://me:pw@pypi.lan/simple\nnumpy==1\n")
         assert "https://pypi.lan/simple" in (tmp_path / "a.lock").read_text()

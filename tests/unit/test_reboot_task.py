@@ -111,7 +111,7 @@ def test_two_reasons_are_both_said() -> None:
 
 
 def test_what_counts_as_work_and_what_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    with loaded("boot_work") as work:
+    with loaded("lib.workload") as work:
         session = "/user.slice/user-1000.slice/session-3.scope"
         there = [
             work.Process(10, "python3", "ai", session),
@@ -149,7 +149,7 @@ qemu-system-x86 0::/user.slice/user-1000.slice/session-3.scope
 
 
 def test_guests_count_as_work_by_their_names(tmp_path: Path) -> None:
-    with loaded("boot_work") as work:
+    with loaded("lib.workload") as work:
         there = []
         for number, line in enumerate(GUESTS.strip().splitlines()):
             place = tmp_path / str(number)
@@ -176,7 +176,7 @@ def test_packages_that_are_being_installed_count_as_work(
         "import fcntl, sys; file = open(sys.argv[1], 'r+'); fcntl.lockf(file, fcntl.LOCK_EX); "
         "print('held', flush=True); sys.stdin.read()"
     )
-    with loaded("boot_work") as work:
+    with loaded("lib.workload") as work:
         monkeypatch.setattr(work, "DPKG_LOCK", lock)
         assert work.dpkg() == []  # no dpkg
         lock.touch()
@@ -193,7 +193,7 @@ def test_packages_that_are_being_installed_count_as_work(
 def test_a_notebook_server_that_gives_no_word_counts_as_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with loaded("boot_work") as work:
+    with loaded("lib.workload") as work:
         monkeypatch.setattr(work, "NOTEBOOK", tmp_path / "notebook-server")
         assert work.in_notebooks() == []
         for script, said in (
@@ -201,15 +201,15 @@ def test_a_notebook_server_that_gives_no_word_counts_as_work(
             ("echo", []),
             ("echo kernel train.ipynb", ["kernel train.ipynb"]),
         ):
-            work.NOTEBOOK.write_text(f"#!/bin/sh\n{script}\n")
-            work.NOTEBOOK.chmod(0o755)
+            work.NOTEBOOK.touch()
+            monkeypatch.setattr(work, "NOTEBOOK_SERVERS", (["/bin/sh", "-c", script],))
             assert work.in_notebooks() == said
 
 
 def test_the_gate_names_what_boots_next_if_that_is_no_kernel_of_this_system(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with loaded("reboot-gate") as gate:
+    with loaded("boot.gate") as gate:
         entry = SimpleNamespace(kernel="", title="Windows Boot Manager", initrd="")
         monkeypatch.setattr(gate, "Loader", lambda: SimpleNamespace(next=entry))
         with pytest.raises(SystemExit) as ended:

@@ -35,7 +35,7 @@ HELLO = Package(
 @pytest.fixture
 def reader() -> Iterator[ModuleType]:
     """What reads keys on a box."""
-    with loaded("openpgp_keys") as module:
+    with loaded("lib.openpgp") as module:
         yield module
 
 

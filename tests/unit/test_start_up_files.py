@@ -16,7 +16,7 @@ def test_uv_and_pip_take_the_boxs_index_whatever_the_user_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    with loaded("install_step") as step:
+    with loaded("python.step") as step:
         step.UV_FILES = (str(tmp_path / "ours/uv.toml"), str(tmp_path / "uv.toml"))
         step.PIP_FILES = (str(tmp_path / "ours/pip.conf"), str(tmp_path / "pip.conf"))
         found = step.environment(tmp_path)

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("files/usr/local/lib/deeprig", "deeprig/operations", "tasks", "tests/host")
+PLACES = ("box", "deeprig/operations", "tasks", "tests/host")
 # What starts programs by itself, and why it may.
 MAY = {
     "bounded.py": "the one that gives up",
     "as_user.py": "it reads both pipes as they come, and gives up by bounded.leave",
-    "install_step.py": "a step may take hours; it is given up where nothing comes",
-    "driver_apt.py": "apt may build for hours, and says so; a person sees that it hangs",
-    "job-window": "a stop that nobody waits for",
+    "step.py": "a step may take hours; it is given up where nothing comes",
+    "simulate.py": "apt may build for hours, and says so; a person sees that it hangs",
+    "window.py": "a stop that nobody waits for",
 }
 STARTS = {
     ("subprocess", name)

@@ -178,7 +178,6 @@ def test_the_card_is_armed_after_all_that_keeps_it_armed() -> None:
     names = plan(network(WORKSTATION, "network_manager=yes", "tlp=yes", f"armed_by={stale}"))
     assert names == [
         "Install ethtool",
-        "Write /usr/local/lib/deeprig/wake-on-lan",
         "Write /etc/systemd/network/10-netplan-lan.link.d/50-deeprig-wake-on-lan.conf",
         f"No {stale}",
         "Write /etc/NetworkManager/conf.d/50-deeprig-wake-on-lan.conf",

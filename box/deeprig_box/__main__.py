@@ -1,0 +1,89 @@
+"""`deeprig-box COMMAND ...`; `deeprig-box help` names the commands, `help COMMAND` says more."""
+
+import contextlib
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from deeprig_box.lib.errors import BoxError
+
+PRIVATE, USUAL = 0o077, 0o022
+
+
+class Command(NamedTuple):
+    """Its module, and what it runs in: a language for what it parses, and a umask; None is the
+    caller's.
+    """
+
+    module: str
+    language: str | None = None
+    umask: int | None = USUAL
+
+
+COMMANDS = {
+    "apt-repository": Command("apt.repository", "C"),
+    "as-user": Command("lib.run_as", umask=None),
+    "boot-guard": Command("boot.guard", "C.UTF-8"),
+    "boot-trial": Command("boot.trial", "C.UTF-8"),
+    "bounded": Command("lib.bounded", umask=None),
+    "data-disk": Command("storage.disk", "C"),
+    "data-folder": Command("storage.folder", "C"),
+    "driver-move": Command("driver.cli", "C.UTF-8"),
+    "driver-set": Command("driver.install", "C.UTF-8"),
+    "driver-waiting": Command("nvidia.held_updates"),
+    "home-links": Command("storage.home", umask=None),
+    "job": Command("jobs.cli", umask=None),
+    "job-window": Command("jobs.window", umask=PRIVATE),
+    "notebook-guard": Command("notebook.guard", "C"),
+    "notebook-kernels": Command("notebook.kernels", umask=None),
+    "notebook-run": Command("notebook.run", umask=None),
+    "notebook-server": Command("notebook.server", "C"),
+    "passthrough-guest": Command("passthrough.guest", "C.UTF-8"),
+    "passthrough-now": Command("passthrough.rebind", "C", umask=None),
+    "power-limits": Command("nvidia.power_limits", "C", umask=None),
+    "python-env": Command("python.env"),
+    "reboot-gate": Command("boot.gate", "C.UTF-8"),
+    "tool-env": Command("python.tools"),
+    "watch": Command("watch.cli", "C", umask=PRIVATE),
+}
+
+
+def main() -> None:
+    """Run a command; one line on stderr and status 1 say what is wrong."""
+    name, *words = sys.argv[1:] or ["help"]
+    if name == "help":
+        print(told(words[0] if words else ""))
+        return
+    if name not in COMMANDS:
+        sys.exit(f"deeprig-box has no command {name!r}; `deeprig-box help` names them.")
+    sys.argv = [f"deeprig-box {name}", *words]
+    with contextlib.suppress(OSError):  # what `ps` shows
+        Path("/proc/self/comm").write_text(name)
+    command = COMMANDS[name]
+    if command.umask is not None:
+        os.umask(command.umask)
+    if command.language:
+        os.environ["LC_ALL"] = command.language
+    try:
+        sys.exit(import_module(f"deeprig_box.{command.module}").main())
+    except BoxError as error:
+        said = str(error)
+        sys.exit(said if said.endswith((".", "?")) else f"{said}.")
+    except OSError as error:
+        sys.exit(f"{error.filename or 'The box'}: {error.strerror}.")
+
+
+def told(name: str) -> str:
+    """What a command takes; of no command, the names of all."""
+    if name in COMMANDS:
+        import ast  # for this alone
+
+        path = Path(__file__).parent / f"{COMMANDS[name].module.replace('.', '/')}.py"
+        return (ast.get_docstring(ast.parse(path.read_text())) or "").rstrip()
+    return "\n".join(["deeprig-box COMMAND ..., or help COMMAND. Commands:", *COMMANDS])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""A repository of packages as /etc/deeprig/repositories/NAME.json has it: with its key, or not.
+
+state NAME     `ok`, or what is missing
+install NAME   fetch its key, compare it with those known, try it, and only then list it
+remove NAME    no longer list it
+
+What it replaces is kept in /var/lib/deeprig/replaced. Where something fails, all is as before.
+Exit status 0 when done, 1 after one line on stderr that says what is wrong.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from deeprig_box.apt import entries as apt_entries
+from deeprig_box.apt.errors import explained
+from deeprig_box.apt.index import alone, release, update
+from deeprig_box.apt.keys import checked, fetched
+from deeprig_box.apt.spec import SPECS, Repository
+from deeprig_box.lib import openpgp as openpgp_keys
+from deeprig_box.lib.errors import BoxError
+from deeprig_box.lib.files import keep, write
+
+
+def state(repository: Repository) -> str:
+    """`ok`, or what is not as the specification has it."""
+    if not repository.keyring.exists() or not repository.sources.exists():
+        return "it is not listed"
+    if repository.sources.read_text() != repository.entry(repository.keyring):
+        return "it is listed otherwise"
+    found = openpgp_keys.keys(repository.keyring.read_bytes())
+    if not set(found) <= set(repository.accepted()):
+        return "its key is another"
+    if strangers(repository):
+        return "it is listed once more"
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, repository.sources.name).symlink_to(repository.sources)
+        named = release(alone(Path(folder)))
+    if not named:
+        return "its index has not been read"
+    for file, text in repository.preferences(named).items():
+        if not file.exists() or file.read_text() != text:
+            return f"{file} is otherwise"
+    return "ok"
+
+
+def strangers(repository: Repository) -> dict[Path, bytes]:
+    """Other files that list it or trust its keys for everything, and what is to be left of them."""
+    found = apt_entries.without(repository.is_it, repository.sources)
+    found |= apt_entries.without_keys(repository.obsolete_key)
+    return found | {Path(path): b"" for path in repository.spec["obsolete"] if Path(path).exists()}
+
+
+def install(repository: Repository) -> None:
+    """Its key checked, its index read in a corner, then listed; else all is put back."""
+    with tempfile.TemporaryDirectory() as corner:
+        folder = Path(corner)
+        folder.chmod(0o755)  # apt's own user reads the key
+        key = checked(repository, fetched(repository, folder))
+        draft = folder / "key.gpg"
+        draft.write_bytes(key)
+        parts = folder / "parts"
+        parts.mkdir()
+        (parts / "draft.sources").write_text(repository.entry(draft))
+        said, about = update(repository, alone(parts))
+        named = release(alone(parts))
+        if about or not named:
+            raise BoxError(f"{repository.title} ({repository.uri}): {explained(said)}")
+    put_in_place(repository, key, named)
+    print(f"{repository.title} is listed, signed by {' and '.join(openpgp_keys.keys(key))}")
+
+
+def put_in_place(repository: Repository, key: bytes, named: str) -> None:
+    """All files of it, and none of the others; where apt then complains, as they were before."""
+    wanted = {path: text.encode() for path, text in repository.preferences(named).items()}
+    wanted |= strangers(repository)
+    wanted |= {repository.keyring: key}
+    wanted[repository.sources] = repository.entry(repository.keyring).encode()
+    before = {path: path.read_bytes() if path.exists() else None for path in wanted}
+    for path in strangers(repository):
+        keep(path)
+    try:
+        for path, content in wanted.items():
+            write(path, content)
+        said, about = update(repository, [])
+        if about:
+            raise BoxError(f"{repository.title}: {explained(said)}; all is as before")
+    except BaseException:
+        for path, old in before.items():
+            write(path, old or b"")
+        raise
+
+
+def remove(repository: Repository) -> None:
+    ours = [repository.sources, repository.keyring, *repository.preferences("")]
+    for path in [*ours, SPECS / f"{repository.spec['name']}.json"]:
+        path.unlink(missing_ok=True)
+
+
+def main() -> None:
+    actions = {"state": lambda r: print(state(r)), "install": install, "remove": remove}
+    if len(sys.argv) != 3 or sys.argv[1] not in actions:
+        raise BoxError(f"apt-repository takes one of: {', '.join(actions)}, and a name")
+    actions[sys.argv[1]](Repository(sys.argv[2]))

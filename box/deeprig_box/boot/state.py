@@ -1,0 +1,93 @@
+"""What the boot guard has seen of each kernel: its module proved, booted with it, or failed."""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+RECORD = Path("/var/lib/deeprig/boot-guard.json")
+MOTD = Path("/var/lib/deeprig/boot-guard.motd")  # what /etc/update-motd.d/60-deeprig shows
+LOCK = Path("/run/deeprig-boot-guard.lock")
+
+
+def load() -> dict:
+    """`kernels` is kernel -> {module, proved, booted, failed}; `said` is for people; `unlisted`
+    are kernels that GRUB's menu leaves out; `unbuilt` is kernel -> the driver that did not build.
+    """
+    fresh = {"kernels": {}, "said": [], "next": "", "unlisted": [], "unbuilt": {}}
+    try:
+        found = json.loads(RECORD.read_text())
+    except (OSError, ValueError):
+        return fresh
+    return fresh | found if isinstance(found, dict) else fresh
+
+
+def save(record: dict) -> None:
+    """Nothing is written where nothing changed."""
+    lines = "".join(f"deeprig: {line}.\n" for line in record["said"])
+    for file, text in ((RECORD, json.dumps(record, indent=1) + "\n"), (MOTD, lines)):
+        if not file.exists() or file.read_text() != text:
+            write(file, text)
+
+
+def write(path: Path, text: str) -> None:
+    """In one step that a power cut cannot halve."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.new")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def _row(record: dict, kernel: str, module: str) -> dict:
+    """What is known of this kernel with this module; another one begins anew."""
+    row = record["kernels"].setdefault(kernel, {})
+    if row.get("module") != module:
+        row.clear()
+        row["module"] = module
+    return row
+
+
+def note_proved(record: dict, kernel: str, module: str) -> None:
+    _row(record, kernel, module).setdefault("proved", today())
+
+
+def was_proved(record: dict, kernel: str) -> bool:
+    return "proved" in record["kernels"].get(kernel, {})
+
+
+def note_boot(record: dict, kernel: str, module: str, trouble: str) -> None:
+    """Whether the module loaded in this kernel; a good boot makes up for a bad one."""
+    row = _row(record, kernel, module)
+    row.pop("failed", None)
+    row["failed" if trouble else "booted"] = trouble or today()
+
+
+def failed(record: dict, kernel: str, module: str) -> str:
+    """Why this kernel is not to be booted though its module looks right; empty if it may be."""
+    row = record["kernels"].get(kernel, {})
+    return row.get("failed", "") if row.get("module") == module else ""
+
+
+def today() -> str:
+    return time.strftime("%Y-%m-%d")
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One at a time: kernel hooks, apt and a deploy may all look at once.
+
+    Root's alone: whoever may open the file to read it could lock it, and hold up all of them.
+    """
+    with os.fdopen(os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "w") as lock:
+        os.fchmod(lock.fileno(), 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

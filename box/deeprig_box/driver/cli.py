@@ -1,0 +1,120 @@
+"""NVIDIA's driver from one version to another, and back; it ends by itself, whoever watches.
+
+take             note what stands, with a .deb of each package, before anything is touched
+busy             what a move would disturb, one line each
+begin upgrade|rollback [--force] [--no-reboot]
+go               do it; deeprig-driver-move.service, which also goes on after a power cut
+follow [N]       what it says, from line N on, until it ends or reboots; the last line is JSON
+confirm          it was verified from outside
+status [NAME...] JSON: what is loaded, on disk, installed, planned, held, offered, and what moved it
+Exit status 0 when done, 1 after one line on stderr that says what is wrong.
+"""
+
+import json
+import sys
+import time
+
+from deeprig_box.driver import reboot as driver_reboot
+from deeprig_box.driver import snapshot as driver_snapshot
+from deeprig_box.driver import state as record
+from deeprig_box.driver import status as driver_standing
+from deeprig_box.driver import upgrade as driver_moving
+from deeprig_box.lib import bounded, place
+from deeprig_box.lib.errors import BoxError
+from deeprig_box.nvidia import driver as driver_proof
+
+UNIT = "deeprig-driver-move.service"
+OPTIONS = {"--force", "--no-reboot"}
+PAUSE = 0.3
+STARTS_WITHIN = 150  # seconds from SSH to the unit, after a boot
+
+
+def begin(kind: str, options: set[str]) -> None:
+    move = record.load()
+    if move["step"] in (record.ASKED, record.INSTALLING, record.GOING_BACK) and active():
+        raise BoxError(
+            "a move of the driver is under way; `deeprig driver status` says where it is"
+        )
+    force = "--force" in options
+    if not force and (busy := driver_reboot.at_work()):
+        raise BoxError(f"there runs {', '.join(busy)}; nothing was touched, --force goes ahead")
+    if kind == "rollback" and driver_snapshot.load() is None:
+        raise BoxError("there is nothing to go back to: no upgrade has been made here")
+    record.begin(
+        kind,
+        driver_proof.driver_version(),
+        force=force,
+        reboot="--no-reboot" not in options,
+        came=move["came"] if kind == "rollback" else [],
+    )
+    bounded.run(["systemctl", "reset-failed", UNIT])
+    done = bounded.run(["systemctl", "start", UNIT])
+    if done.code:
+        raise BoxError(f"{UNIT} does not start: {done.err.strip()}")
+
+
+def active() -> bool:
+    said = bounded.run(["systemctl", "is-active", UNIT]).out.strip()
+    return said in ("active", "activating", "deactivating")
+
+
+def follow(skip: int) -> None:
+    """Everything that is said of this move, then its record as it stands."""
+    shown, quiet_since = 0, time.monotonic()
+    while True:
+        ended = has_ended(quiet_since)
+        lines = said()
+        for line in lines[max(shown, skip) :]:
+            print(line, flush=True)
+            quiet_since = time.monotonic()
+        shown = len(lines)
+        if ended:
+            print(json.dumps(record.load()), flush=True)
+            return
+        time.sleep(PAUSE)
+
+
+def has_ended(quiet_since: float) -> bool:
+    """Whether nothing more is to be said now: at an end, on the way down, or cut off."""
+    move = record.load()
+    booted = record.booted_since(move)
+    if move["step"] in (record.REBOOTING, record.REBOOTING_BACK, record.REBOOT_OWED):
+        return not booted or time.monotonic() - quiet_since > STARTS_WITHIN
+    if move["step"] in record.ENDS:
+        return not active() or time.monotonic() - quiet_since > 5
+    return not active() and time.monotonic() - quiet_since > (STARTS_WITHIN if booted else 3)
+
+
+def said() -> list[str]:
+    if not record.LOG.exists():
+        return []
+    with record.LOG.open(errors="replace") as log:
+        log.seek(record.load()["log"])
+        text = log.read()
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+def confirm() -> None:
+    move = record.load()
+    if move["step"] in (record.MOVED, record.BACK):
+        record.note(move, move["step"], verified=True)
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["take"]:
+            driver_snapshot.take()
+        case ["busy"]:
+            print("\n".join(driver_reboot.at_work()))
+        case ["begin", ("upgrade" | "rollback") as kind, *options] if set(options) <= OPTIONS:
+            begin(kind, set(options))
+        case ["go"]:
+            driver_moving.go()
+        case ["follow", *skip]:
+            follow(int(skip[0]) if skip else 0)
+        case ["confirm"]:
+            confirm()
+        case ["status", *names]:
+            print(json.dumps(driver_standing.facts(names)))
+        case _:
+            raise BoxError(place.told("driver-move"))

@@ -1,0 +1,85 @@
+"""A .deb of every package of the driver, so that the way back needs no network."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from deeprig_box.driver.downloads import DEBS, INCOMING
+from deeprig_box.driver.simulate import QUIET
+from deeprig_box.lib import bounded
+from deeprig_box.nvidia import driver as driver_proof
+
+APT_CACHE = Path("/var/cache/apt/archives")
+INFO = Path("/var/lib/dpkg/info")
+# dpkg's own notes about a package, which its control file has not.
+NOTES = ("Status:", "Config-Version:", "Conffiles:")
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "triggers", "conffiles", "md5sums", "shlibs",
+           "symbols", "templates", "config")  # fmt: skip
+
+
+def kept(folder: Path, name: str, version: str) -> Path | None:
+    """The package in that folder, in exactly this version."""
+    found = folder.glob(f"{name}_{version.replace(':', '%3a')}_*.deb")
+    return next(found, next(folder.glob(f"{name}_{version.rpartition(':')[2]}_*.deb"), None))
+
+
+def keep(version: str, packages: dict[str, str]) -> list[str]:
+    """Have them all in one folder; the names of those that could not be had."""
+    folder = DEBS / version
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, its in packages.items():
+        if not kept(folder, name, its):
+            found = kept(INCOMING, name, its) or kept(APT_CACHE, name, its)
+            if found:
+                shutil.copy2(found, folder)
+            else:
+                fetch(folder, f"{name}={its}")
+        if not kept(folder, name, its):
+            pack(folder, name)
+    return [name for name, its in packages.items() if not kept(folder, name, its)]
+
+
+def fetch(folder: Path, asked: str) -> None:
+    bounded.run(
+        ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", asked],
+        folder=folder, seconds=bounded.LONG, environment=QUIET,
+    )  # fmt: skip
+
+
+def pack(folder: Path, name: str) -> None:
+    """Made anew from its installed files: archives drop old builds."""
+    control = control_file(driver_proof.said("dpkg-query", "-s", name))
+    with tempfile.TemporaryDirectory() as made:
+        about = Path(made, "DEBIAN")
+        about.mkdir(mode=0o755)
+        (about / "control").write_text(control)
+        for part in SCRIPTS:
+            for file in (INFO / f"{name}.{part}", *INFO.glob(f"{name}:*.{part}")):
+                if file.exists():
+                    shutil.copy2(file, about / part)
+        files = driver_proof.said("dpkg-query", "-L", name).splitlines()
+        there = "\0".join(file.lstrip("/") for file in files if os.path.lexists(file))
+        copy = 'tar -C / --no-recursion --null -T - -cf - | tar -C "$1" -xpf -'
+        bounded.run(["sh", "-c", copy, "sh", made], stdin=there, seconds=bounded.LONG)
+        Path(made).chmod(0o755)
+        bounded.run(["dpkg-deb", "-b", "-Zxz", "-z1", made, folder], seconds=bounded.LONG)
+
+
+def control_file(status: str) -> str:
+    """What `dpkg-query -s` says, without what dpkg has noted there itself."""
+    lines: list[str] = []
+    dropped = False
+    for line in status.splitlines():
+        if not line.startswith((" ", "\t")):
+            dropped = line.startswith(NOTES)
+        if not dropped and line:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def prune(versions: list[str]) -> None:
+    """Only these versions stay: a driver's packages are some hundred megabytes."""
+    for folder in DEBS.glob("*"):
+        if folder.is_dir() and folder.name not in (*versions, INCOMING.name):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,69 @@
+"""The driver that is wanted, the one that stands, and why the one must not take the other's place.
+
+Reads only.
+"""
+
+import json
+from pathlib import Path
+
+from deeprig_box.driver import foreign as driver_others
+from deeprig_box.nvidia import driver as driver_proof
+
+WANTED = Path("/etc/deeprig/driver-wanted.json")
+WHOSE = {"distro": "the distribution", "nvidia": "NVIDIA"}
+SAME = ("branch", "source", "flavour", "modules")
+BY_HAND = Path("/usr/bin/nvidia-uninstall")
+
+
+def wanted() -> dict:
+    return json.loads(WANTED.read_text()) if WANTED.exists() else driver_proof.plan()
+
+
+def stands() -> dict | None:
+    """The plan of the driver that is there, by us; None where there is none."""
+    if not driver_proof.PLAN.exists() or not driver_proof.driver_version():
+        return None
+    return driver_proof.plan()
+
+
+def kept() -> str:
+    """Why the driver that stands is left, though the plan is another; "" where it is the same."""
+    now, asked = stands(), wanted()
+    if now is None or all(now[field] == asked[field] for field in SAME):
+        return ""
+    plan = " ".join(asked[field] for field in ("branch", "flavour"))
+    return (
+        f"driver {driver_proof.driver_version()} ({now['flavour']}) is installed, the plan is "
+        f"{plan}; `deeprig driver upgrade` moves it"
+    )
+
+
+def objection() -> str:
+    """Why this driver must not come, though apt could bring it; "" where it may."""
+    asked, now = wanted(), stands()
+    if now is not None:
+        return "" if now["source"] == asked["source"] else from_another(asked, now["source"])
+    if BY_HAND.exists() and not driver_proof.said("dpkg-query", "-S", str(BY_HAND)):
+        return (
+            "a driver from NVIDIA's .run file is there; take it out with `sudo nvidia-uninstall`, "
+            "or set Rig.driver to None"
+        )
+    found = driver_others.by_others()
+    if found is None:
+        return ""
+    library = asked.get("library", found.name)  # which a plan of an older deeprig has not
+    if (found.source, found.branch, found.name) == (asked["source"], asked["branch"], library):
+        return ""
+    return (
+        f"driver {found.version} ({found.name}) is there, which deeprig did not install, and the "
+        f"plan is {asked['branch']} from {WHOSE[asked['source']]} ({library}); "
+        f"Rig(driver=None) leaves it alone, `sudo apt purge {' '.join(found.packages)}` makes room"
+    )
+
+
+def from_another(asked: dict, source: str) -> str:
+    return (
+        f"driver {driver_proof.driver_version()} from {WHOSE[source]} is installed, and the plan "
+        f'takes {WHOSE[asked["source"]]}\'s; Driver(source="{source}") keeps it, '
+        "`deeprig driver upgrade` moves it"
+    )

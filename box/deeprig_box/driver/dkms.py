@@ -1,0 +1,76 @@
+"""Modules for the kernels that are there: built by DKMS, or ready made from the archive."""
+
+import re
+import shutil
+from pathlib import Path
+
+from deeprig_box.driver import headers as driver_headers
+from deeprig_box.driver import simulate as driver_apt
+from deeprig_box.driver.simulate import APT_GET, run
+from deeprig_box.lib.errors import BoxError
+from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import index as driver_index
+
+BOOT = Path("/boot")
+
+
+def newest_has_what_it_needs() -> None:
+    """Headers for the kernel that would boot next, and the compilers that built these kernels."""
+    if driver_proof.plan()["modules"] != "dkms":
+        return
+    for newest in driver_proof.kernels()[-1:]:
+        driver_headers.of_the_newest(newest)
+    for kernel in driver_proof.kernels_to_prove():
+        name = compiler(kernel)
+        if not name or shutil.which(name):
+            continue
+        if why := run(f"Install {name}, which built {kernel}", [*APT_GET, "install", name]):
+            raise BoxError(f"kernel {kernel} was built by {name}, which apt does not bring: {why}")
+
+
+def compiler(kernel: str) -> str:
+    """gcc-12 for a kernel whose configuration says so; "" where it does not say."""
+    config = BOOT / f"config-{kernel}"
+    if not config.exists():
+        return ""
+    said = re.search(r'^CONFIG_CC_VERSION_TEXT="(.*)"$', config.read_text(), re.MULTILINE)
+    # "gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0", "x86_64-linux-gnu-gcc-13 (Ubuntu ...) 13.3.0"
+    found = said and re.match(r"(?:\S+-)?gcc(?:-\d+)? .* (\d+)[.\d]*$", said[1])
+    return f"gcc-{found[1]}" if found else ""
+
+
+def build_what_is_missing() -> None:
+    """DKMS builds for the kernels it sees while a package is installed; here for the others."""
+    if driver_proof.plan()["modules"] != "dkms":
+        return
+    version, name = driver_proof.driver_version(), driver_proof.plan()["dkms_name"]
+    for kernel in driver_proof.kernels_to_prove():
+        if version and driver_proof.wrong(kernel, version):
+            asked = ["dkms", "install", "--force", "-m", name, "-v", version, "-k", kernel]
+            run(f"Build the modules for kernel {kernel}", asked)
+
+
+def fetch_what_is_missing() -> None:
+    """Ready made modules for a kernel that somebody installed beside those that are held."""
+    if driver_proof.plan()["modules"] != "prebuilt":
+        return
+    version, newest = driver_proof.driver_version(), driver_proof.kernels()[-1:]
+    if not version or not newest or not driver_proof.wrong(newest[0], version):
+        return
+    plan, kernel = driver_proof.plan(), newest[0]
+    stem = re.compile(rf"{driver_proof.PREBUILT}\d+(-server)?(-open)?-")
+    stems = [found[0] for found in map(stem.match, plan["packages"]) if found]
+    driver_index.read_anew(plan)
+    for name in (f"{stem}{kernel}" for stem in stems):
+        for entry in (f"{name}={its}" for its in driver_apt.offered(name)):
+            would = driver_apt.simulated([entry])
+            if driver_apt.objection(would, [entry], plan, driver_apt.held()):
+                continue
+            if not run(f"Install {name}", [*APT_GET, "install", entry]):
+                return
+    owner = driver_proof.said("dpkg", "-S", f"{BOOT}/vmlinuz-{kernel}").partition(":")[0]
+    way = f"`sudo apt purge {owner}`" if owner else f"`sudo rm {BOOT}/vmlinuz-{kernel}`"
+    raise BoxError(
+        f"the archive has no modules of driver {version} for kernel {kernel} yet; wait for them, "
+        f"or take it out with {way}"
+    )

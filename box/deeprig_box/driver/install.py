@@ -1,0 +1,146 @@
+"""NVIDIA's driver as it is planned: whole, with a module for each kernel, or gone.
+
+state      one line: `ok ...`, `kept ...` for another one that stands, or what is missing
+may-come   `ok`, or why the wanted driver must not come to this box
+headers    `ok`, or those of the kernels that are missing, as apt takes them
+have-headers  bring them, or none of them and the reason
+install    bring it about; if the modules do not build, take out what came, so that dpkg is clean
+mend       the same for an install that was cut off; does nothing where none was
+in-use     `ok`, `load`, `wrong: WHY`, or `reboot: WHY`
+load       the modules, or the reason why not
+
+What is wanted is /etc/deeprig/driver-wanted.json; what stands is /etc/deeprig/driver.json.
+Exit status 0 when done, 1 after one line on stderr that says what is wrong.
+"""
+
+import shutil
+import sys
+
+from deeprig_box.driver import dkms as driver_build
+from deeprig_box.driver import downloads as driver_downloads
+from deeprig_box.driver import headers as driver_headers
+from deeprig_box.driver import reasons as driver_reasons
+from deeprig_box.driver import simulate as driver_apt
+from deeprig_box.driver.cleanup import (
+    BEFORE,
+    CAME,
+    arrived,
+    came,
+    give_up,
+    mend,
+    stands_again,
+    take_over,
+    unpin,
+)
+from deeprig_box.driver.desired import kept, objection, stands, wanted
+from deeprig_box.driver.simulate import APT_GET, run
+from deeprig_box.lib.errors import BoxError
+from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import index as driver_index
+from deeprig_box.nvidia import load as driver_load
+
+
+def state() -> str:
+    if why := kept():
+        found = driver_proof.state()
+        return f"kept: {why}" if found.startswith("ok ") else found
+    if stands() is None:
+        return f"not installed: {' '.join(wanted()['packages'])}"
+    if driver_proof.plan() != wanted():
+        return "the plan says more than the driver that stands"
+    if CAME.exists():
+        return "its install was cut off"  # whole by now or not, its packages are not kept yet
+    return driver_proof.state()
+
+
+def may_come() -> None:
+    if why := objection():
+        raise BoxError(f"{why[0].upper()}{why[1:]}")
+    print("ok")
+
+
+def install() -> None:
+    if why := objection():
+        raise BoxError(why)
+    if why := kept():
+        print(f"Left: {why}", flush=True)
+    else:
+        take_over()
+        fetch_and_install()
+    driver_build.newest_has_what_it_needs()
+    driver_build.build_what_is_missing()
+    driver_build.fetch_what_is_missing()
+    state = driver_proof.state()
+    if not state.startswith("ok "):
+        give_up(state)
+    if not shutil.which("nvidia-smi"):
+        give_up("nvidia-smi did not come with the packages")
+    driver_downloads.keep_debs(driver_proof.driver_version(), driver_proof.driver_set())
+    arrived()
+    BEFORE.unlink(missing_ok=True)
+    print(f"Proved: {state.removeprefix('ok ')}", flush=True)
+
+
+def fetch_and_install() -> None:
+    """Pin, then simulate and compare, then install; each a transaction of its own."""
+    plan, there = driver_proof.plan(), driver_proof.installed()
+    missing = [name for name in plan["packages"] if name not in there]
+    if not missing:
+        return
+    try:
+        driver_build.newest_has_what_it_needs()
+        driver_index.read_anew(plan)
+        pin(plan)
+        names = driver_apt.as_installed(missing, driver_proof.driver_version())
+        would = driver_apt.simulated(names)
+        driver_reasons.refuse(names, would, plan)
+        came([arrival.name for arrival in would.arrives if not arrival.old])
+    except BoxError:
+        unpin()
+        stands_again()
+        raise
+    why = run(
+        "Install the driver and its modules",
+        [*APT_GET, *driver_downloads.install_options(), "install", *names],
+    )
+    if why and not driver_proof.driver_version():
+        give_up(why)
+
+
+def pin(plan: dict) -> None:
+    """The branch is settled before anything is resolved; asked of apt, not believed."""
+    name = plan.get("pin", "")
+    if name and name not in driver_proof.installed():
+        would = driver_apt.simulated([name])
+        if would.why_not:
+            raise BoxError(f"{driver_reasons.why([name], would)}; nothing was installed")
+        if [arrival.name for arrival in would.arrives] != [name] or would.removed:
+            raise BoxError(f"apt would bring more than {name}; nothing was installed")
+        came([name])
+        if why := run(f"Pin branch {plan['branch']}", [*APT_GET, "install", name]):
+            raise BoxError(f"{name}: {why}")
+    asked = plan["packages"] if plan["source"] == "nvidia" else plan["packages"][:1]
+    for package in (entry.partition("=")[0] for entry in asked):
+        driver_reasons.settled(package, plan["branch"])
+
+
+def main() -> None:
+    says = {
+        "state": state,
+        "headers": lambda: " ".join(driver_headers.lacking(wanted())) or "ok",
+        "in-use": driver_proof.in_use,
+    }
+    does = {
+        "have-headers": lambda: driver_headers.install(wanted()),
+        "install": install,
+        "load": driver_load.load,
+        "may-come": may_come,
+        "mend": mend,
+    }
+    action = sys.argv[1] if len(sys.argv) == 2 else ""
+    if action in says:
+        print(says[action]())
+    elif action in does:
+        does[action]()
+    else:
+        raise BoxError(f"driver-set takes one of: {', '.join([*says, *does])}")

@@ -1,0 +1,172 @@
+"""The driver as it stands: packages, versions, holds, pins, our files, a .deb of each package."""
+
+import base64
+import json
+import time
+from pathlib import Path
+
+from deeprig_box.boot import state as boot_record
+from deeprig_box.driver import debs as driver_debs
+from deeprig_box.driver import dkms as driver_build
+from deeprig_box.driver import hold as driver_hold
+from deeprig_box.driver import simulate as driver_apt
+from deeprig_box.driver.downloads import DEBS
+from deeprig_box.driver.simulate import run
+from deeprig_box.driver.state import FOLDER
+from deeprig_box.lib.errors import BoxError
+from deeprig_box.nvidia import driver as driver_proof
+
+SNAPSHOT = FOLDER / "snapshot.json"
+DRAFT = FOLDER / "snapshot-draft.json"  # taken before anything is touched, and not yet needed
+BEFORE = FOLDER / "snapshot-before.json"
+PINS = "nvidia-driver-pinning-"
+FILES = (
+    driver_proof.PLAN,
+    driver_hold.UPDATES,
+    Path("/etc/apt/preferences.d/deeprig-nvidia"),
+    Path("/etc/apt/preferences.d/zz-deeprig-nvidia"),
+    Path("/etc/apt/sources.list.d/deeprig-nvidia.sources"),
+    Path("/etc/apt/keyrings/deeprig-nvidia.gpg"),
+    Path("/etc/deeprig/repositories/nvidia.json"),
+    Path("/var/lib/deeprig/manifest.json"),
+)
+# A package that broke in the middle must not keep the others from going back; what dpkg lets pass
+# here is settled by the packages that are put back in the same breath, and asked for afterwards.
+FORCED = ["--force-confold", "--force-depends", "--force-remove-reinstreq"]
+
+
+def moving() -> dict[str, str]:
+    """Name -> version of what a move touches: the driver's packages and what pins them."""
+    there = driver_proof.installed()
+    names = {*driver_proof.driver_set(), *(name for name in there if name.startswith(PINS))}
+    return {name: there[name] for name in sorted(names)}
+
+
+def take() -> None:
+    """Note what stands and have its packages on the box."""
+    version, packages = driver_proof.driver_version(), moving()
+    if not version:
+        raise BoxError("there is no whole driver here to move; a deploy installs one")
+    lacking = driver_debs.keep(version, packages)
+    if lacking:
+        raise BoxError(f"there would be no way back: no .deb of {' '.join(lacking)} can be had")
+    known = {
+        "version": version, "when": time.time(), "packages": packages,
+        "held": sorted(driver_apt.held() & packages.keys()),
+        "manual": sorted({*driver_proof.said("apt-mark", "showmanual").split()} & packages.keys()),
+        "files": {str(file): content(file) for file in FILES},
+    }  # fmt: skip
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    boot_record.write(DRAFT, json.dumps(known, indent=1) + "\n")
+
+
+def content(file: Path) -> str | None:
+    return base64.b64encode(file.read_bytes()).decode() if file.exists() else None
+
+
+def settle() -> None:
+    """From here on the draft is what there is to go back to."""
+    if DRAFT.exists():
+        BEFORE.unlink(missing_ok=True)
+        if SNAPSHOT.exists():
+            SNAPSHOT.replace(BEFORE)
+        DRAFT.replace(SNAPSHOT)
+
+
+def used(*, failed: bool) -> None:
+    """It was gone back to: after an upgrade that failed, what was before it counts again."""
+    SNAPSHOT.unlink(missing_ok=True)
+    if failed and BEFORE.exists():
+        BEFORE.replace(SNAPSHOT)
+
+
+def load() -> dict | None:
+    """What there is to go back to."""
+    try:
+        found: dict = json.loads(SNAPSHOT.read_text())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def drafted() -> dict:
+    return json.loads(DRAFT.read_text())
+
+
+def states() -> dict[str, tuple[str, str]]:
+    """Name -> (state, version) of every package that dpkg knows of, whatever state it is in."""
+    form = "${db:Status-Status} ${Package} ${Version}\\n"
+    rows = [
+        line.split(" ") for line in driver_proof.said("dpkg-query", "-W", "-f", form).splitlines()
+    ]
+    gone = ("not-installed", "config-files")
+    return {name: (state, version) for state, name, version in rows if state not in gone}
+
+
+def restore(snapshot: dict, came: list[str]) -> None:
+    """The packages, files, marks and holds of the snapshot. Needs no network, and asks no index."""
+    before = snapshot["packages"]
+    there = states()
+    # A kernel that came stays: it may be the one that runs, and the boot guard keeps to the other.
+    own = {
+        name for name in (*came, *driver_proof.driver_set()) if driver_proof.is_of_a_driver(name)
+    }
+    own |= {name for name in there if name.startswith(PINS)}
+    extra = sorted(name for name in own if name in there and name not in before)
+    wrong = [name for name, its in before.items() if there.get(name) != ("installed", its)]
+    files = [kept_deb(snapshot["version"], name, before[name]) for name in wrong]
+    complaints = []
+    if extra:
+        argv = ["dpkg", *FORCED, "--purge", *extra]
+        complaints.append(run(f"Take out {len(extra)} packages that came", argv))
+    put_back_files(snapshot["files"])
+    if files:
+        argv = ["dpkg", *FORCED, "-i", *files]
+        what = f"Put back {len(files)} packages of {snapshot['version']}"
+        complaints.append(run(what, argv))
+    if driver_proof.said("dpkg", "--audit"):
+        complaints.append(run("Finish what dpkg left", ["dpkg", "--configure", "-a"]))
+    marks(snapshot, before)
+    driver_build.build_what_is_missing()
+    check(before, [why for why in complaints if why])
+
+
+def kept_deb(version: str, name: str, its: str) -> str:
+    file = driver_debs.kept(DEBS / version, name, its)
+    if file is None:
+        raise BoxError(f"{DEBS / version} has no {name} {its} any more; nothing was put back")
+    return str(file)
+
+
+def put_back_files(files: dict) -> None:
+    for name, text in files.items():
+        path = Path(name)
+        if text is None:
+            path.unlink(missing_ok=True)
+        elif content(path) != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_name(f".{path.name}.deeprig-new")
+            draft.write_bytes(base64.b64decode(text))
+            draft.replace(path)
+
+
+def marks(snapshot: dict, before: dict) -> None:
+    """Asked for or along with others, held or not: as it was."""
+    driver_hold.mark("auto", [name for name in before if name not in snapshot["manual"]])
+    driver_hold.mark("manual", snapshot["manual"])
+    driver_hold.mark("hold", snapshot["held"])
+
+
+def check(before: dict, complaints: list[str]) -> None:
+    """Whether all of it is as it was, asked of dpkg and of the modules, not believed."""
+    there = states()
+    wrong = [name for name, its in before.items() if there.get(name) != ("installed", its)]
+    half = driver_proof.said("dpkg", "--audit")
+    state = driver_proof.state()
+    if wrong or half:
+        why = complaints[0] if complaints else " ".join(half.split())[:200]
+        raise BoxError(
+            f"{' '.join(wrong) or 'dpkg'} could not be put back: {why}; see {driver_apt.LOG}"
+        )
+    if not state.startswith("ok "):
+        raise BoxError(f"the packages are back, and {state}; see {driver_apt.LOG}")

@@ -1,0 +1,80 @@
+"""Which GPUs a job gets: those it names, or those on which nothing computes."""
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from deeprig_box.lib import bounded
+
+SECONDS = 60  # a card that was asleep takes its time
+IDLE, ALL, NONE = "idle", "all", "none"
+
+
+class Card(NamedTuple):
+    index: str
+    uuid: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"GPU {self.index} ({self.name})"
+
+
+def refuse(sentence: str) -> NoReturn:
+    sys.exit(sentence)
+
+
+def query(what: str) -> list[list[str]]:
+    """nvidia-smi's rows for this, none where there is no nvidia-smi."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    done = bounded.run(["nvidia-smi", what, "--format=csv,noheader"], seconds=SECONDS)
+    if done.code == bounded.TIMED_OUT:
+        refuse(f"nvidia-smi has not answered for {SECONDS} s; `deeprig verify` says more.")
+    if done.code:
+        refuse(f"nvidia-smi says: {done.last_words}; `--gpu none` starts it without a GPU.")
+    return list(csv.reader(done.out.splitlines(), skipinitialspace=True))
+
+
+def cards() -> list[Card]:
+    return [Card(*row) for row in query("--query-gpu=index,uuid,name") if len(row) == 3]
+
+
+def busy(taken: dict[str, str]) -> dict[str, str]:
+    """UUID -> who is on that card; `taken` are the cards of other jobs, with their names."""
+    found = {uuid: f"job {name}" for uuid, name in taken.items()}
+    for row in query("--query-compute-apps=gpu_uuid,pid,process_name"):
+        if len(row) == 3 and row[0] not in found:
+            found[row[0]] = f"{Path(row[2]).name} (process {row[1]})"
+    return found
+
+
+def choose(wanted: list[str], taken: dict[str, str]) -> list[Card]:
+    """The cards for a job. Ends with a sentence where it cannot have them."""
+    if wanted == [NONE]:
+        return []
+    there = cards()
+    if wanted == [ALL]:
+        return there or refuse("There is no GPU here; leave out --gpu.")
+    if wanted == [IDLE]:
+        return idle(there, taken)
+    return [named(word, there) for word in dict.fromkeys(wanted)]
+
+
+def idle(there: list[Card], taken: dict[str, str]) -> list[Card]:
+    who = busy(taken) if there else {}
+    free = [card for card in there if card.uuid not in who]
+    if there and not free:
+        on = "; ".join(f"{who[card.uuid]} on {card}" for card in there)
+        refuse(f"No GPU is idle: {on}. Name one with --gpu, or --gpu none.")
+    return free
+
+
+def named(word: str, there: list[Card]) -> Card:
+    """By its index, as nvidia-smi counts, or by its UUID or the beginning of that."""
+    found = [c for c in there if word == c.index or (word[:4] == "GPU-" and word in c.uuid)]
+    if len(found) != 1:
+        have = ", ".join(f"{c.index} ({c.uuid})" for c in there) or "none"
+        refuse(f"There is no GPU {word!r} here; there are: {have}.")
+    return found[0]

@@ -1,0 +1,1 @@
+"""What the other rooms stand on: files, programs with a limit, users' rights, what is at work."""

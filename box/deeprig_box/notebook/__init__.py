@@ -1,0 +1,1 @@
+"""JupyterLab and TensorBoard: started, asked, and kept out of other hands."""

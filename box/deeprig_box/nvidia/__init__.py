@@ -1,0 +1,1 @@
+"""NVIDIA's driver and cards as they stand."""

@@ -1,0 +1,1 @@
+"""Cards that go to a guest, and the guest that gets them."""

@@ -1,0 +1,1 @@
+"""uv, the tools' environment and the work user's."""

@@ -1,0 +1,1 @@
+"""Disks, the data folder, and what of it a home gets."""

@@ -1,0 +1,143 @@
+"""Have one data disk mounted by UUID, or say whether it is (--check prints ok); root runs it.
+
+Disks named by serial
+number are formatted if they are empty, and never otherwise. Exit status 0 when it is mounted, 1
+after one line on stderr that says what is wrong.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from deeprig_box.lib.root_only import walked
+from deeprig_box.storage.make_disk import assemble, is_unfinished, make, probe, run
+
+OPTIONS = "defaults,nofail,x-systemd.device-timeout=30s"
+
+
+def having(filesystem: str) -> str:
+    """The device with the file system of this UUID; empty where there is none, exits for two."""
+    said = run("blkid", "-c", "/dev/null", "-t", f"UUID={filesystem}", "-o", "device", fails=True)
+    found = said.splitlines()
+    if len(found) > 1 and probe(found[0]).get("TYPE") != "btrfs":  # that may span several
+        sys.exit(f"{' and '.join(found)} have the same UUID {filesystem}, as a copied disk has.")
+    return found[0] if found else ""
+
+
+def with_serial(serial: str, told: list[str]) -> str:
+    """The disk of that serial number; empty where there is none. `told` is for loop devices,
+    which have no serial number: SERIAL=PATH."""
+    known = [line.partition("=")[::2] for line in told]
+    for line in run("lsblk", "-dnro", "PATH,SERIAL").splitlines():
+        path, _, number = line.partition(" ")
+        known.append((number, path))
+    found = [path for number, path in known if number == serial]
+    if len(found) > 1:
+        sys.exit(f"{' and '.join(found)} have the same serial number {serial}.")
+    return found[0] if found else ""
+
+
+def below(at: str, *command: str) -> str:
+    """Run a command on the mountpoint as it is while nothing is mounted there."""
+    parent, name = os.path.split(at)
+    parent = os.path.realpath(parent)
+    base = run("findmnt", "-no", "TARGET", "--target", parent)
+    seen = os.path.relpath(Path(parent, name), base)
+    with tempfile.TemporaryDirectory(prefix="deeprig-") as view:
+        script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+        inside = ("unshare", "-m", "sh", "-c", script, "sh", base, view)
+        return run(*inside, *command, str(Path(view, seen)), fails=True)
+
+
+def writable(at: str) -> bool:
+    """Whether something could land on the root disk there while the disk is not mounted."""
+    attributes = below(at, "lsattr", "-d").partition(" ")[0]
+    return bool(attributes) and "i" not in attributes  # none: not every file system has them
+
+
+def mounted(at: str, device: str) -> bool:
+    """Whether this device is mounted there; exits where another one is."""
+    source = run("findmnt", "-nvo", "SOURCE", "--mountpoint", at, fails=True).partition("\n")[0]
+    if not source:
+        return False
+    if Path(source).exists() and Path(source).stat().st_rdev == Path(device).stat().st_rdev:
+        return True
+    sys.exit(f"{at} has {source} mounted, which is not the disk of the settings; unmount it.")
+
+
+def listed(fstab: Path, at: str, filesystem: str) -> bool:
+    """Whether fstab has the line; exits where it mounts something else there."""
+    for line in fstab.read_text().splitlines():
+        words = line.split()
+        if line.lstrip().startswith("#") or len(words) < 4 or words[1] != at:
+            continue
+        by_uuid = words[0] in (f"UUID={filesystem}", f"/dev/disk/by-uuid/{filesystem}")
+        if by_uuid and "nofail" in words[3].split(","):
+            return True
+        sys.exit(f"{fstab} mounts {words[0]} at {at} in its own way; take that line out.")
+    return False
+
+
+def list_in(fstab: Path, at: str, device: str, filesystem: str) -> None:
+    """Add the line, in one step that a power cut cannot halve."""
+    kind = probe(device)["TYPE"]
+    order = 2 if kind.startswith("ext") else 0  # xfs and btrfs have nothing to check at boot
+    old = fstab.read_text()
+    gap = "" if old.endswith("\n") or not old else "\n"
+    line = f"UUID={filesystem} {at} {kind} {OPTIONS} 0 {order}"
+    draft = fstab.with_name(f"{fstab.name}.deeprig")
+    with draft.open("w") as file:
+        file.write(f"{old}{gap}# The next line is deeprig's.\n{line}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(fstab)
+    if Path("/run/systemd/system").exists():
+        run("systemctl", "daemon-reload")
+
+
+def mount(fstab: Path, at: str, device: str, filesystem: str) -> None:
+    place = Path(at)
+    walked(place.parent, make=True)  # it exits where somebody else could exchange the mountpoint
+    place.mkdir(exist_ok=True)
+    there = mounted(at, device)
+    if not there and any(place.iterdir()):
+        sys.exit(f"{at} has files on the root disk, which the disk would hide; move them away.")
+    if writable(at):
+        below(at, "chattr", "+i")
+        if writable(at):
+            sys.exit(f"chattr +i does not work on {at}; look at it.")
+    if not listed(fstab, at, filesystem):
+        list_in(fstab, at, device, filesystem)
+    if not there:
+        run("mount", "--fstab", str(fstab), "--target", at)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="print ok if nothing is owed")
+    parser.add_argument("--at", required=True, help="where to mount it")
+    parser.add_argument("--uuid", required=True, help="the file system's, also of one to be made")
+    parser.add_argument("--serial", action="append", default=[], help="a disk to format if empty")
+    parser.add_argument("--raid", type=int)
+    parser.add_argument("--fstab", type=Path, default=Path("/etc/fstab"))
+    parser.add_argument("--device", action="append", default=[], help="SERIAL=PATH, for tests")
+    asked = parser.parse_args()
+
+    disks = [with_serial(serial, asked.device) for serial in asked.serial]
+    owed = any(disk and is_unfinished(disk) for disk in disks)
+    device = having(asked.uuid)
+    if asked.check:
+        stands = device and not owed and mounted(asked.at, device) and not writable(asked.at)
+        print("ok" if stands and listed(asked.fstab, asked.at, asked.uuid) else "", end="")
+        return
+    if not device and asked.raid and all(disks):
+        assemble(disks, asked.uuid)
+        device = having(asked.uuid)
+    if owed or not device:
+        if not disks or not all(disks):
+            sys.exit(f"The disk for {asked.at} is not there: no file system {asked.uuid}.")
+        make(disks, asked.raid, asked.uuid)
+        device = having(asked.uuid)
+    mount(asked.fstab, asked.at, device, asked.uuid)

@@ -1,0 +1,1 @@
+"""Word to a person when the box needs one."""

@@ -1,0 +1,89 @@
+#!/bin/sh
+# The box's program: stands NAME | put NAME (its archive on stdin, in base64) | left | tidy
+#
+# It is a folder that nothing changes, named by what is in it and by the Python that it was compiled
+# for; `current` leads to the one in use. So a power cut leaves the old program or the new one, whole.
+export LC_ALL=C # what is parsed here is in English
+set -eu
+umask 022
+top=/usr/local/lib/deeprig
+python=$(readlink -m /usr/bin/python3)
+name=${2-}-${python##*/}
+
+compile() { # FOLDER
+    # By what is in a file, not by its time; a traceback names where it will lie.
+    python3 -I -m compileall -q --invalidation-mode unchecked-hash -s "$1" -p "$top/$name" \
+        "$1/deeprig_box" > /dev/null 2>&1 || true # without Python, or with one too old: not yet
+}
+
+make() { # DRAFT, from stdin
+    chmod 755 "$1"
+    base64 -d | tar -C "$1" --no-same-owner -xzm
+    # What is as it was keeps its time: by that an initramfs is known to be older or newer.
+    for file in "$1"/bin/*; do
+        old=$top/current/bin/${file##*/}
+        ! cmp -s "$file" "$old" || touch -r "$old" "$file"
+    done
+    compile "$1"
+    find "$1" -exec sync {} +
+}
+
+# What a folder is named by: each file's mode and content.
+whole() { # FOLDER
+    found=$(cd "$1" && {
+        find . -name __pycache__ -prune -o -type f -printf '%m %p\n' | sort -k 2
+        find . -name __pycache__ -prune -o -type f -print | sort | xargs -d '\n' sha256sum
+    } | sha256sum | head -c 16)
+    [ "$found" = "${name%%-*}" ]
+}
+
+# By a file that root alone can open: whoever may open one to read it could lock it.
+alone() {
+    (umask 077 && : >> $top/.lock)
+    exec 9< $top/.lock
+    flock 9
+}
+
+put() {
+    mkdir -p $top
+    alone
+    # Somebody changed it: what is right goes beside it.
+    [ ! -d "$top/$name" ] || whole "$top/$name" || name=$name.$$
+    if [ ! -d "$top/$name" ]; then
+        draft=$(mktemp -d $top/.new.XXXXXX)
+        trap 'rm -rf "$draft"' EXIT
+        make "$draft"
+        mv -T "$draft" "$top/$name"
+        sync $top
+    fi
+    rm -f $top/.current
+    ln -s "$name" $top/.current
+    mv -fT $top/.current $top/current
+    sync $top
+}
+
+in_use() { # FOLDER: a process has it or a file in it open (deeprig-box does as long as it runs)
+    # shellcheck disable=SC2010 # no names are taken from it
+    ls -l /proc/[0-9]*/fd 2> /dev/null | grep -qF -- " -> $1"
+}
+
+# Folders that nobody uses any more, one a line.
+left() {
+    for folder in "$top"/*-python3* "$top"/.new.*; do
+        [ -d "$folder" ] && [ "${folder##*/}" != "$(readlink $top/current)" ] || continue
+        in_use "$folder" || echo "$folder"
+    done
+}
+
+case $1 in
+stands)
+    case $(readlink $top/current) in "$name" | "$name".*) ;; *) exit 0 ;; esac
+    ! whole $top/current || echo yes
+    ;;
+put) put ;;
+left) left ;;
+tidy)
+    alone
+    left | xargs -r rm -rf
+    ;;
+esac

@@ -1,0 +1,246 @@
+"""The program of a box, put there by the very script: whole at any moment; what runs goes on."""
+
+import ast
+import base64
+import gzip
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from deeprig_box.__main__ import COMMANDS
+
+from deeprig.operations import box_program
+from tests.unit.box_scripts import BOX
+
+Call = Callable[..., subprocess.CompletedProcess[str]]
+ELSEWHERE = (
+    "deeprig_box.notebook.run",  # by the tools' own Python, which has what it imports
+    "deeprig_box.notebook.server",  # whose notebook it is, it reads first of all
+)
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    return tmp_path / "deeprig"
+
+
+@pytest.fixture
+def call(top: Path, tmp_path: Path) -> Call:
+    """The script with a folder of the test's; `box` is what is to be there."""
+
+    def run(verb: str, box: Path = BOX, **environment: str) -> subprocess.CompletedProcess[str]:
+        name, content = box_program.archive(box)
+        return subprocess.run(
+            ["sh", "-c", box_program.PUT.replace("top=/usr/local/lib/deeprig", f"top={top}"), "sh",
+             verb, name],
+            input=base64.b64encode(gzip.compress(content)).decode(), capture_output=True, text=True,
+            env={"PATH": os.environ["PATH"], **environment}, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """A program with less in it, which is quicker to put."""
+    folder = tmp_path / "older"
+    (folder / "deeprig_box/lib").mkdir(parents=True)
+    (folder / "bin").mkdir()
+    for name in (
+        "deeprig-box", "bin/notebook-window", "bin/passthrough-bind", "bin/wake-on-lan",
+        "deeprig_box/__init__.py", "deeprig_box/__main__.py", "deeprig_box/lib/__init__.py",
+        "deeprig_box/lib/bounded.py", "deeprig_box/lib/errors.py",
+    ):  # fmt: skip
+        shutil.copy(BOX / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def newer(older: Path, tmp_path: Path) -> Path:
+    """Another version of it."""
+    folder = tmp_path / "newer"
+    shutil.copytree(older, folder)
+    (folder / "deeprig_box/lib/new.py").write_text("NEW = True\n")
+    return folder
+
+
+def test_it_is_there_afterwards_and_the_next_time_nothing_is_owed(call: Call, top: Path) -> None:
+    assert call("stands").stdout == ""
+    done = call("put")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert call("stands").stdout == "yes\n"
+    assert (top / "current").is_symlink()
+    assert list((top / "current/deeprig_box/__pycache__").glob("__main__.*.pyc"))  # compiled there
+    assert call("left").stdout == ""
+    assert stat.S_IMODE((top / ".lock").stat().st_mode) == 0o600  # else anybody could hold it
+    was = (top / "current/bin/passthrough-bind").stat().st_mtime_ns
+    assert call("put").returncode == 0
+    assert (top / "current/bin/passthrough-bind").stat().st_mtime_ns == was
+
+
+def test_what_has_not_changed_keeps_its_time(
+    call: Call, top: Path, older: Path, newer: Path
+) -> None:
+    """An initramfs that is newer than the file has it."""
+    call("put", older)
+    os.utime(top / "current/bin/passthrough-bind", (1, 1))
+    (newer / "bin/wake-on-lan").write_text("#!/bin/sh\n")
+    call("put", newer)
+    assert (top / "current/bin/passthrough-bind").stat().st_mtime == 1
+    assert (top / "current/bin/wake-on-lan").stat().st_mtime > 1  # the control
+
+
+IMPORT = """
+import pkgutil, importlib, sys
+sys.path.insert(0, sys.argv[1])
+import deeprig_box
+for module in pkgutil.walk_packages(deeprig_box.__path__, "deeprig_box."):
+    if module.name not in sys.argv[2:]:
+        importlib.import_module(module.name)
+    print(module.name)
+"""
+
+
+def test_each_module_is_found_by_the_boxs_python_alone(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('a module of somebody else')\n")
+    done = subprocess.run(
+        ["/usr/bin/python3", "-ISBc", IMPORT, BOX, *ELSEWHERE], cwd=tmp_path, text=True,
+        capture_output=True, env={"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    there = set(done.stdout.split())
+    assert {f"deeprig_box.{command.module}" for command in COMMANDS.values()} <= there
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_each_command_says_what_it_takes(command: str) -> None:
+    done = subprocess.run([BOX / "deeprig-box", "help", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
+
+
+def test_an_unknown_command_is_one_line() -> None:
+    done = subprocess.run([BOX / "deeprig-box", "x"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "deeprig-box has no command 'x'; `deeprig-box help` names them.\n"
+
+
+@pytest.mark.parametrize("place", ["tar", "python3", "find", "sync", "mv", "ln", "rm"])
+def test_a_power_cut_leaves_the_one_or_the_other_whole(
+    call: Call, top: Path, older: Path, newer: Path, tmp_path: Path, place: str
+) -> None:
+    """Each of its programs in turn is the last that runs, once before and once after its work."""
+    call("put", older)
+    old = (top / "current").resolve()
+    real = shutil.which(place)
+    for when in (f"kill -9 $PPID; exec {real}", f'{real} "$@" && kill -9 $PPID; exit 0'):
+        for turn in (1, 2):
+            shutil.rmtree(tmp_path / "bin", ignore_errors=True)
+            (tmp_path / "bin").mkdir()
+            stub = tmp_path / "bin" / place
+            stub.write_text(
+                f"#!/bin/sh\necho >> {tmp_path}/turns\n"
+                f'[ $(wc -l < {tmp_path}/turns) = {turn} ] || exec {real} "$@"\n{when}\n'
+            )
+            stub.chmod(0o755)
+            (tmp_path / "turns").unlink(missing_ok=True)
+            call("put", newer, PATH=f"{tmp_path}/bin:{os.environ['PATH']}")
+            now = (top / "current").resolve()
+            assert now == old or call("stands", newer).stdout == "yes\n"
+            assert now == (top / "current").resolve(strict=True)
+            assert call("put", newer).returncode == 0  # the next deploy ends it
+            assert call("stands", newer).stdout == "yes\n"
+            call("tidy")
+            assert not list(top.glob(".new.*"))
+            call("put", older)
+            old = (top / "current").resolve()
+
+
+def test_what_somebody_changed_is_mended(call: Call, top: Path, older: Path) -> None:
+    call("put", older)
+    script = top / "current/bin/notebook-window"
+    before = script.read_text()
+    for change in (
+        lambda: script.write_text("# somebody was here\n"),
+        lambda: script.chmod(0o777),
+        lambda: (top / "current/deeprig_box/more.py").touch(),
+        script.unlink,
+    ):
+        change()
+        assert call("stands", older).stdout == ""
+        assert call("put", older).returncode == 0
+        assert call("stands", older).stdout == "yes\n"
+        assert script.read_text() == before
+
+
+@pytest.fixture
+def running(call: Call, top: Path, older: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command of the version that is there, which takes its time."""
+    call("put", older)
+    process = subprocess.Popen(
+        [top / "current/deeprig-box", "bounded", "60", "sh", "-c", "echo begun >&2; exec sleep 60"],
+        text=True,
+    )
+    time.sleep(1)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_folder_goes_when_no_process_uses_it(
+    call: Call, top: Path, older: Path, newer: Path, running: subprocess.Popen[str]
+) -> None:
+    old = (top / "current").resolve()
+    assert call("put", newer).returncode == 0
+    assert call("left", newer).stdout == ""
+    call("tidy", newer)
+    assert old.is_dir()
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert call("left", newer).stdout == f"{old}\n"
+    call("tidy", newer)
+    assert not old.exists()
+    assert (top / "current").resolve(strict=True)
+
+
+def test_a_script_in_use_keeps_its_folder(call: Call, top: Path, older: Path, newer: Path) -> None:
+    call("put", older)
+    script = top / "current/bin/notebook-window"
+    old = script.resolve()
+    with subprocess.Popen(["sh", str(script), "log", "x"], stdin=subprocess.PIPE,
+                          env={"HOME": str(top), "XDG_RUNTIME_DIR": "/"}) as window:  # fmt: skip
+        time.sleep(0.5)
+        call("put", newer)
+        call("tidy", newer)
+        assert old.exists()
+        window.kill()
+    call("tidy", newer)
+    assert not old.exists()
+
+
+def test_it_is_for_python_3_10() -> None:
+    """Ubuntu 22.04's; what only newer ones know would fail there first."""
+    files = [BOX / "deeprig-box", *(BOX / "deeprig_box").rglob("*.py")]
+    for path in files:
+        ast.parse(path.read_text(), feature_version=(3, 10))
+    ours = sys.stdlib_module_names | {"deeprig_box", "jupyter_client", "nbclient", "nbformat"}
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module and node.module.partition(".")[0] in ours, path
+            if isinstance(node, ast.Import):
+                assert all(name.name.partition(".")[0] in ours for name in node.names), path
+
+
+def test_rooms_say_what_they_hold_and_none_is_crowded() -> None:
+    for folder in (BOX / "deeprig_box", *(BOX / "deeprig_box").iterdir()):
+        if folder.is_dir() and folder.name != "__pycache__":
+            assert (folder / "__init__.py").read_text().startswith('"""')
+            assert len([file for file in folder.glob("*.py") if file.stem != "__init__"]) <= 20
