@@ -35,6 +35,11 @@ LANES: dict[str, list[list[str]]] = {
     ],
     "types": [
         [str(BIN / "mypy")],
+        # And as the oldest and the newest Python of a box takes it.
+        *(
+            [str(BIN / "mypy"), "-p", "deeprig_box", "--python-version", v]
+            for v in ("3.10", "3.14")
+        ),
         [
             *(str(BIN / "mypy"), "deploy.py", "inventory.py"),
             *("tools/gpu_evidence.py", "tools/seen_on.py"),

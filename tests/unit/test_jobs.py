@@ -31,7 +31,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 def chosen(cards: ModuleType, *wanted: str, taken: dict[str, str] | None = None) -> list[str]:
-    return [card.index for card in cards.choose(list(wanted), taken or {})]
+    return [card.number for card in cards.choose(list(wanted), taken or {})]
 
 
 def refused(cards: ModuleType, *wanted: str, taken: dict[str, str] | None = None) -> str:

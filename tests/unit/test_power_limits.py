@@ -84,6 +84,15 @@ def test_a_card_that_is_not_listed_any_more_gets_its_default_back(limits: Limits
     assert module.calls == [("-i", A, "-pl", "350")]
 
 
+def test_a_card_that_says_no_limit_any_more_keeps_what_it_has(limits: Limits) -> None:
+    """Its setting was dropped, and nvidia-smi answers [N/A]: there is nothing to compare."""
+    limits({A: 280}).put_in_force()
+    module = limits({}, CARD.replace("350.00, 350.00", "[N/A], 350.00"))
+    assert module.put_in_force() == []
+    assert module.calls == []
+    assert module.check() == ["ok"]
+
+
 def test_without_limits_the_cards_are_not_asked(limits: Limits) -> None:
     module = limits({}, cards="")
     assert module.check() == ["ok"]

@@ -8,6 +8,7 @@ only the modules' own file, so that says so as well.
 
 import re
 from pathlib import Path
+from typing import Any
 
 from deeprig_box.boot import kernel_check as boot_proof
 from deeprig_box.boot import state as boot_record
@@ -60,7 +61,7 @@ def is_fresh(kernel: str) -> bool:
     return Path(module).stat().st_ctime >= image.stat().st_ctime
 
 
-def note_unbuilt(record: dict, bad: list[str]) -> None:
+def note_unbuilt(record: dict[str, Any], bad: list[str]) -> None:
     """So that no deploy tries again what failed already: driver_proof.py reads it."""
     if boot_proof.has_driver():
         version, before = driver_proof.driver_version(), record["unbuilt"]

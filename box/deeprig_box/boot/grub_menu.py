@@ -5,7 +5,7 @@ Reads text only.
 
 import re
 import shlex
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # What `linux` and `initrd` are called depends on the platform and GRUB's age.
 LOADS = re.compile(r"^(linux|initrd)(?:16|efi)?\s+(\S.*)$")
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     id: str
     kernel: str
     initrd: str
-    entries: list
+    entries: list[Any]
 
 
 def read(text: str) -> list[Entry]:

@@ -13,6 +13,7 @@ lift             let go of the boot loader
 import functools
 import os
 import sys
+from typing import Any
 
 from deeprig_box.boot import autoremove as boot_keep
 from deeprig_box.boot import dkms as boot_build
@@ -31,7 +32,7 @@ OTHER = (
 NO_GRUB = "this box does not boot with GRUB, so nothing keeps it off a kernel without the driver"
 
 
-def proved(record: dict) -> list[str]:
+def proved(record: dict[str, Any]) -> list[str]:
     """The kernels that come up with the driver, oldest first; each is noted in the record."""
     there = driver_proof.kernels()
     if boot_proof.half_there():  # what was proved holds until the driver is whole again, or gone
@@ -42,7 +43,7 @@ def proved(record: dict) -> list[str]:
     return good
 
 
-def unfit(record: dict, kernel: str) -> str:
+def unfit(record: dict[str, Any], kernel: str) -> str:
     """Why this kernel is not to be booted by itself; empty where it may be."""
     failed = boot_record.failed(record, kernel, boot_proof.identity(kernel))
     return failed or boot_proof.unfit(kernel)
@@ -62,7 +63,7 @@ def wanted_pin(loader: Loader, good: list[str]) -> str:
     return "" if own else safe(loader, good)
 
 
-def settle(record: dict) -> list[str]:
+def settle(record: dict[str, Any]) -> list[str]:
     """Set the boot loader right; the kernels that are proved."""
     good, there = proved(record), driver_proof.kernels()
     record["kernels"] = {name: row for name, row in record["kernels"].items() if name in there}
@@ -77,7 +78,7 @@ def settle(record: dict) -> list[str]:
     return good
 
 
-def unknown(loader: Loader, record: dict) -> list[str]:
+def unknown(loader: Loader, record: dict[str, Any]) -> list[str]:
     """Kernels that GRUB's menu does not have yet."""
     if not boot_loader.has_grub():
         return []
@@ -113,7 +114,7 @@ def settled() -> bool:
     )
 
 
-def findings(loader: Loader, good: list[str], record: dict) -> list[str]:
+def findings(loader: Loader, good: list[str], record: dict[str, Any]) -> list[str]:
     """What a person must know, a sentence each; none where the next boot comes up right."""
     found = []
     if (half := boot_proof.half_there()) and "DPKG_MAINTSCRIPT_NAME" not in os.environ:
@@ -130,7 +131,7 @@ def findings(loader: Loader, good: list[str], record: dict) -> list[str]:
     return [line for line in (*found, boot_proof.room()) if line]
 
 
-def without_module(loader: Loader, good: list[str], record: dict) -> str:
+def without_module(loader: Loader, good: list[str], record: dict[str, Any]) -> str:
     usual, coming = loader.usual.kernel, loader.next.kernel
     if not usual or usual in good:
         return ""

@@ -18,7 +18,9 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from deeprig_box.boot import passthrough as boot_cards
 from deeprig_box.boot import snapshot as boot_snapshot
@@ -44,7 +46,7 @@ SYSTEMD = "org.freedesktop.systemd1"
 MANAGER = (SYSTEMD, f"/{SYSTEMD.replace('.', '/')}", f"{SYSTEMD}.Manager")
 
 
-def load() -> dict:
+def load() -> dict[str, Any]:
     """`changed` is on trial, for the sake of `waiting` or any boot; `said` is for people; `good` is
     the boot that the kept state was last looked at in.
     """
@@ -56,7 +58,7 @@ def load() -> dict:
     return fresh | found if isinstance(found, dict) else fresh
 
 
-def save(state: dict) -> None:
+def save(state: dict[str, Any]) -> None:
     boot_record.write(STATE, json.dumps(state, indent=1) + "\n")
     boot_record.write(MOTD, f"deeprig: {state['said']}.\n" if state["said"] else "")
 
@@ -212,7 +214,7 @@ def main() -> None:
         "keep": confirm, "renew": renew, "arm": arm, "wait": wait, "confirm": confirm,
         "watch": watch, "back": back,
     }  # fmt: skip
-    answers = {
+    answers: dict[str, Callable[[], str]] = {
         "kept": lambda: "yes" if is_kept() else "",
         "due": due,
         "owed": lambda: json.dumps({"owed": owed(), **boot_work.all_of_it()}),

@@ -5,6 +5,7 @@ Reads only.
 
 import json
 from pathlib import Path
+from typing import Any
 
 from deeprig_box.driver import foreign as driver_others
 from deeprig_box.nvidia import driver as driver_proof
@@ -15,11 +16,11 @@ SAME = ("branch", "source", "flavour", "modules")
 BY_HAND = Path("/usr/bin/nvidia-uninstall")
 
 
-def wanted() -> dict:
+def wanted() -> dict[str, Any]:
     return json.loads(WANTED.read_text()) if WANTED.exists() else driver_proof.plan()
 
 
-def stands() -> dict | None:
+def stands() -> dict[str, Any] | None:
     """The plan of the driver that is there, by us; None where there is none."""
     if not driver_proof.PLAN.exists() or not driver_proof.driver_version():
         return None
@@ -61,7 +62,7 @@ def objection() -> str:
     )
 
 
-def from_another(asked: dict, source: str) -> str:
+def from_another(asked: dict[str, Any], source: str) -> str:
     return (
         f"driver {driver_proof.driver_version()} from {WHOSE[source]} is installed, and the plan "
         f'takes {WHOSE[asked["source"]]}\'s; Driver(source="{source}") keeps it, '

@@ -4,6 +4,7 @@ A module of somebody else's that does not build fails in their postinst: then th
 """
 
 import re
+from typing import Any
 
 from deeprig_box.driver import reasons as driver_reasons
 from deeprig_box.driver import simulate as driver_apt
@@ -17,7 +18,7 @@ HEADERS, IMAGE = "linux-headers-", "linux-image-"
 FAILED = re.compile(r"/var/lib/dkms/([\w.+-]+)/([\w.+~-]+)/(?:source\b|(?:\S+/)?build/make\.log)")
 
 
-def lacking(plan: dict) -> list[str]:
+def lacking(plan: dict[str, Any]) -> list[str]:
     """As apt takes them; an image from another suite than the usual has its own headers there."""
     there, found = driver_proof.installed(), []
     for name in plan["headers"]:
@@ -30,7 +31,7 @@ def lacking(plan: dict) -> list[str]:
     return found
 
 
-def install(plan: dict) -> None:
+def install(plan: dict[str, Any]) -> None:
     if names := lacking(plan):
         bring("Install the kernels' headers", names)
 

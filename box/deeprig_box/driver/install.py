@@ -15,6 +15,7 @@ Exit status 0 when done, 1 after one line on stderr that says what is wrong.
 
 import shutil
 import sys
+from typing import Any
 
 from deeprig_box.driver import dkms as driver_build
 from deeprig_box.driver import downloads as driver_downloads
@@ -107,7 +108,7 @@ def fetch_and_install() -> None:
         give_up(why)
 
 
-def pin(plan: dict) -> None:
+def pin(plan: dict[str, Any]) -> None:
     """The branch is settled before anything is resolved; asked of apt, not believed."""
     name = plan.get("pin", "")
     if name and name not in driver_proof.installed():

@@ -1,6 +1,7 @@
 """Kernels that move with a driver whose modules come ready made: the newest that has them."""
 
 import re
+from typing import Any
 
 from deeprig_box.driver import simulate as driver_apt
 from deeprig_box.driver.simulate import Simulation
@@ -9,7 +10,7 @@ from deeprig_box.nvidia.driver import PREBUILT
 from deeprig_box.nvidia.held_updates import newer
 
 
-def to_try(plan: dict, old: dict[str, str]) -> list[list[str]]:
+def to_try(plan: dict[str, Any], old: dict[str, str]) -> list[list[str]]:
     """The kernel's own packages as apt takes them: the newest, older ones, as they are."""
     names = plan.get("kernel_metapackages", []) if plan["modules"] == "prebuilt" else []
     there = old.get(names[0], "") if names else ""
@@ -19,7 +20,7 @@ def to_try(plan: dict, old: dict[str, str]) -> list[list[str]]:
     return [*tried, []] if names else [[]]
 
 
-def without_modules(would: Simulation, plan: dict) -> str:
+def without_modules(would: Simulation, plan: dict[str, Any]) -> str:
     """The first kernel that would come, and for which the archive has no modules of this driver."""
     if plan["modules"] != "prebuilt":
         return ""

@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from deeprig_box.driver import simulate as driver_apt
 from deeprig_box.driver.simulate import Simulation, is_of_branch
@@ -80,7 +81,7 @@ def without(file: Path, corner: Path) -> list[str]:
     return ["-o", f"Dir::Etc::PreferencesParts={corner}"]
 
 
-def refuse(names: list[str], would: Simulation, plan: dict) -> None:
+def refuse(names: list[str], would: Simulation, plan: dict[str, Any]) -> None:
     """End here where apt would do anything but the plan."""
     if would.why_not:
         raise BoxError(f"{why(names, would)}; nothing was installed")

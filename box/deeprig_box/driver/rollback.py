@@ -1,5 +1,7 @@
 """The way back to the driver that stood before, whatever state things are in; without a network."""
 
+from typing import Any
+
 from deeprig_box.boot import kernel_check as boot_proof
 from deeprig_box.driver import reboot as driver_reboot
 from deeprig_box.driver import snapshot as driver_snapshot
@@ -8,7 +10,7 @@ from deeprig_box.lib.errors import BoxError
 from deeprig_box.nvidia import driver as driver_proof
 
 
-def back(move: dict, why: str) -> None:
+def back(move: dict[str, Any], why: str) -> None:
     """To the snapshot, whatever state things are in; without a network."""
     snapshot = driver_snapshot.load()
     if snapshot is None:
@@ -29,7 +31,7 @@ def back(move: dict, why: str) -> None:
     arrived_back(move, snapshot["version"])
 
 
-def arrived_back(move: dict, version: str) -> None:
+def arrived_back(move: dict[str, Any], version: str) -> None:
     reason = boot_proof.owed()
     busy = [] if move["force"] else driver_reboot.at_work()
     if reason and move["reboot"] and not busy:
@@ -45,7 +47,7 @@ def arrived_back(move: dict, version: str) -> None:
     print(f"Driver {version} is back, held as before{left}.", flush=True)
 
 
-def arrive_back(move: dict) -> None:
+def arrive_back(move: dict[str, Any]) -> None:
     done = driver_reboot.ask("reboot-gate", "arrived")
     if done.code:
         record.note(move, record.STUCK, why=done.err.strip().rstrip("."))

@@ -5,7 +5,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deeprig_box.lib import bounded
 from deeprig_box.nvidia import driver as driver_proof
@@ -99,7 +99,7 @@ def read(said: str, errors: str = "") -> Simulation:
     return Simulation([Arrival(*row) for row in rows], removed, why_not)
 
 
-def objection(would: Simulation, names: list[str], plan: dict, held: set[str]) -> str:
+def objection(would: Simulation, names: list[str], plan: dict[str, Any], held: set[str]) -> str:
     """Why apt must not do that, in a sentence; "" where it is as planned."""
     if would.why_not:
         return f"apt cannot do it: {would.why_not}"
@@ -115,7 +115,7 @@ def objection(would: Simulation, names: list[str], plan: dict, held: set[str]) -
     return uneven(would, plan)
 
 
-def uneven(would: Simulation, plan: dict) -> str:
+def uneven(would: Simulation, plan: dict[str, Any]) -> str:
     """What must be of the driver's very build, and would not be; "" where all is."""
     there = driver_proof.installed() | {arrival.name: arrival.new for arrival in would.arrives}
     version = driver_proof.upstream(there.get(plan["packages"][0].partition("=")[0], ""))
@@ -128,7 +128,7 @@ def uneven(would: Simulation, plan: dict) -> str:
     return ""
 
 
-def unplanned(arrival: Arrival, plan: dict, held: set[str]) -> str:
+def unplanned(arrival: Arrival, plan: dict[str, Any], held: set[str]) -> str:
     """Why this package must not come; "" where it may."""
     name, old, new, origin = arrival
     planned = {entry.partition("=")[0] for entry in plan["packages"]}

@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from deeprig_box.boot import state as boot_record
 from deeprig_box.driver import debs as driver_debs
@@ -80,17 +81,18 @@ def used(*, failed: bool) -> None:
         BEFORE.replace(SNAPSHOT)
 
 
-def load() -> dict | None:
+def load() -> dict[str, Any] | None:
     """What there is to go back to."""
     try:
-        found: dict = json.loads(SNAPSHOT.read_text())
+        found: dict[str, Any] = json.loads(SNAPSHOT.read_text())
     except (OSError, ValueError):
         return None
     return found
 
 
-def drafted() -> dict:
-    return json.loads(DRAFT.read_text())
+def drafted() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(DRAFT.read_text())
+    return found
 
 
 def states() -> dict[str, tuple[str, str]]:
@@ -103,7 +105,7 @@ def states() -> dict[str, tuple[str, str]]:
     return {name: (state, version) for state, name, version in rows if state not in gone}
 
 
-def restore(snapshot: dict, came: list[str]) -> None:
+def restore(snapshot: dict[str, Any], came: list[str]) -> None:
     """The packages, files, marks and holds of the snapshot. Needs no network, and asks no index."""
     before = snapshot["packages"]
     there = states()
@@ -138,7 +140,7 @@ def kept_deb(version: str, name: str, its: str) -> str:
     return str(file)
 
 
-def put_back_files(files: dict) -> None:
+def put_back_files(files: dict[str, Any]) -> None:
     for name, text in files.items():
         path = Path(name)
         if text is None:
@@ -150,14 +152,14 @@ def put_back_files(files: dict) -> None:
             draft.replace(path)
 
 
-def marks(snapshot: dict, before: dict) -> None:
+def marks(snapshot: dict[str, Any], before: dict[str, Any]) -> None:
     """Asked for or along with others, held or not: as it was."""
     driver_hold.mark("auto", [name for name in before if name not in snapshot["manual"]])
     driver_hold.mark("manual", snapshot["manual"])
     driver_hold.mark("hold", snapshot["held"])
 
 
-def check(before: dict, complaints: list[str]) -> None:
+def check(before: dict[str, Any], complaints: list[str]) -> None:
     """Whether all of it is as it was, asked of dpkg and of the modules, not believed."""
     there = states()
     wrong = [name for name, its in before.items() if there.get(name) != ("installed", its)]

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from deeprig_box.boot import state as boot_record
 
@@ -23,15 +24,16 @@ FRESH = {
 }  # fmt: skip
 
 
-def load() -> dict:
+def load() -> dict[str, Any]:
     """The last move, or a fresh record where there was none."""
     try:
-        return FRESH | json.loads(RECORD.read_text())
+        found: dict[str, Any] = json.loads(RECORD.read_text())
+        return FRESH | found
     except (OSError, ValueError):
         return dict(FRESH)
 
 
-def begin(kind: str, before: str, *, force: bool, reboot: bool, came: list) -> dict:
+def begin(kind: str, before: str, *, force: bool, reboot: bool, came: list[Any]) -> dict[str, Any]:
     """A new move; the log's lines from here on are its own. `came` is what to take out again."""
     LOG.parent.mkdir(parents=True, exist_ok=True)
     record = FRESH | {
@@ -42,7 +44,7 @@ def begin(kind: str, before: str, *, force: bool, reboot: bool, came: list) -> d
     return record
 
 
-def note(record: dict, step: str, **known: object) -> None:
+def note(record: dict[str, Any], step: str, **known: object) -> None:
     """Keep what comes next; a power cut from here on finds it."""
     record |= {"step": step, "boot_id": boot_id(), "stepped": time.time(), **known}
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -57,5 +59,5 @@ def boot_id() -> str:
     return BOOT_ID.read_text().strip()
 
 
-def booted_since(record: dict) -> bool:
+def booted_since(record: dict[str, Any]) -> bool:
     return bool(record["boot_id"]) and record["boot_id"] != boot_id()

@@ -7,6 +7,7 @@ import platform
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 from deeprig_box.apt import history as driver_history
 from deeprig_box.boot import kernel_check as boot_proof
@@ -28,7 +29,7 @@ MOST_MOVES = 12
 EXCLUDED = "Unattended-Upgrade::Package-Blacklist"
 
 
-def facts(names: list[str]) -> dict:
+def facts(names: list[str]) -> dict[str, Any]:
     """Everything that a judgement needs; `names` are packages whose offers are asked for."""
     if not boot_proof.has_driver():
         return {"driver": "", "state": "there is no driver that deeprig looks after"}
@@ -62,9 +63,9 @@ def system() -> str:
     return f"{release['ID']}-{release.get('VERSION_ID', '')}"
 
 
-def offers(names: list[str]) -> dict:
+def offers(names: list[str]) -> dict[str, Any]:
     """Package -> the versions that apt could take, newest first."""
-    found: dict = {}
+    found: dict[str, Any] = {}
     for line in said("apt-cache", "madison", *names).splitlines() if names else []:
         name, version, _ = (word.strip() for word in line.split("|", 2))
         found.setdefault(name, [])
@@ -73,7 +74,7 @@ def offers(names: list[str]) -> dict:
     return found
 
 
-def loaded() -> dict:
+def loaded() -> dict[str, Any]:
     """Version and flavour of the module that runs, empty where none does."""
     version = driver_proof.LOADED.read_text().strip() if driver_proof.LOADED.exists() else ""
     said_of_itself = RUNNING.read_text() if RUNNING.exists() else ""
@@ -81,7 +82,7 @@ def loaded() -> dict:
     return {"version": version, "flavour": flavour if said_of_itself else ""}
 
 
-def modules() -> dict:
+def modules() -> dict[str, Any]:
     """Kernel -> version of the module on disk, for the running kernel and the next boot's."""
     name = driver_proof.plan()["module"]
     running, coming = said("uname", "-r"), Loader().next.kernel
@@ -94,7 +95,7 @@ def modules() -> dict:
     return {"running": running, "next": coming, "versions": versions}
 
 
-def holds() -> dict:
+def holds() -> dict[str, Any]:
     """Held, and what should be and is not; what updates may move."""
     ours, held = driver_proof.driver_set(), driver_apt.held()
     left_alone = set(said("apt-config", "dump", "--format", "%v%n", EXCLUDED).split())
@@ -107,7 +108,7 @@ def holds() -> dict:
     }
 
 
-def way_back() -> dict:
+def way_back() -> dict[str, Any]:
     """What `rollback` would bring back; empty where there is nothing."""
     snapshot = driver_snapshot.load()
     if snapshot is None:

@@ -3,7 +3,7 @@
 import re
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deeprig_box.boot import kernel_check as boot_proof
 from deeprig_box.driver import dkms as driver_build
@@ -38,14 +38,14 @@ class Way(NamedTuple):
         return not self.would.arrives and not self.would.removed
 
 
-def pins_to_move(plan: dict) -> list[str]:
+def pins_to_move(plan: dict[str, Any]) -> list[str]:
     """Pinning packages that are not the plan's, and the plan's own where it is missing."""
     there, wanted = driver_proof.installed(), plan.get("pin", "")
     others = [name for name in there if name.startswith(PINS) and name != wanted]
     return [*others, *([wanted] if wanted and wanted not in there else [])]
 
 
-def pin(plan: dict) -> None:
+def pin(plan: dict[str, Any]) -> None:
     """The branch is settled, in transactions of its own, before anything is resolved."""
     wanted = plan.get("pin", "")
     # Purged, for a pin's file is a conffile: it would stay and speak for the old branch.
@@ -62,14 +62,14 @@ def pin(plan: dict) -> None:
             raise BoxError(f"{wanted}: {why}")
 
 
-def settled(plan: dict) -> str:
+def settled(plan: dict[str, Any]) -> str:
     """The version that apt would take now; a sentence where that is of another branch."""
     first = plan["packages"][0].partition("=")[0]
     driver_reasons.settled(first, plan["branch"])
     return upstream(driver_apt.candidate(first))
 
 
-def choose(plan: dict, old: dict[str, str], old_plan: dict) -> Way:
+def choose(plan: dict[str, Any], old: dict[str, str], old_plan: dict[str, Any]) -> Way:
     """What to ask of apt so that every part of the old driver moves or goes.
 
     Modules that come ready made are of one kernel each: the newest that has them comes along.
@@ -101,7 +101,9 @@ def exactly(name: str, version: str, gone: str = "") -> str:
     return f"{name}={found}" if found else gone or name
 
 
-def also_asked(old: dict[str, str], old_plan: dict, plan: dict, version: str) -> list[str]:
+def also_asked(
+    old: dict[str, str], old_plan: dict[str, Any], plan: dict[str, Any], version: str
+) -> list[str]:
     """Parts that somebody asked for beside the plan, under the names they have in this branch."""
     manual = set(driver_proof.said("apt-mark", "showmanual").split())
     planned = {entry.partition("=")[0] for entry in old_plan["packages"]}
@@ -119,7 +121,7 @@ def also_asked(old: dict[str, str], old_plan: dict, plan: dict, version: str) ->
 
 
 def left_behind(
-    names: list[str], old: dict[str, str], would: Simulation, plan: dict, version: str
+    names: list[str], old: dict[str, str], would: Simulation, plan: dict[str, Any], version: str
 ) -> list[str]:
     """Parts of the old driver that neither move nor go by themselves, and do not fit."""
     moves = {arrival.name for arrival in would.arrives} | set(would.removed)
@@ -134,7 +136,7 @@ def left_behind(
     return [n for n, its in old.items() if n not in moves and n not in names and not fits(n, its)]
 
 
-def objection(way: Way, old: dict[str, str], plan: dict) -> str:
+def objection(way: Way, old: dict[str, str], plan: dict[str, Any]) -> str:
     """Why apt must not do that; "" where it moves the driver and nothing else."""
     would = way.would
     if would.why_not:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from deeprig_box.boot import kernel_check as boot_proof
 from deeprig_box.driver import debs as driver_debs
@@ -42,7 +43,7 @@ def go() -> None:
         driver_back.arrive_back(move)
 
 
-def upgrade(move: dict) -> None:
+def upgrade(move: dict[str, Any]) -> None:
     try:
         driver_reboot.gate()  # what would refuse the reboot is said before anything moves
         driver_reboot.wait_for_dpkg()
@@ -59,7 +60,7 @@ def upgrade(move: dict) -> None:
     owed(move)
 
 
-def choose(move: dict) -> driver_transaction.Way | None:
+def choose(move: dict[str, Any]) -> driver_transaction.Way | None:
     """The pin moved, everything chosen, compared and fetched; None where nothing would change."""
     plan, old_plan = json.loads(WANTED.read_text()), driver_proof.plan()
     old = driver_snapshot.moving()
@@ -78,7 +79,7 @@ def choose(move: dict) -> driver_transaction.Way | None:
     return way
 
 
-def touch(move: dict, **known: object) -> None:
+def touch(move: dict[str, Any], **known: object) -> None:
     """From here on something is not as it was, and the snapshot is what there is to go back to."""
     if move["step"] == record.ASKED:
         driver_snapshot.settle()
@@ -115,7 +116,7 @@ def install(version: str, way: driver_transaction.Way) -> None:
     driver_reboot.gate()
 
 
-def owed(move: dict) -> None:
+def owed(move: dict[str, Any]) -> None:
     """Installed: reboot where that is owed and nothing runs there, else leave it and say so."""
     why = boot_proof.owed()
     if not why:
@@ -134,7 +135,7 @@ def owed(move: dict) -> None:
         driver_reboot.reboot()
 
 
-def arrive(move: dict) -> None:
+def arrive(move: dict[str, Any]) -> None:
     """After the reboot: the new driver in use, or the way back."""
     done = driver_reboot.ask("reboot-gate", "arrived")
     if done.code:
@@ -146,7 +147,7 @@ def arrive(move: dict) -> None:
     print(f"Arrived: {done.out.strip()}.", flush=True)
 
 
-def give_up(move: dict, why: str) -> None:
+def give_up(move: dict[str, Any], why: str) -> None:
     if move["step"] == record.ASKED:
         driver_snapshot.put_back_files(driver_snapshot.drafted()["files"])
         record.note(move, record.REFUSED, why=why)

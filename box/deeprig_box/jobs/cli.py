@@ -20,7 +20,7 @@ CONF = Path("/etc/deeprig/notebook.conf")
 MANAGER = place.script("user-manager")
 
 
-def must(command: list) -> None:
+def must(command: list[str]) -> None:
     done = bounded.run(command, english=False)  # tmux hands its language on to the jobs
     if done.code:
         sys.exit(f"`{shlex.join(command)}` failed: {done.last_words}")

@@ -32,7 +32,7 @@ def environment(wanted: str | None) -> str | None:
     return None
 
 
-def notebook(job: Job, sent: str | None, command: list) -> Notebook | None:
+def notebook(job: Job, sent: str | None, command: list[str]) -> Notebook | None:
     """The notebook that the command is, and where it goes with its outputs."""
     if len(command) != 1 or not command[0].endswith(".ipynb"):
         return None
@@ -51,7 +51,7 @@ def notebook(job: Job, sent: str | None, command: list) -> Notebook | None:
     return Notebook(source, folder / f"{name.stem}.{job.name}-{stamp}.ipynb", sent)
 
 
-def script(job: Job, command: list, visible: str | None, runs: Notebook | None) -> str:
+def script(job: Job, command: list[str], visible: str | None, runs: Notebook | None) -> str:
     """For a login shell. A file, so that what was typed stands in no list of processes."""
     # Until then it is the start-up files' turn, and they may never come back (`exec zsh`).
     lines = [

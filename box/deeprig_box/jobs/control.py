@@ -7,7 +7,8 @@ import shlex
 import signal
 import sys
 import time
-from typing import BinaryIO
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 from deeprig_box.jobs import command as job_command
 from deeprig_box.jobs import gpus as job_cards
@@ -26,7 +27,7 @@ TAIL_BYTES = 1_000_000
 LIMITS = {"start": 90, "list": 60, "stop": 90}
 
 
-def start(asked: dict) -> None:
+def start(asked: dict[str, Any]) -> None:
     job = Job(asked["name"])
     if not NAME.fullmatch(job.name):
         sys.exit(f"{job.name!r} is no name for a job; take letters, digits, - and _, at most 40.")
@@ -46,7 +47,7 @@ def start(asked: dict) -> None:
     print(json.dumps(job.to_json()))
 
 
-def begin(job: Job, asked: dict) -> None:
+def begin(job: Job, asked: dict[str, Any]) -> None:
     """Its folder, then its window."""
     taken = {
         card["uuid"]: other.name
@@ -58,7 +59,7 @@ def begin(job: Job, asked: dict) -> None:
     notebook = job_command.notebook(job, asked["notebook"], asked["command"])
     job.begin({
         "command": shlex.join(asked["command"]) if asked["command"][1:] else asked["command"][0],
-        "gpus": [card._asdict() for card in cards],
+        "gpus": [{"index": c.number, "uuid": c.uuid, "name": c.name} for c in cards],
         "environment": environment,
         "notebook": notebook and str(notebook.result),
     })  # fmt: skip
@@ -71,8 +72,8 @@ def begin(job: Job, asked: dict) -> None:
 
 
 def open_window(job: Job) -> None:
-    for command in (["daemon-reload"], ["start", "deeprig-jobs.service"]):
-        must(["systemctl", "--user", *command])
+    for verb in (["daemon-reload"], ["start", "deeprig-jobs.service"]):
+        must(["systemctl", "--user", *verb])
     command = f"exec {shlex.join(place.command('job-window', job.name))}"
     asked = [*TMUX, "has-session", "-t", f"={SESSION}"]
     there = bounded.run(asked, english=False)
@@ -120,7 +121,7 @@ def stop(job: Job) -> None:
     print(json.dumps(job.to_json()))
 
 
-def wait(what: object, seconds: float) -> None:
+def wait(what: Callable[[], bool], seconds: float) -> None:
     until = time.monotonic() + seconds
     while not what() and time.monotonic() < until:
         time.sleep(0.1)

@@ -13,12 +13,12 @@ IDLE, ALL, NONE = "idle", "all", "none"
 
 
 class Card(NamedTuple):
-    index: str
+    number: str
     uuid: str
     name: str
 
     def __str__(self) -> str:
-        return f"GPU {self.index} ({self.name})"
+        return f"GPU {self.number} ({self.name})"
 
 
 def refuse(sentence: str) -> NoReturn:
@@ -73,8 +73,8 @@ def idle(there: list[Card], taken: dict[str, str]) -> list[Card]:
 
 def named(word: str, there: list[Card]) -> Card:
     """By its index, as nvidia-smi counts, or by its UUID or the beginning of that."""
-    found = [c for c in there if word == c.index or (word[:4] == "GPU-" and word in c.uuid)]
+    found = [c for c in there if word == c.number or (word[:4] == "GPU-" and word in c.uuid)]
     if len(found) != 1:
-        have = ", ".join(f"{c.index} ({c.uuid})" for c in there) or "none"
+        have = ", ".join(f"{c.number} ({c.uuid})" for c in there) or "none"
         refuse(f"There is no GPU {word!r} here; there are: {have}.")
     return found[0]

@@ -137,8 +137,8 @@ def main() -> None:
     same_size(terminal)
     signal.signal(signal.SIGWINCH, lambda *_: same_size(terminal))
     log = Log(job)
-    code = os.waitstatus_to_exitcode(relay(terminal, child, log, job))
-    code = code if code >= 0 else 128 - code
+    ended = os.waitstatus_to_exitcode(relay(terminal, child, log, job))
+    code: int | None = ended if ended >= 0 else 128 - ended
     bounded.run(stop, seconds=bounded.LONG)  # what it left running ends with it
     stopped = closed or job.read("stopping.json")
     how = "stopped" if stopped else ("failed" if code else "done")

@@ -143,7 +143,7 @@ def make_folder(wanted: Wanted) -> None:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(0o700)  # root's in /tmp: nobody else can rename or remove it
             opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            os.fchown(opened, wanted.worker, pwd.getpwnam(wanted.user).pw_gid)
+            os.fchown(opened, pwd.getpwnam(wanted.user).pw_uid, pwd.getpwnam(wanted.user).pw_gid)
             os.close(opened)
     check_folder(wanted)
 

@@ -20,7 +20,7 @@ USUAL_KERNEL = "deeprig-base"
 START_SECONDS = 180
 
 
-class Client(NotebookClient):
+class Client(NotebookClient):  # type: ignore[misc]
     """Shows what cells say as they say it, and nobody else hears it."""
 
     folder = ""  # this user's alone
@@ -32,7 +32,7 @@ class Client(NotebookClient):
         made.connection_file = str(Path(self.folder, "kernel.json"))
         return made
 
-    def output(self, outs: list, msg: dict, display_id: str, cell_index: int) -> Any:
+    def output(self, outs: list[Any], msg: dict[str, Any], display_id: str, cell_index: int) -> Any:
         content = msg["content"]
         if msg["msg_type"] == "stream":
             print(content["text"], end="", flush=True)

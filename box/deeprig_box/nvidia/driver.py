@@ -6,6 +6,7 @@ Reads only.
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from deeprig_box.lib import bounded
 
@@ -35,12 +36,12 @@ def said(*argv: str) -> str:
     return done.out.strip() if done.code == 0 else ""
 
 
-def plan() -> dict:
+def plan() -> dict[str, Any]:
     """branch, source, flavour, modules, module, dkms_name, packages, headers, ...: what stands.
 
     The first of the packages has the driver's version.
     """
-    found = json.loads(PLAN.read_text())
+    found: dict[str, Any] = json.loads(PLAN.read_text())
     # As deeprig 0.1 wrote it.
     return {"source": "distro", "modules": "dkms", "dkms_name": found["module"]} | found
 

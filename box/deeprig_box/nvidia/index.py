@@ -1,5 +1,7 @@
 """The index of where the driver comes from: read anew or the reason why not, and when it was."""
 
+from typing import Any
+
 from deeprig_box.apt import index as apt_index
 from deeprig_box.apt.errors import explained
 from deeprig_box.apt.spec import SPECS, Repository
@@ -8,7 +10,7 @@ from deeprig_box.lib.errors import BoxError
 from deeprig_box.nvidia.driver import said
 
 
-def read_anew(plan: dict) -> None:
+def read_anew(plan: dict[str, Any]) -> None:
     """Have apt read its lists. Raises BoxError where it cannot read the one of the plan."""
     print("Read the package lists ...", flush=True)
     complaints = apt_index.read_anew()
@@ -29,7 +31,7 @@ def is_about(complaint: str, uris: list[str]) -> bool:
     return complaint.startswith("E") and not names_one
 
 
-def name(plan: dict) -> str:
+def name(plan: dict[str, Any]) -> str:
     if plan["source"] != "nvidia":
         return "the distribution's archive"
     if not (SPECS / "nvidia.json").exists():
@@ -38,7 +40,7 @@ def name(plan: dict) -> str:
     return f"{repository.title} ({repository.uri})"
 
 
-def addresses(plan: dict) -> list[str]:
+def addresses(plan: dict[str, Any]) -> list[str]:
     """Where the driver of this plan comes from, as apt writes it."""
     if plan["source"] == "nvidia":
         return [Repository("nvidia").uri] if (SPECS / "nvidia.json").exists() else []
@@ -48,6 +50,6 @@ def addresses(plan: dict) -> list[str]:
     return sorted({uri for origin, _, uri in found if origin in ("Debian", "Ubuntu")})
 
 
-def facts(plan: dict) -> dict:
+def facts(plan: dict[str, Any]) -> dict[str, Any]:
     """Whose it is, and when apt read it; 0 where it never did."""
     return {"source": name(plan), "read": apt_index.last_read(addresses(plan))}

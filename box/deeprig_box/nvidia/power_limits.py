@@ -96,10 +96,12 @@ def refusal(uuid: str, limit: float, there: dict[str, Card]) -> str:
 def owed(there: dict[str, Card]) -> dict[str, float]:
     """What is still to be set: UUID -> watts. A limit that was ours goes back to the default."""
     wanted = {uuid: limit for uuid, limit in asked().items() if not refusal(uuid, limit, there)}
-    for uuid in ours():
-        if uuid in there and uuid not in asked() and there[uuid].default is not None:
-            wanted[uuid] = there[uuid].default
-    return {uuid: limit for uuid, limit in wanted.items() if abs(there[uuid].limit - limit) > 0.5}
+    for uuid in (ours() & there.keys()) - asked().keys():
+        if (default := there[uuid].default) is not None:
+            wanted[uuid] = default
+    # One that says no limit ([N/A], [Unknown Error]) takes none.
+    has = {uuid: now for uuid in wanted if (now := there[uuid].limit) is not None}
+    return {uuid: wanted[uuid] for uuid, now in has.items() if abs(now - wanted[uuid]) > 0.5}
 
 
 def nothing_to_do() -> bool:

@@ -11,6 +11,7 @@ import shutil
 import stat
 import struct
 from pathlib import Path
+from typing import Any
 
 from deeprig_box.lib import as_user, bounded
 from deeprig_box.lib.errors import BoxError
@@ -46,7 +47,7 @@ def disk(name: str) -> Path:
     return IMAGES / f"{name}.qcow2"
 
 
-def make_disk(asked: dict) -> None:
+def make_disk(asked: dict[str, Any]) -> None:
     """The guest's disk, a copy of the image; one that is there is never made anew.
 
     An image may be anybody's: it is copied first, so that it can no longer change, and read by

@@ -121,7 +121,7 @@ class Environment:
             platform.machine(),
             *([f"index:{index}"] if index else []),
         ]
-        kept = self.locks / f"{for_what}.lock" if self._has_data_folder() else None
+        kept = self.locks / f"{for_what}.lock" if self.locks and self._has_data_folder() else None
         beside = self.folder.with_name(f"{self.name}.lock")
         lock = Lock(beside, kept, " ".join(made_for))
         found = None if update else lock.find()
@@ -140,7 +140,14 @@ class Environment:
         asked, made = self.folder / ".asked.in", self.folder / ".asked.lock"
         asked.write_text("\n".join(["pip", "ipykernel", *self.packages, ""]))
         made.unlink(missing_ok=True)  # uv would keep to what it says
-        command = [UV, "pip", "compile", "--quiet", "--generate-hashes", "--no-header"]
+        command: list[str | Path] = [
+            UV,
+            "pip",
+            "compile",
+            "--quiet",
+            "--generate-hashes",
+            "--no-header",
+        ]
         command += ["--no-annotate", "--python", self.folder, "--output-file", made, asked]
         own = [self.own] if self.own else []
         what = f"Choose the versions for {self.folder}"
@@ -166,7 +173,7 @@ class Environment:
 
     def _from_index(self, index: str) -> Path:
         """A project file that gets torch from `index` and nothing else; uv has no option for it."""
-        project = self.folder / ".torch-index/pyproject.toml"
+        project: Path = self.folder / ".torch-index/pyproject.toml"
         project.parent.mkdir(exist_ok=True)
         project.write_text(
             '[project]\nname = "from-torch-index"\nversion = "0"\ndependencies = ["torch"]\n'

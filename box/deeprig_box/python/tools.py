@@ -48,7 +48,7 @@ def make_uv(version: str) -> None:
     # Another pip for that one package would take longer to install than it does.
     venv = ["/usr/bin/python3", "-I", "-m", "venv", "--without-pip"]
     run("Make an environment for uv", [*venv, folder])
-    pip = [folder / "bin/python", the_boxs_pip(), "install"]
+    pip: list[str | Path] = [folder / "bin/python", the_boxs_pip(), "install"]
     options = ["--disable-pip-version-check", "--retries", "2", "--require-hashes"]
     run(f"Install uv {version}", [*pip, *options, "-r", OPT / "uv.lock"])
     os.sync()
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--tools", nargs=2, metavar=("NAME", "PYTHON"), help="the tools as well")
     parser.add_argument("version", help="uv's")
     asked = parser.parse_args()
-    name, python = asked.tools or (None, None)
+    name, python = asked.tools or ("", "")
     if asked.check:
         uv, tools = uv_stands(asked.version), name and tools_stand(name)
         print(*(["uv"] if uv else []), *(["tools"] if tools else []))

@@ -98,7 +98,9 @@ def lost_gpus(before: set[str], memory: dict[str, Any], now: float) -> list[Find
 
 def failed(log: str) -> list[Finding]:
     """Cards whose errors since the boot need somebody, but for what the driver itself took back."""
-    table = json.loads(XIDS.read_text()) if XIDS.exists() else {"what": {}, "recovered": "$^"}
+    table: dict[str, Any] = {"what": {}, "recovered": "$^"}
+    if XIDS.exists():
+        table = json.loads(XIDS.read_text())
     found: dict[tuple[str, str], Finding] = {}
     for line in log.splitlines():
         if not (xid := XID.search(line)):
