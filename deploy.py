@@ -108,6 +108,7 @@ def build(rig: Rig) -> None:
     if environments:
         python_env.finish(asked=environments)
 
+    base.tidy_program()
     manifest.write(rig=rig, survey=survey, plan=plan)
     if survey.grub:
         boot_trial.arm()

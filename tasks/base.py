@@ -9,7 +9,7 @@ from pyinfra.context import host
 from deeprig import catalog
 from deeprig.facts import docker, network
 from deeprig.facts.survey import Survey, objections, script
-from deeprig.operations import box_program, packages
+from deeprig.operations import box_program, old_layout, packages
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.facts import HostSurvey, MayBecomeRoot
@@ -124,6 +124,13 @@ def _refuse(reasons: list[str]) -> None:
 def have_program(source: Path = box_program.SOURCE) -> None:
     """What the other parts run on the box; they call it by one link."""
     box_program.put(name="Put it there, in one step", source=source)
+
+
+@deploy("Program")
+def tidy_program() -> None:
+    """What was put and begun by now calls the new one; what is left of older ones goes."""
+    old_layout.leave(name="No loose files of earlier versions, and nothing that calls them")
+    box_program.tidy(name="No earlier version that nothing uses")
 
 
 @deploy("apt")
