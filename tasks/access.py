@@ -60,8 +60,7 @@ def change(
 
     `session_files` are more files that sshd reads, path to content.
     """
-    for unit in ("deeprig-access-revert.service", "deeprig-access-revert.timer", BOOT_UNIT):
-        config_files.copy(f"/etc/systemd/system/{unit}")
+    config_files.units("deeprig-access-revert.service", "deeprig-access-revert.timer", BOOT_UNIT)
     operations.enable(name="Be ready for a power cut", unit=BOOT_UNIT, start=False)
     if rig.firewall:
         packages.install(name="Install ufw", packages=list(archive.UFW))

@@ -27,7 +27,7 @@ from tasks import access, one_deploy
 SLEEP = (
     "sleep.target suspend.target hibernate.target hybrid-sleep.target suspend-then-hibernate.target"
 )
-WAIT_ONLINE = "/etc/systemd/system/systemd-networkd-wait-online.service.d/50-deeprig.conf"
+WAIT_ONLINE = "systemd-networkd-wait-online.service.d/50-deeprig.conf"
 CLOUD_INIT_SECONDS = 900
 NO_SUDO = (
     "{user} needs a password for sudo, and nobody is there to type it; run `deeprig bootstrap` and "
@@ -167,10 +167,9 @@ def prepare(survey: Survey, early: Sequence[str] = ()) -> None:
     config_files.copy("/etc/apt/apt.conf.d/deeprig-updates.conf")
     for unit in UPDATES:
         config_files.write(GO_ON.format(unit), template=GO_ON.format(UPDATES[0]))
-    operations.bring_about(
+    operations.read_units(
         name="Have systemd know how updates go on after a power cut",
-        holds=f"systemctl show -P NeedDaemonReload {' '.join(UPDATES)} | grep -qx yes || echo told",
-        commands=["systemctl daemon-reload"],
+        units=[f"{unit}.service" for unit in UPDATES],
     )
     operations.enable(name="Fetch security updates every day", unit=f"{UPDATES[-1]}.timer")
     _stay_awake()
@@ -188,4 +187,4 @@ def _stay_awake() -> None:
         commands=[f"systemctl mask {SLEEP}"],
     )
     config_files.copy("/etc/systemd/logind.conf.d/50-deeprig.conf")
-    config_files.copy(WAIT_ONLINE)
+    config_files.units(WAIT_ONLINE)

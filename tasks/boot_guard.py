@@ -38,12 +38,7 @@ def watch(plan: Plan) -> None:
         _take_over_from_dkms(plan.dkms_name)
     config_files.copy(AFTER_DPKG)
     config_files.copy(MOTD, mode="755")
-    config_files.copy(f"/etc/systemd/system/{UNIT}")
-    operations.bring_about(
-        name="Have systemd read the guard's unit",
-        holds=f"systemctl show -P NeedDaemonReload {UNIT} | grep -x yes || echo read",
-        commands=["systemctl daemon-reload"],
-    )
+    config_files.units(UNIT)
     operations.enable(name="Look at every boot, and before power-off", unit=UNIT)
     _look(name="Look which kernel boots next, and whether it has the driver")
 

@@ -26,13 +26,7 @@ def begin() -> None:
     )
     config_files.copy(IN_GRUB, mode="755")
     config_files.copy(MOTD, mode="755")
-    for unit in UNITS:
-        config_files.copy(f"/etc/systemd/system/{unit}")
-    operations.bring_about(
-        name="Have systemd read the trial's units",
-        holds=f"systemctl show -P NeedDaemonReload {' '.join(UNITS)} | grep -x yes || echo read",
-        commands=["systemctl daemon-reload"],
-    )
+    config_files.units(*UNITS)
     operations.enable(name="Go back at boot where GRUB did", unit=UNITS[0], start=False)
     operations.enable(name="See after each boot whether it is good", unit=UNITS[2], start=False)
 

@@ -78,7 +78,7 @@ def repository(settings: Containers, architecture: str) -> Repository:
 
 def keep_cards() -> None:
     """Have containers keep their cards at a daemon-reload: a link for each device file."""
-    config_files.copy(f"/etc/systemd/system/{LINKS}")
+    config_files.units(LINKS)
     operations.enable(name=f"Have {LINKS} run at boot", unit=LINKS, start=False)
     operations.bring_about(
         name="Have the links of the cards now",

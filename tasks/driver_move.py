@@ -21,7 +21,7 @@ def provide(plan: Plan) -> None:
     """The unit that goes on after a power cut; the rest is the program's."""
     if not plan.driver_packages:
         return
-    config_files.copy(f"/etc/systemd/system/{UNIT}")
+    config_files.units(UNIT)
     operations.enable(name="Go on at boot where a move was cut off", unit=UNIT, start=False)
 
 

@@ -40,8 +40,7 @@ def provide(settings: Driver, plan: Plan) -> None:
         return
     limits = [{"gpu": limit.gpu, "watts": limit.watts} for limit in settings.power_limits]
     operations.put(name=f"Write {WATTS}", dest=WATTS, content=json.dumps(limits, indent=2))
-    for unit in (NODES, LIMITS):
-        config_files.copy(f"/etc/systemd/system/{unit}")
+    config_files.units(NODES, LIMITS)
     operations.bring_about(
         name="Keep the cards awake, from boot on",
         holds=awake(),

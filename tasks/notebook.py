@@ -26,9 +26,10 @@ HASH_FILE = "/etc/deeprig/notebook-password-hash"
 UNIT, JOBS_UNIT = "deeprig-notebook.service", "deeprig-jobs.service"
 # Ports and sockets that nobody else can take.
 GUARD, GUARD_UNIT = f"{BOX} notebook-guard", "deeprig-notebook-guard.service"
+NFTABLES = "nftables.service.d/50-deeprig-notebook.conf"
 GUARD_FILES = (
     f"/etc/systemd/system/{GUARD_UNIT}",
-    "/etc/systemd/system/nftables.service.d/50-deeprig-notebook.conf",
+    f"/etc/systemd/system/{NFTABLES}",
     "/etc/tmpfiles.d/deeprig-tmux.conf",
 )
 # The work users there were; a token is taken away with its user's own rights.
@@ -103,14 +104,8 @@ def _linger(user: str) -> None:
 
 def _guard(user: str) -> None:
     """Before the servers: who has a port first has what is sent to it."""
-    for path in GUARD_FILES:
-        config_files.copy(path)
-    units = f"{GUARD_UNIT} nftables.service"
-    operations.bring_about(
-        name="Have systemd know what guards the ports",
-        holds=f"systemctl show -P NeedDaemonReload {units} | grep -qx yes || echo told",
-        commands=["systemctl daemon-reload"],
-    )
+    config_files.copy(GUARD_FILES[-1])
+    config_files.units(GUARD_UNIT, NFTABLES)
     operations.enable(name="Guard the ports at every boot", unit=GUARD_UNIT, start=False)
     _guarded(name=f"Keep the ports and the tmux folder for {user}")
 

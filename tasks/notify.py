@@ -26,13 +26,7 @@ def provide(to: str | None, relay: str | None) -> None:
     xids = catalog.load("gpu_errors")["xids"]
     operations.put(name=f"Write {XIDS}", dest=XIDS, content=json.dumps(xids, indent=2))
     config_files.write(CONF, mode="600", to=to, relay=relay)
-    for unit in UNITS:
-        config_files.copy(unit)
-    operations.bring_about(
-        name="Have systemd read the units",
-        holds=f"systemctl show -P NeedDaemonReload {SERVICE} {TIMER} | grep -x yes || echo read",
-        commands=["systemctl daemon-reload"],
-    )
+    config_files.units(SERVICE, TIMER)
     operations.bring_about(
         name="Send a test message",
         holds=f"{WATCH} --check",

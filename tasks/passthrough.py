@@ -33,15 +33,10 @@ def give(settings: Passthrough, bus: Bus) -> None:
     going = passthrough.devices(bus, settings) if bus.has_groups else ()
     for script in (HOOK, BEFORE_UDEV):
         config_files.copy(script, mode="755")
-    config_files.copy(f"/etc/systemd/system/{UNIT}")
+    config_files.units(UNIT)
     config_files.write(LIST, devices=going)
     config_files.write(GRUB, parameters=" ".join(boot_line.iommu(bus)))
     _have_the_boot_know()
-    operations.bring_about(
-        name="Have systemd read the unit",
-        holds=f"systemctl show -P NeedDaemonReload {UNIT} | grep -x no",
-        commands=["systemctl daemon-reload"],
-    )
     operations.enable(name="Give the cards away at every boot", unit=UNIT, start=False)
     if settings.hand_over == "when-idle":
         operations.put(name=f"Write {WHEN_IDLE}", dest=WHEN_IDLE, content=IDLE)

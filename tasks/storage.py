@@ -37,8 +37,7 @@ def provide(settings: Storage, survey: Survey) -> None:
     if survey.disks.can_say_how_they_are:
         operations.enable(name="Watch the disks' health", unit="smartmontools.service")
     if raid:
-        config_files.copy("/etc/systemd/system/deeprig-array.service")
-        config_files.copy(f"/etc/systemd/system/{ARRAY_TIMER}")
+        config_files.units("deeprig-array.service", ARRAY_TIMER)
         operations.enable(name="Start an array also without one of its disks", unit=ARRAY_TIMER)
     for disk in settings.disks:
         _mount(disk, survey.disks)
@@ -61,7 +60,7 @@ def _mount(disk: Disk, there: Disks) -> None:
 
 
 def _swap(gib: int) -> None:
-    config_files.copy(f"/etc/systemd/system/{SWAP_UNIT}")
+    config_files.units(SWAP_UNIT)
     operations.bring_about(
         name=f"Have a swap file of {gib} GiB",
         holds=f"{SCRIPTS}/swap-file --check {gib}",

@@ -72,12 +72,7 @@ def enable(settings: WakeOnLan, network: Network) -> None:
             config_files.write(path, mode=mode, card=card)
     if network.tlp:
         config_files.copy(TLP)
-    config_files.write(f"/etc/systemd/system/{UNIT}", card=card)
-    operations.bring_about(
-        name="Have systemd read the unit",
-        holds=f"systemctl show -P NeedDaemonReload {UNIT} | grep -x no",
-        commands=["systemctl daemon-reload"],
-    )
+    config_files.units(UNIT, card=card)
     operations.enable(name="Arm it at every boot and before power-off", unit=UNIT)
     _arm(name=f"Arm {card.name} now", card=card)
     if box := wake_memory.of(network, settings):

@@ -126,6 +126,21 @@ def bring_about(holds: str, commands: list[str], stdin: str | None = None) -> Co
 
 
 @operation()
+def read_units(units: list[str]) -> Commands:
+    """Have systemd read these units where their files are newer than what it knows of them."""
+    if host.get_fact(Shell, script=units_are_read(units)):
+        host.noop("it has read them")
+        return
+    yield StringCommand("systemctl daemon-reload")
+
+
+def units_are_read(units: list[str]) -> str:
+    """Prints a line where it has."""
+    named = " ".join(map(shlex.quote, units))
+    return f"systemctl show -P NeedDaemonReload {named} | grep -qx yes || echo read"
+
+
+@operation()
 def enable(unit: str, start: bool = True) -> Commands:
     """Have a system unit run at boot, and now where `start` says so."""
     named = shlex.quote(unit)

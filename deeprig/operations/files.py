@@ -46,6 +46,18 @@ def write(
     )
 
 
+def units(*names: str, **values: Any) -> OperationMeta:
+    """Put these units and drop-ins of the system's, from templates/ or files/, and have them read."""
+    for name in names:
+        path = f"/etc/systemd/system/{name}"
+        if (ROOT / f"templates{path}.j2").exists():
+            write(path, **values)
+        else:
+            copy(path)
+    read = list(dict.fromkeys(name.partition(".d/")[0] for name in names))
+    return operations.read_units(name=f"Have systemd read {', '.join(read)}", units=read)
+
+
 def copy(path: str, *, mode: str = "644", validate: str | None = None) -> OperationMeta:
     """Put files/<path> at <path>, owned by root."""
     return operations.put(

@@ -116,7 +116,7 @@ def test_nothing_of_ours_calls_a_loose_file() -> None:
 @pytest.mark.parametrize(
     "hook",
     sorted((ROOT / "files/etc/kernel").rglob("*deeprig*")),
-    ids=lambda path: str(path.parent.name),
+    ids=lambda path: path.parent.name,
 )
 def test_a_kernels_hook_is_silent_where_the_program_is_gone(hook: Path, tmp_path: Path) -> None:
     script = hook.read_text().replace(f"{OLD}/current", str(tmp_path / "gone"))

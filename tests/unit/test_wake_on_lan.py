@@ -184,7 +184,7 @@ def test_the_card_is_armed_after_all_that_keeps_it_armed() -> None:
         "Write /etc/NetworkManager/dispatcher.d/50-deeprig-wake-on-lan",
         "Write /etc/tlp.d/50-deeprig-wake-on-lan.conf",
         "Write /etc/systemd/system/deeprig-wake-on-lan.service",
-        "Have systemd read the unit",
+        f"Have systemd read {wake_on_lan.UNIT}",
         "Arm it at every boot and before power-off",
         "Arm enp5s0 now",
         "Remember here how to wake it",
