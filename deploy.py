@@ -99,12 +99,13 @@ def build(rig: Rig) -> None:
         wake_on_lan.enable(settings=rig.wake_on_lan, network=survey.network)
     if rig.passthrough:
         passthrough.give(settings=rig.passthrough, bus=survey.bus)
-    else:
+    elif "passthrough" in rig.absent:
         passthrough.take_back(bus=survey.bus)
     if rig.driver:
         boot_guard.watch(plan=plan)
         driver_move.provide(plan=plan)
-    notify.provide(to=rig.notify, relay=rig.mail_relay)
+    if rig.notify:
+        notify.provide(to=rig.notify, relay=rig.mail_relay)
     if environments:
         python_env.finish(asked=environments)
 

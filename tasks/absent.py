@@ -6,14 +6,24 @@ from deeprig.operations import footprint
 from deeprig.operations.footprint import Trace
 from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
-from tasks import containers, cuda, driver_absent, notebook, python_env, storage_absent, wake_on_lan
+from tasks import (
+    containers,
+    cuda,
+    driver_absent,
+    notebook,
+    notify,
+    python_env,
+    storage_absent,
+    wake_on_lan,
+)
 
 
 @deploy("Absent")
 def take_out(rig: Rig, plan: Plan) -> None:
     """Back to the state before them, what stands on others first.
 
-    The firewall goes with the way in, which is proved without it: tasks/access.py.
+    The firewall goes with the way in, which is proved without it (tasks/access.py), and cards come
+    back where they are given (tasks/passthrough.py).
     """
     for name, trace in of_all(rig, plan).items():
         if name in rig.absent:
@@ -23,6 +33,7 @@ def take_out(rig: Rig, plan: Plan) -> None:
 def of_all(rig: Rig, plan: Plan) -> dict[str, Trace]:
     """What each component leaves on a box, in the order in which they can go."""
     return {
+        "notify": notify.TRACE,
         "wake_on_lan": wake_on_lan.TRACE,
         "notebook": notebook.TRACE,
         "python": python_env.TRACE,

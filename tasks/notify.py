@@ -8,21 +8,26 @@ from deeprig import catalog
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.box_program import BOX
+from deeprig.operations.footprint import Trace
 
 WATCH = f"{BOX} watch"
 CONF = "/etc/deeprig/notify.conf"
 STATE = "/var/lib/deeprig/watch.json"
 SERVICE, TIMER = "deeprig-watch.service", "deeprig-watch.timer"
-UNITS = [f"/etc/systemd/system/{unit}" for unit in (SERVICE, TIMER)]
 XIDS = "/etc/deeprig/gpu-xids.json"
+
+TRACE = Trace(
+    files=(
+        *(f"/etc/systemd/system/{unit}" for unit in (SERVICE, TIMER)),
+        *(CONF, XIDS, STATE, STATE.replace(".json", ".lock")),
+    ),
+    units=(TIMER, SERVICE),
+)
 
 
 @deploy("Notifications")
-def provide(to: str | None, relay: str | None) -> None:
+def provide(to: str, relay: str | None) -> None:
     """A test message when this is new, and from then on word of what needs a person."""
-    if to is None:
-        _take_out()
-        return
     xids = catalog.load("gpu_errors")["xids"]
     operations.put(name=f"Write {XIDS}", dest=XIDS, content=json.dumps(xids, indent=2))
     config_files.write(CONF, mode="600", to=to, relay=relay)
@@ -33,15 +38,3 @@ def provide(to: str | None, relay: str | None) -> None:
         commands=[f"{WATCH} --test"],
     )
     operations.enable(name="Look every quarter of an hour", unit=TIMER)
-
-
-def _take_out() -> None:
-    ours = " ".join([*UNITS, CONF, XIDS, STATE, STATE.replace(".json", ".lock")])
-    operations.bring_about(
-        name="Send no word",
-        holds=f"ls -d {ours} 2>/dev/null | grep -q . || echo gone",
-        commands=[
-            f"systemctl disable --now {TIMER}; systemctl stop {SERVICE}; rm -f {ours}; "
-            "systemctl daemon-reload"
-        ],
-    )

@@ -47,7 +47,7 @@ def write(
 
 
 def units(*names: str, **values: Any) -> OperationMeta:
-    """Put these units and drop-ins of the system's, from templates/ or files/, and have them read."""
+    """Put these units and drop-ins of the system's, of templates/ or files/, and have them read."""
     for name in names:
         path = f"/etc/systemd/system/{name}"
         if (ROOT / f"templates{path}.j2").exists():

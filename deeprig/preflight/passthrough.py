@@ -75,7 +75,7 @@ def _card(bus: Bus, address: str, settings: Passthrough) -> list[str]:
         return [
             f"Passthrough.gpus names {address}, where {was} was and {device.id} is now; "
             f"{_where_it_is(bus, was, address)}name the card's new address, or, if {device.id} is "
-            "meant, deploy once with passthrough=None."
+            "meant, deploy once with absent={'passthrough'}."
         ]
     if not device.is_graphics and not (bus.holds_the_system(device) or _is_network(bus, device)):
         return [

@@ -227,6 +227,7 @@ def _in_order(value: Any) -> Any:
 
 
 Component = Literal[
-    "containers", "cuda", "driver", "firewall", "notebook", "python", "storage", "wake_on_lan"
-]
+    "containers", "cuda", "driver", "firewall", "notebook", "notify", "passthrough", "python",
+    "storage", "wake_on_lan",
+]  # fmt: skip
 Components = Annotated[tuple[Component, ...], BeforeValidator(_in_order)]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from deeprig.operations import footprint
 from deeprig.runner.run import Report
 from deeprig.settings import Rig
 from lab import boxes
@@ -186,7 +187,7 @@ def notified(box: boxes.Box, run: Run) -> list[str]:
     report = run_on(box, lambda rig: notify.provide(to=server.url("lab"), relay=None))
     assert report.error is None, failed(report)
     run(f"sudo systemctl start {notify.SERVICE}")
-    run_on(box, lambda rig: notify.provide(to=None, relay=None))
+    run_on(box, lambda rig: footprint.take_out("notify", notify.TRACE))
     server.stop()
     return [
         message.text.splitlines()[0] for message in server.got if "the next boot" in message.title

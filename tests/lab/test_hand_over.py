@@ -36,7 +36,7 @@ CHANGE = "Passthrough | Have idle cards change hands now"
 GIVEN = with_parts(
     passthrough=Passthrough(gpus=(SECOND,), hand_over="when-idle"), reboot="never"
 )  # fmt: skip
-WITHOUT = with_parts(reboot="never")
+WITHOUT = with_parts(reboot="never", absent={"passthrough"})
 
 
 @pytest.fixture(scope="module")

@@ -273,8 +273,15 @@ def test_another_card_waits_for_a_boot_that_would_end_the_guest(
     assert on(machine, f"{VIRSH} domstate tiny") == "running"
 
 
-def test_leaving_it_out_takes_it_back(machine: boxes.Box) -> None:
+def test_leaving_it_out_leaves_it_alone(machine: boxes.Box) -> None:
     report = deploy(machine, NOTHING_ELSE)
+    assert report.error is None, failed(report)
+    on(machine, f"ls {passthrough.LIST} {passthrough.HOOK}")
+
+
+def test_it_is_taken_back(machine: boxes.Box) -> None:
+    absent = with_parts(absent={"passthrough"})
+    report = deploy(machine, absent)
     assert report.error is None, failed(report)
     # An emulated guest in an emulated box may take longer than a deploy waits; the next goes on.
     wait_for(
@@ -282,7 +289,7 @@ def test_leaving_it_out_takes_it_back(machine: boxes.Box) -> None:
         SECONDS_FOR_A_GUEST,
         every=LOOK,
     )
-    report = deploy(machine, NOTHING_ELSE)
+    report = deploy(machine, absent)
     assert report.error is None, failed(report)
     assert drivers(machine, FIRST) == NATIVE
     assert drivers(machine, SECOND) == NATIVE
@@ -292,7 +299,7 @@ def test_leaving_it_out_takes_it_back(machine: boxes.Box) -> None:
     assert on(machine, f"{VIRSH} list --autostart --name") == ""
     left = (passthrough.LIST, passthrough.HOOK, passthrough.GRUB, guest_task.ASKED)
     on(machine, f"! ls {' '.join(left)} 2>/dev/null | grep .")
-    assert deploy(machine, NOTHING_ELSE).changes == []
+    assert deploy(machine, absent).changes == []
 
 
 def test_the_document_says_how_what_is_left_goes(machine: boxes.Box) -> None:

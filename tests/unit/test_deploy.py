@@ -46,7 +46,6 @@ def test_the_order_of_work() -> None:
         "Python tools",
         "Notebook server",
         "Jobs",
-        "Notifications",
         "Python environments",
         "Manifest",
     ]
@@ -61,10 +60,17 @@ def test_a_part_that_is_none_is_left_alone() -> None:
         "apt",
         "Base",
         "SSH and firewall",
-        "Notifications",
         "Manifest",
     ]
     assert not any("ufw" in step.name for step in report.steps)
+
+
+def test_every_part_that_is_none_is_left_alone_and_an_absent_one_goes() -> None:
+    given = [*DEBIAN_13, "passthrough_was_in=yes"]
+    assert not {"Passthrough", "Notifications", "Absent"} & {*components(plan(Rig(), given))}
+    rig = Rig(absent={"passthrough", "notify"})  # type: ignore[arg-type]
+    assert (rig.passthrough, rig.notify) == (None, None)
+    assert "Passthrough" in components(plan(rig, given))
 
 
 def test_a_refused_box_gets_no_operations() -> None:

@@ -204,7 +204,7 @@ def test_a_card_that_moved_is_refused_and_said_where_it_may_be() -> None:
     assert said == (
         "Passthrough.gpus names 0000:41:00.0, where 10de:2230 was and 10de:2204 is now; 10de:2230 "
         "is at 0000:61:00.0 now; name the card's new address, or, if 10de:2204 is meant, deploy "
-        "once with passthrough=None."
+        "once with absent={'passthrough'}."
     )
     assert objections(box("given=0000:41:00.0 10de:2204"), rig()) == []
 
