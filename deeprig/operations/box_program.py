@@ -17,7 +17,7 @@ from deeprig.operations.core import Commands
 from deeprig.operations.facts import Shell
 from deeprig.ssh.box_source import BOX, FOLDER, SCRIPTS
 
-__all__ = ["BOX", "SCRIPTS", "archive", "command", "put", "tidy"]
+__all__ = ["BOX", "SCRIPTS", "archive", "command", "files", "put", "tidy"]
 SOURCE = Path(__file__).parents[2] / "box"
 PUT = Path(__file__).with_suffix(".sh").read_text()
 # Neither the current folder nor a user's own packages nor PYTHONPATH: root may run it.
@@ -29,13 +29,19 @@ def command(program: str) -> str:
     return shlex.join([*PYTHON, "-c", f"import sys; sys.path.insert(0, {FOLDER!r}); {program}"])
 
 
+def files(source: Path = SOURCE) -> list[Path]:
+    """What of box/ goes to a box, and nothing that tools leave there."""
+    return [
+        source / "deeprig-box",
+        *sorted((source / "bin").iterdir()),
+        *sorted((source / "deeprig_box").rglob("*.py")),
+    ]
+
+
 @functools.cache
 def archive(source: Path = SOURCE) -> tuple[str, bytes]:
     """A name for all that is in box/, which the box can make too; and an archive of it."""
-    paths = sorted(
-        path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts
-    )
-    names = {f"./{path.relative_to(source)}": path.read_bytes() for path in paths}
+    names = {f"./{path.relative_to(source)}": path.read_bytes() for path in files(source)}
     modes = {name: 0o644 if Path(name).suffix else 0o755 for name in names}
     told = [f"{modes[name]:o} {name}\n" for name in sorted(names)]
     told += [f"{hashlib.sha256(names[name]).hexdigest()}  {name}\n" for name in sorted(names)]

@@ -1,6 +1,6 @@
 """The box's program: where it lies there, and its modules for a box that may not have it."""
 
-import re
+import ast
 from pathlib import Path
 
 # Where it lies on a box: a link to the folder in use.
@@ -9,7 +9,6 @@ BOX = f"{FOLDER}/deeprig-box"  # BOX COMMAND ...
 SCRIPTS = f"{FOLDER}/bin"  # what needs no Python
 PACKAGE = "deeprig_box"
 ROOT = Path(__file__).parents[2] / "box"
-OURS = re.compile(rf"^from ({PACKAGE}\.\w+) import (\w+)$", re.M)
 BEFORE = """import sys
 from types import ModuleType
 for name in {packages}:
@@ -23,7 +22,7 @@ exec({text!r}, module.__dict__)
 
 def text(module: str) -> str:
     """The module's own text, such as of deeprig_box.lib.bounded."""
-    return (ROOT / f"{module.replace('.', '/')}.py").read_text()
+    return _path(module).read_text()
 
 
 def program(module: str) -> str:
@@ -43,7 +42,14 @@ def program(module: str) -> str:
 def _needs(module: str) -> list[str]:
     """Those that it imports, each after those that it needs itself."""
     found: list[str] = []
-    for package, leaf in OURS.findall(text(module)):
-        name = f"{package}.{leaf}"
-        found += [each for each in (*_needs(name), name) if each not in found]
+    for node in ast.walk(ast.parse(text(module))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            ours = {name if _path(name).exists() else str(node.module) for name in names}
+            for name in sorted(ours):
+                found += [each for each in (*_needs(name), name) if each not in found]
     return found
+
+
+def _path(module: str) -> Path:
+    return ROOT / f"{module.replace('.', '/')}.py"

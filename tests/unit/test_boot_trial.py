@@ -306,7 +306,9 @@ def test_a_way_out_by_either_ip_is_one(routes: str, up: bool) -> None:
     assert said.stdout.strip() == str(up), said.stderr
 
 
-def test_sshd_is_the_program_that_root_runs_and_no_other_of_its_name(tmp_path: Path) -> None:
+def test_sshd_is_the_program_that_root_runs_and_no_other_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a real process of that name, as anybody may have one."""
     named = (
         "import ctypes, socket; ctypes.CDLL(None).prctl(15, b'sshd', 0, 0, 0); "
@@ -325,7 +327,8 @@ def test_sshd_is_the_program_that_root_runs_and_no_other_of_its_name(tmp_path: P
         (place / "exe").symlink_to((own / "exe").readlink())
         (place / "fd").symlink_to(own / "fd")
         (tmp_path / "net").symlink_to("/proc/net")
-        reached.PROC, reached._active = tmp_path, lambda unit: False
+        monkeypatch.setattr(reached.proc, "PROC", tmp_path)
+        reached._active = lambda unit: False
         assert not reached.sshd_listens()
         (place / "exe").unlink()
         (place / "exe").symlink_to("/usr/sbin/sshd (deleted)")  # the control: after an upgrade

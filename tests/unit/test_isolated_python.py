@@ -47,7 +47,7 @@ def test_the_rule_sees_one_that_is_not(text: str) -> None:
 
 def test_the_program_keeps_others_modules_out() -> None:
     """Its own folder is root's; the current one, a user's packages and PYTHONPATH are not."""
-    files = [path for path in (ROOT / "box").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    files = box_program.files()
     lines = {str(path.relative_to(ROOT)): path.read_text().partition("\n")[0] for path in files}
     python = {path: line for path, line in lines.items() if re.match("#!.*python", line)}
     assert python == {"box/deeprig-box": "#!/usr/bin/python3 -ISB"}

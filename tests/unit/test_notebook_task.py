@@ -195,7 +195,7 @@ def test_a_process_is_ours_in_its_users_slice_only(
     (tmp_path / "7").mkdir()
     (tmp_path / "7/cgroup").write_text(group.format(unit=work.UNIT) + "\n")
     (tmp_path / "7/status").write_text(f"Name:\tjupyter\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")
-    monkeypatch.setattr(work, "PROC", tmp_path)
+    monkeypatch.setattr(work.proc, "PROC", tmp_path)
     assert work.is_ours(7, 1000) is ours
 
 

@@ -20,8 +20,9 @@ NODE = "/dev/null"  # stands for a card's: any process may have it open
 @pytest.fixture
 def now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     with loaded("passthrough.rebind") as module:
-        for name in ("GIVEN", "TRIED", "PROC"):
+        for name in ("GIVEN", "TRIED"):
             monkeypatch.setattr(module, name, tmp_path / name)
+        monkeypatch.setattr(module.proc, "PROC", tmp_path / "PROC")
         for part in (module, sys.modules["deeprig_box.boot.passthrough"]):
             monkeypatch.setattr(part, "DEVICES", tmp_path / "pci/devices")
         (tmp_path / "PROC").mkdir()
@@ -71,10 +72,10 @@ def opened(now: ModuleType, address: str, name: str) -> None:
     number = Path(NODE).stat().st_rdev
     text = f"{os.major(number)}:{os.minor(number)}\n"
     (now.DEVICES / address / "drm/card1/dev").write_text(text)
-    files = now.PROC / "77/fd"
+    files = now.proc.PROC / "77/fd"
     files.mkdir(parents=True)
     (files / "3").symlink_to(NODE)
-    (now.PROC / "77/comm").write_text(f"{name}\n")
+    (now.proc.PROC / "77/comm").write_text(f"{name}\n")
 
 
 def test_an_idle_card_is_due_and_one_that_went_is_settled(now: ModuleType, box: Box) -> None:
@@ -104,7 +105,7 @@ def test_nvidias_own_daemon_is_no_use_until_it_should_have_let_go(
 
 def test_nvidias_node_of_a_card_is_known_by_its_minor_number(now: ModuleType, box: Box) -> None:
     box({CARD: "nvidia"}, given=(CARD,))
-    about = now.PROC / f"driver/nvidia/gpus/{CARD}/information"
+    about = now.proc.PROC / f"driver/nvidia/gpus/{CARD}/information"
     about.parent.mkdir(parents=True)
     about.write_text("Model: \t\t NVIDIA GeForce RTX 3090\nDevice Minor: \t 1\n")
     assert list(now.numbers(CARD)) == [(195, 1)]
@@ -127,7 +128,7 @@ def test_a_node_behind_a_closed_one_is_seen(
 ) -> None:
     box({CARD: "nvidia"}, given=(CARD,))
     opened(now, CARD, "python")
-    (now.PROC / "77/fd/0").symlink_to("/closed/meanwhile")
+    (now.proc.PROC / "77/fd/0").symlink_to("/closed/meanwhile")
     monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "0", folder / "3"]))
     assert "python (process 77)" in now.state()
 

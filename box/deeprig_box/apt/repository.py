@@ -19,7 +19,7 @@ from deeprig_box.apt.keys import checked, fetched
 from deeprig_box.apt.spec import SPECS, Repository
 from deeprig_box.lib import openpgp as openpgp_keys
 from deeprig_box.lib.errors import BoxError
-from deeprig_box.lib.files import keep, write
+from deeprig_box.lib.files import keep, write_or_remove
 
 
 def state(repository: Repository) -> str:
@@ -81,13 +81,13 @@ def put_in_place(repository: Repository, key: bytes, named: str) -> None:
         keep(path)
     try:
         for path, content in wanted.items():
-            write(path, content)
+            write_or_remove(path, content)
         said, about = update(repository, [])
         if about:
             raise BoxError(f"{repository.title}: {explained(said)}; all is as before")
     except BaseException:
         for path, old in before.items():
-            write(path, old or b"")
+            write_or_remove(path, old or b"")
         raise
 
 

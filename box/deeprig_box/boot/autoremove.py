@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deeprig_box.boot import state as boot_record
+from deeprig_box.lib import files
 
 KEEP = Path("/etc/apt/apt.conf.d/deeprig-kernels.conf")
 HEADER = "// Written by deeprig (box/deeprig_box/boot/autoremove.py): it changes by itself.\n"
@@ -22,7 +22,7 @@ def there() -> str:
 
 def settle(good: list[str]) -> None:
     if (text := wanted(good)) != there():
-        boot_record.write(KEEP, text)
+        files.write(KEEP, text)
 
 
 def lift() -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deeprig_box.boot import kernel_check as boot_proof
-from deeprig_box.boot import state as boot_record
-from deeprig_box.lib import bounded
+from deeprig_box.lib import bounded, files
 from deeprig_box.nvidia import driver as driver_proof
 
 SOURCES = Path("/usr/src")
@@ -32,7 +31,7 @@ def by_itself(wanted: bool) -> list[Path]:
 def leave_to_us(ours: bool) -> None:
     """Have DKMS's hook leave the driver's modules alone, or build them as it would."""
     for file in by_itself(ours):
-        boot_record.write(file, SET.sub(NOT if ours else BY_ITSELF, file.read_text()))
+        files.write(file, SET.sub(NOT if ours else BY_ITSELF, file.read_text()))
 
 
 def build(kernel: str, *, anyway: bool = False) -> None:

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 from deeprig_box.boot import grub_menu as boot_menu
-from deeprig_box.boot import state as boot_record
-from deeprig_box.lib import bounded
+from deeprig_box.lib import bounded, files
 from deeprig_box.nvidia import driver as driver_proof
 
 MENU = Path("/boot/grub/grub.cfg")
@@ -117,7 +116,7 @@ def renew(pin: str) -> None:
 def write_pin(pin: str) -> None:
     """Only the setting; it counts from the next update-grub on."""
     if pin:
-        boot_record.write(PIN, f'# {HEADER}\n# {WHY}\nGRUB_DEFAULT="{pin}"\n')
+        files.write(PIN, f'# {HEADER}\n# {WHY}\nGRUB_DEFAULT="{pin}"\n')
     else:
         PIN.unlink(missing_ok=True)
 

@@ -8,18 +8,11 @@ from pathlib import Path
 from deeprig_box.boot import grub_menu as boot_menu
 from deeprig_box.boot import snapshot as boot_snapshot
 from deeprig_box.lib import bounded
+from deeprig_box.lib.programs import run
 
 ENVIRONMENT, MARK = Path("/boot/grub/grubenv"), "deeprig_trial"
 # GRUB writes into a file's blocks in place, which these allow; it writes through no LVM or RAID.
 WRITABLE = {"ext2", "fat", "xfs"}
-
-
-def run(*command: str, environment: dict[str, str] | None = None) -> str:
-    """What a command prints; ends this run with its last words where it fails."""
-    done = bounded.run(command, environment=environment)
-    if done.code:
-        sys.exit(f"{command[0]} failed: {done.last_words}")
-    return done.out.strip()
 
 
 def mark() -> str:

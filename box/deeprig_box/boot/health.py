@@ -8,13 +8,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from deeprig_box.boot.grub_trial import run
 from deeprig_box.lib import bounded
+from deeprig_box.lib import processes as proc
 from deeprig_box.lib import workload as boot_work
+from deeprig_box.lib.programs import run
 
 # Up to OpenSSH 9.7, and since: who lets people in, and so writes that down.
 SSHD = ("/usr/sbin/sshd", "/usr/lib/openssh/sshd-session")
-PROC = Path("/proc")
 LISTEN = "0A"
 
 
@@ -37,7 +37,7 @@ def sshd_listens() -> bool:
 
 
 def _sshds() -> Iterator[Path]:
-    for place in PROC.glob("[0-9]*"):
+    for place in proc.every():
         with contextlib.suppress(OSError):  # it ended meanwhile
             program = str((place / "exe").readlink()).removesuffix(" (deleted)")
             if program == SSHD[0] and place.stat().st_uid == 0:
@@ -46,16 +46,11 @@ def _sshds() -> Iterator[Path]:
 
 def _listeners(process: Path) -> set[str]:
     """Which of root's listening sockets it has open."""
-    tables = [PROC / "net" / name for name in ("tcp", "tcp6")]
+    tables = [proc.PROC / "net" / name for name in ("tcp", "tcp6")]
     rows = [line.split() for table in tables if table.exists()
             for line in table.read_text().splitlines()[1:]]  # fmt: skip
     there = {f"socket:[{row[9]}]" for row in rows if row[3] == LISTEN and row[7] == "0"}
-    found = set()
-    with contextlib.suppress(OSError):
-        for link in (process / "fd").iterdir():
-            with contextlib.suppress(OSError):
-                found.add(str(link.readlink()))
-    return there & found
+    return there & set(proc.leads_to(proc.open_files(int(process.name))))
 
 
 def _active(unit: str) -> bool:

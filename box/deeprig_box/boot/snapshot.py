@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from deeprig_box.boot import state as boot_record
+from deeprig_box.lib import files
 
 KEPT = Path("/var/lib/deeprig/last-boot")  # closed: passwords of networks are in it
 MENU = Path("/boot/grub/grub.cfg")
@@ -50,7 +50,7 @@ def keep() -> None:
         _copy(Path("/", path), draft / path)
     (draft / "whole").touch()
     if MENU.exists():
-        boot_record.write(LAST_MENU, without_trial(MENU.read_text(errors="replace")))
+        files.write(LAST_MENU, without_trial(MENU.read_text(errors="replace")))
         LAST_MENU.chmod(0o600)
     os.sync()
     shutil.rmtree(KEPT, ignore_errors=True)

@@ -1,13 +1,12 @@
 """What the boot guard has seen of each kernel: its module proved, booted with it, or failed."""
 
 import contextlib
-import fcntl
 import json
-import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from deeprig_box.lib import files
 
 RECORD = Path("/var/lib/deeprig/boot-guard.json")
 MOTD = Path("/var/lib/deeprig/boot-guard.motd")  # what /etc/update-motd.d/60-deeprig shows
@@ -31,21 +30,7 @@ def save(record: dict[str, Any]) -> None:
     lines = "".join(f"deeprig: {line}.\n" for line in record["said"])
     for file, text in ((RECORD, json.dumps(record, indent=1) + "\n"), (MOTD, lines)):
         if not file.exists() or file.read_text() != text:
-            write(file, text)
-
-
-def write(path: Path, text: str) -> None:
-    """In one step that a power cut cannot halve."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.new")
-    with draft.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+            files.write(file, text)
 
 
 def _row(record: dict[str, Any], kernel: str, module: str) -> dict[str, Any]:
@@ -82,13 +67,6 @@ def today() -> str:
     return time.strftime("%Y-%m-%d")
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """One at a time: kernel hooks, apt and a deploy may all look at once.
-
-    Root's alone: whoever may open the file to read it could lock it, and hold up all of them.
-    """
-    with os.fdopen(os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "w") as lock:
-        os.fchmod(lock.fileno(), 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def alone() -> contextlib.AbstractContextManager[None]:
+    """One at a time: kernel hooks, apt and a deploy may all look at once."""
+    return files.alone(LOCK)

@@ -25,11 +25,12 @@ from typing import Any
 from deeprig_box.boot import passthrough as boot_cards
 from deeprig_box.boot import snapshot as boot_snapshot
 from deeprig_box.boot import state as boot_record
-from deeprig_box.boot.grub_trial import mark, renew, run, set_mark, why_not
+from deeprig_box.boot.grub_trial import mark, renew, set_mark, why_not
 from deeprig_box.boot.health import anybody, is_up, logins
-from deeprig_box.lib import bounded, place
+from deeprig_box.lib import bounded, files, place
 from deeprig_box.lib import workload as boot_work
 from deeprig_box.lib.errors import BoxError
+from deeprig_box.lib.programs import run
 
 STATE = Path("/var/lib/deeprig/boot-trial.json")
 MOTD = Path("/var/lib/deeprig/boot-trial.motd")
@@ -59,8 +60,8 @@ def load() -> dict[str, Any]:
 
 
 def save(state: dict[str, Any]) -> None:
-    boot_record.write(STATE, json.dumps(state, indent=1) + "\n")
-    boot_record.write(MOTD, f"deeprig: {state['said']}.\n" if state["said"] else "")
+    files.write(STATE, json.dumps(state, indent=1) + "\n")
+    files.write(MOTD, f"deeprig: {state['said']}.\n" if state["said"] else "")
 
 
 def is_kept() -> bool:
@@ -112,7 +113,7 @@ def watch_dog() -> str:
     if not found:
         return "This box has no hardware watchdog: if it hangs silently, only its switch helps."
     text = "# Written by deeprig (boot-trial): it comes and goes with a trial.\n[Manager]\n"
-    boot_record.write(WATCHDOG, f"{text}RuntimeWatchdogSec={WATCHDOG_SECONDS}\n")
+    files.write(WATCHDOG, f"{text}RuntimeWatchdogSec={WATCHDOG_SECONDS}\n")
     return f"If it hangs silently, its watchdog ({found[0]}) starts it anew."
 
 

@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from deeprig_box.boot import state as boot_record
 from deeprig_box.driver import simulate as driver_apt
-from deeprig_box.lib import bounded
+from deeprig_box.lib import bounded, files
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.nvidia import held_updates as driver_waiting
 
@@ -31,7 +30,7 @@ def only(names: list[str], before: list[str]) -> None:
     held = driver_apt.held()
     mark("unhold", [name for name in before if name in held and name not in names])
     mark("hold", [name for name in names if name not in held])
-    boot_record.write(UPDATES, left_alone(names))
+    files.write(UPDATES, left_alone(names))
     driver_waiting.note()
 
 

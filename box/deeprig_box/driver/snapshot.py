@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deeprig_box.boot import state as boot_record
 from deeprig_box.driver import debs as driver_debs
 from deeprig_box.driver import dkms as driver_build
 from deeprig_box.driver import hold as driver_hold
@@ -14,6 +13,7 @@ from deeprig_box.driver import simulate as driver_apt
 from deeprig_box.driver.downloads import DEBS
 from deeprig_box.driver.simulate import run
 from deeprig_box.driver.state import FOLDER
+from deeprig_box.lib import files
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.nvidia import driver as driver_proof
 
@@ -58,7 +58,7 @@ def take() -> None:
         "files": {str(file): content(file) for file in FILES},
     }  # fmt: skip
     FOLDER.mkdir(parents=True, exist_ok=True)
-    boot_record.write(DRAFT, json.dumps(known, indent=1) + "\n")
+    files.write(DRAFT, json.dumps(known, indent=1) + "\n")
 
 
 def content(file: Path) -> str | None:

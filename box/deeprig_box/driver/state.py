@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deeprig_box.boot import state as boot_record
+from deeprig_box.lib import files
 
 FOLDER = Path("/var/lib/deeprig/driver-move")
 RECORD = FOLDER / "record.json"
@@ -48,11 +48,11 @@ def note(record: dict[str, Any], step: str, **known: object) -> None:
     """Keep what comes next; a power cut from here on finds it."""
     record |= {"step": step, "boot_id": boot_id(), "stepped": time.time(), **known}
     FOLDER.mkdir(parents=True, exist_ok=True)
-    boot_record.write(RECORD, json.dumps(record, indent=1) + "\n")
+    files.write(RECORD, json.dumps(record, indent=1) + "\n")
     if step in ENDS:
         UNDER_WAY.unlink(missing_ok=True)
     elif not UNDER_WAY.exists():
-        boot_record.write(UNDER_WAY, "")
+        files.write(UNDER_WAY, "")
 
 
 def boot_id() -> str:

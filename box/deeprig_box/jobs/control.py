@@ -1,6 +1,5 @@
 """What is done with a job, as its own user: begun, listed, followed, stopped."""
 
-import fcntl
 import json
 import os
 import shlex
@@ -14,7 +13,7 @@ from deeprig_box.jobs import command as job_command
 from deeprig_box.jobs import gpus as job_cards
 from deeprig_box.jobs.cli import must
 from deeprig_box.jobs.records import FOLDER, NAME, Job, every, ours
-from deeprig_box.lib import bounded, place
+from deeprig_box.lib import bounded, files, place
 
 TMUX = ["tmux", "-L", "deeprig-jobs"]
 SESSION = "jobs"
@@ -34,8 +33,7 @@ def start(asked: dict[str, Any]) -> None:
     unit = f"user@{os.getuid()}.service"
     if bounded.run(["systemctl", "is-active", "--quiet", unit]).code:
         sys.exit(f"Your systemd does not run, which holds jobs; as root: systemctl start {unit}")
-    with (FOLDER / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would both find the same card idle
+    with files.alone(FOLDER / ".lock"):  # two at once would both find the same card idle
         if job.exists and job.runs:
             sys.exit(f"A job {job.name} runs there already; stop it first, or take another name.")
         begin(job, asked)

@@ -1,14 +1,14 @@
 """Which GPUs a job gets: those it names, or those on which nothing computes."""
 
-import csv
 import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from deeprig_box.lib import bounded
+from deeprig_box.nvidia import smi
 
-SECONDS = 60  # a card that was asleep takes its time
+SECONDS = smi.SECONDS
 IDLE, ALL, NONE = "idle", "all", "none"
 
 
@@ -26,26 +26,26 @@ def refuse(sentence: str) -> NoReturn:
 
 
 def query(what: str) -> list[list[str]]:
-    """nvidia-smi's rows for this, none where there is no nvidia-smi."""
+    """nvidia-smi's rows for this, of three columns; none where there is no nvidia-smi."""
     if not shutil.which("nvidia-smi"):
         return []
-    done = bounded.run(["nvidia-smi", what, "--format=csv,noheader"], seconds=SECONDS)
+    done = smi.ask(what, "--format=csv,noheader", seconds=SECONDS)
     if done.code == bounded.TIMED_OUT:
         refuse(f"nvidia-smi has not answered for {SECONDS} s; `deeprig verify` says more.")
     if done.code:
         refuse(f"nvidia-smi says: {done.last_words}; `--gpu none` starts it without a GPU.")
-    return list(csv.reader(done.out.splitlines(), skipinitialspace=True))
+    return smi.rows(done.out, 3)
 
 
 def cards() -> list[Card]:
-    return [Card(*row) for row in query("--query-gpu=index,uuid,name") if len(row) == 3]
+    return [Card(*row) for row in query("--query-gpu=index,uuid,name")]
 
 
 def busy(taken: dict[str, str]) -> dict[str, str]:
     """UUID -> who is on that card; `taken` are the cards of other jobs, with their names."""
     found = {uuid: f"job {name}" for uuid, name in taken.items()}
     for row in query("--query-compute-apps=gpu_uuid,pid,process_name"):
-        if len(row) == 3 and row[0] not in found:
+        if row[0] not in found:
             found[row[0]] = f"{Path(row[2]).name} (process {row[1]})"
     return found
 

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from deeprig_box.lib import files
+
 FOLDER = Path.home() / ".local/state/deeprig/jobs"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -50,9 +52,7 @@ class Job:
 
     def write(self, name: str, value: Any) -> None:
         """Whole or not at all, since a list may be asked for at any moment."""
-        new = self.folder / f"{name}.new"
-        new.write_text(value if isinstance(value, str) else json.dumps(value))
-        new.rename(self.folder / name)
+        files.write(self.folder / name, value if isinstance(value, str) else json.dumps(value))
 
     def read(self, name: str) -> dict[str, Any]:
         try:

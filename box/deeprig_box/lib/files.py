@@ -1,9 +1,36 @@
-"""Files written in one step, and a copy kept of what they replace."""
+"""Files written in one step, a copy kept of what they replace, and locks."""
 
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 REPLACED = Path("/var/lib/deeprig/replaced")
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """All of it or nothing of it, whatever is cut off when; it is on disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.deeprig-new")
+    with draft.open("wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_or_remove(path: Path, content: str | bytes) -> None:
+    """The same; no file where nothing is to be in it."""
+    if content:
+        write(path, content)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def keep(path: Path) -> None:
@@ -16,19 +43,22 @@ def keep(path: Path) -> None:
         if copy.exists() and copy.read_bytes() == content:
             return
         if not copy.exists():
-            write(copy, content)
+            write_or_remove(copy, content)
             return
 
 
-def write(path: Path, content: bytes) -> None:
-    """The file in one step, or none where nothing is to be in it."""
-    if not content:
-        path.unlink(missing_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.deeprig-new")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One at a time with this lock; the others wait.
+
+    By a file that nobody else can open: whoever may open one to read it could lock it, and hold up
+    all of them.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    opened = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(opened, 0o600)
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)

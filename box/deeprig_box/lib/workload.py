@@ -7,10 +7,13 @@ import fcntl
 import pwd
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from deeprig_box.lib import bounded
+from deeprig_box.lib import processes as proc
+from deeprig_box.lib.processes import visible
 
 NOTEBOOK = Path("/etc/deeprig/notebook.conf")
 # Where the first is not there yet: a box whose last deploy was by 0.1.0 as of November 2026.
@@ -51,18 +54,11 @@ class Process(NamedTuple):
 def processes() -> list[Process]:
     """All that run; those that end meanwhile are left out."""
     found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
+    for place in proc.every():
+        with suppress(OSError):
             name = visible((place / "comm").read_text(errors="replace").strip())
             found.append(Process(int(place.name), name, user(place.stat().st_uid), group(place)))
-        except OSError:
-            continue
     return found
-
-
-def visible(name: str) -> str:
-    """A name that somebody chose, as it can be printed."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 
 def user(number: int) -> str:
@@ -91,12 +87,7 @@ def jobs(there: list[Process]) -> list[str]:
 
 
 def cards(pid: int) -> list[str]:
-    found = []
-    for link in Path(f"/proc/{pid}/fd").glob("*"):
-        try:
-            found.append(str(link.readlink()))
-        except OSError:
-            continue
+    found = proc.leads_to(proc.open_files(pid))
     return [path for path in found if path.startswith("/dev/nvidia")]
 
 

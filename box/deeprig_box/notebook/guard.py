@@ -13,7 +13,7 @@ import stat
 import sys
 from pathlib import Path
 
-from deeprig_box.lib import bounded
+from deeprig_box.lib import bounded, files
 from deeprig_box.lib.errors import BoxError
 
 CONF = Path("/etc/deeprig/notebook.conf")
@@ -92,9 +92,7 @@ def listing() -> str:
 def load_ports(wanted: Wanted) -> None:
     """Until its user is there, nobody answers on the ports."""
     nft("-f", "-", stdin=wanted.rules)
-    new = LOADED.with_suffix(".new")
-    new.write_text(f"{wanted.mark}\n{listing()}")
-    new.rename(LOADED)
+    files.write(LOADED, f"{wanted.mark}\n{listing()}")
     if wanted.worker is None:
         raise BoxError(f"There is no account {wanted.user}; the notebook's ports are shut.")
 

@@ -10,13 +10,13 @@ import os
 import sys
 from pathlib import Path
 
+from deeprig_box.lib.processes import visible
 from deeprig_box.notebook.processes import (
     busy_shells,
     processes,
     prove_other_end,
     servers,
     settings,
-    visible,
 )
 
 TOKEN = Path.home() / ".config/deeprig/notebook-token"

@@ -1,6 +1,5 @@
 """Who has the notebook's ports, and what in its tmux session a restart would interrupt."""
 
-import contextlib
 import pwd
 import socket
 import time
@@ -9,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deeprig_box.lib import place
+from deeprig_box.lib import processes as proc
 
 UNIT = "deeprig-notebook.service"
 WINDOW = place.script("notebook-window")
 # The second is from before there was a package; one that was begun then may run for weeks.
 WINDOWS = (WINDOW, "/usr/local/lib/deeprig/notebook-window")
 CONF = Path("/etc/deeprig/notebook.conf")
-PROC = Path("/proc")
 SHELLS = {"sh", "dash", "bash", "zsh", "fish", "ksh"}
 # 127.0.0.1, and what stands for every address where nobody has that one, as /proc/net writes them.
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
@@ -50,16 +49,11 @@ def settings() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line[:1] != "#" and "=" in line)
 
 
-def visible(name: str) -> str:
-    """A name that somebody chose, as it can be printed."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode()
-
-
 def is_ours(pid: int, uid: int) -> bool:
     """Whether this process belongs to the notebook's unit of this user, and to the user."""
     try:
-        groups = Path(PROC, f"{pid}/cgroup").read_text().splitlines()
-        status = Path(PROC, f"{pid}/status").read_text()
+        groups = Path(proc.PROC, f"{pid}/cgroup").read_text().splitlines()
+        status = Path(proc.PROC, f"{pid}/status").read_text()
     except OSError:
         return False
     # Anybody may have a unit of this name; the slice is systemd's word for whose it is.
@@ -77,8 +71,8 @@ def processes(uid: int) -> list[Process]:
         if not is_ours(pid, uid):
             continue
         try:
-            stat = Path(PROC, f"{pid}/stat").read_text(errors="replace")
-            command = Path(PROC, f"{pid}/cmdline").read_text(errors="replace")
+            stat = Path(proc.PROC, f"{pid}/stat").read_text(errors="replace")
+            command = Path(proc.PROC, f"{pid}/cmdline").read_text(errors="replace")
         except OSError:
             continue
         name, _, rest = stat.partition("(")[2].rpartition(")")
@@ -88,12 +82,12 @@ def processes(uid: int) -> list[Process]:
 
 
 def pids() -> list[int]:
-    return [int(path.name) for path in PROC.glob("[0-9]*")]
+    return [int(place.name) for place in proc.every()]
 
 
 def rows(*tables: str) -> Iterator[Row]:
     for table in tables:
-        for line in Path(PROC, "net", table).read_text().splitlines()[1:]:
+        for line in Path(proc.PROC, "net", table).read_text().splitlines()[1:]:
             words = line.split()
             yield Row(end(words[1]), end(words[2]), words[3], int(words[7]), int(words[9]))
 
@@ -117,12 +111,7 @@ def holders(row: Row, among: Iterable[int]) -> list[int]:
 
 
 def open_files(pid: int) -> list[str]:
-    found = []
-    with contextlib.suppress(OSError):  # it has ended, or is somebody else's
-        for link in Path(PROC, f"{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                found.append(str(link.readlink()))
-    return found
+    return proc.leads_to(proc.open_files(pid))
 
 
 def servers(port: int, uid: int) -> set[int]:
@@ -140,16 +129,9 @@ def stranger(port: int, uid: int) -> str:
         there = holders(row, pids())
         if row.uid == uid and any(is_ours(pid, uid) for pid in there):
             continue
-        names = [f"{name} (process {pid})" for pid in there[:1] if (name := comm(pid))]
+        names = [f"{name} (process {pid})" for pid in there[:1] if (name := proc.name(pid))]
         return f"{names[0] if names else 'an unknown program'} of {account(row.uid)}"
     return ""
-
-
-def comm(pid: int) -> str:
-    try:
-        return visible(Path(PROC, f"{pid}/comm").read_text(errors="replace").strip())
-    except OSError:
-        return ""
 
 
 def account(uid: int) -> str:

@@ -15,7 +15,8 @@ import time
 from typing import NamedTuple
 
 from deeprig_box.lib import as_user, bounded, place
-from deeprig_box.notebook.processes import UNIT, WINDOW, servers, settings, stranger, visible
+from deeprig_box.lib.processes import visible
+from deeprig_box.notebook.processes import UNIT, WINDOW, servers, settings, stranger
 
 # A first start reads thousands of files; on an emulated processor it took more than 90 s.
 READY_SECONDS = 300

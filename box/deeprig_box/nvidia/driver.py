@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from deeprig_box.lib import bounded
+from deeprig_box.lib.programs import said as said
 
 PLAN = Path("/etc/deeprig/driver.json")
 GIVEN = Path("/etc/deeprig/passthrough.list")
@@ -28,12 +28,6 @@ NO_KERNEL = re.compile(r"\.dpkg-|\.rpm(save|new)$|~$|\.sig$")
 # Debian's, Ubuntu's and XanMod's; Proxmox's since 8 and before. Read 2026-11-30.
 HEADERS = ("linux-headers-{}", "proxmox-headers-{}", "pve-headers-{}")
 OF_A_KERNEL = ("linux-image-", "linux-headers-", "linux-generic")
-
-
-def said(*argv: str) -> str:
-    """What a command prints, empty where it fails, hangs or does not exist."""
-    done = bounded.run(argv)
-    return done.out.strip() if done.code == 0 else ""
 
 
 def plan() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deeprig_box.lib import bounded
+from deeprig_box.lib import bounded, files
 from deeprig_box.lib.errors import BoxError
 
 SEEN = Path("/var/lib/deeprig/driver-waiting.json")
@@ -53,15 +53,8 @@ def waiting_fixes(now: float | None = None) -> list[Fix]:
     before = dict(first_seen)
     found = waiting(first_seen, time.time() if now is None else now, output)
     if first_seen != before and os.geteuid() == 0:
-        write(SEEN, json.dumps(first_seen, indent=1))
+        files.write(SEEN, json.dumps(first_seen, indent=1))
     return found
-
-
-def write(path: Path, text: str) -> None:
-    """All of it, or none of it."""
-    draft = path.with_suffix(".new")
-    draft.write_text(text)
-    draft.replace(path)
 
 
 def waiting(first_seen: dict[str, Any], now: float, output: Callable[..., str]) -> list[Fix]:
@@ -106,7 +99,7 @@ def note() -> None:
     waits = overdue()
     if waits:
         which = waits[0] if len(waits) == 1 else f"{len(waits)} packages, such as {waits[0]}"
-        write(MOTD, f"deeprig: the driver lacks security fixes: {which}; {REMEDY}.\n")
+        files.write(MOTD, f"deeprig: the driver lacks security fixes: {which}; {REMEDY}.\n")
     else:
         MOTD.unlink(missing_ok=True)
 

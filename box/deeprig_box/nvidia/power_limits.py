@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 from deeprig_box.lib import bounded
 from deeprig_box.lib.errors import BoxError
+from deeprig_box.nvidia import smi
 
 ASKED = Path("/etc/deeprig/power-limits.json")
 # What was set since the boot; limits do not outlive one either.
 OURS = Path("/run/deeprig-power-limits.json")
-SECONDS = 60
+SECONDS = smi.SECONDS
 FIELDS = "uuid,name,power.limit,power.default_limit,power.min_limit,power.max_limit"
 
 
@@ -32,7 +33,7 @@ class Card(NamedTuple):
 
 
 def nvidia_smi(*argv: str) -> str:
-    done = bounded.run(["nvidia-smi", *argv], seconds=SECONDS)
+    done = smi.ask(*argv, seconds=SECONDS)
     if done.code == bounded.MISSING:
         raise BoxError("there is no nvidia-smi")
     if done.code == bounded.TIMED_OUT:
@@ -54,10 +55,8 @@ def watts(value: str) -> float | None:
 def cards() -> dict[str, Card]:
     """By UUID in small letters."""
     said = nvidia_smi(f"--query-gpu={FIELDS}", "--format=csv,noheader,nounits")
-    rows = [[cell.strip() for cell in line.split(",")] for line in said.splitlines()]
-    return {
-        row[0].lower(): Card(row[0], row[1], *map(watts, row[2:])) for row in rows if len(row) == 6
-    }
+    rows = smi.rows(said, len(Card._fields))
+    return {row[0].lower(): Card(row[0], row[1], *map(watts, row[2:])) for row in rows}
 
 
 def asked() -> dict[str, float]:

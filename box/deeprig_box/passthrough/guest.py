@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from deeprig_box.lib.errors import BoxError
+from deeprig_box.lib.programs import run_long as run
 from deeprig_box.passthrough import guest_files
-from deeprig_box.passthrough.guest_files import run
 
 ASKED = Path("/etc/deeprig/guest.json")
 DEFINITION = Path("/etc/deeprig/guest.xml")

@@ -15,6 +15,7 @@ from typing import Any
 
 from deeprig_box.lib import as_user, bounded
 from deeprig_box.lib.errors import BoxError
+from deeprig_box.lib.programs import run_long as run
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -33,14 +34,6 @@ PROBED = Path("/run/deeprig-accelerator.json")
 PROBE = bytes(0xFFF0) + bytes((0xB0, 42, 0xE6, 0xF4, 0xF4, 0xEB, 0xFD)).ljust(16, b"\0")
 PROBE_STATUS = 85
 PROBE_SECONDS = 60
-
-
-def run(*argv: str) -> str:
-    """What a command prints. Raises BoxError with its last words where it fails."""
-    done = bounded.run(argv, seconds=bounded.LONG)
-    if done.code:
-        raise BoxError(f"`{' '.join(argv[:1] + argv[-2:])}` failed: {done.last_words}")
-    return done.out
 
 
 def disk(name: str) -> Path:

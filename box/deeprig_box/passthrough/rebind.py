@@ -17,12 +17,13 @@ from pathlib import Path
 
 from deeprig_box.boot.passthrough import DEVICES, GIVEN, TRIED, listed, taken
 from deeprig_box.lib import bounded, place
+from deeprig_box.lib import processes as proc
 from deeprig_box.lib.errors import BoxError
 
 SECONDS = 30
 BIND = Path(place.script("passthrough-bind"))
 GRAPHICS = "0x03"  # of PCI's classes
-PROC, DEV = Path("/proc"), Path("/dev")
+DEV = Path("/dev")
 KEEPS_AWAKE = "nvidia-persiste"  # a name of 15 characters is what the kernel keeps; see release()
 NVIDIA_NODES = 195  # the major number of /dev/nvidia0 and the others, see the kernel's devices.txt
 
@@ -52,9 +53,9 @@ def users(address: str, but: str) -> list[str]:
     """The processes that have a device node of this function open, but for those of one name."""
     nodes = set(numbers(address))
     found = []
-    for process in sorted(PROC.glob("[0-9]*"), key=lambda path: int(path.name)):
-        name = _read(process / "comm")
-        if name != but and nodes & set(_open_nodes(process)):
+    for process in proc.every():
+        name = proc.name(int(process.name))
+        if name != but and nodes & set(_open_nodes(int(process.name))):
             found.append(f"{name or 'a program'} (process {process.name})")
     return found
 
@@ -65,7 +66,7 @@ def numbers(address: str) -> Iterator[tuple[int, int]]:
         if "dev" in files:
             major, minor = _read(Path(folder, "dev")).split(":")
             yield int(major), int(minor)
-    said = _read(PROC / f"driver/nvidia/gpus/{address}/information")
+    said = _read(proc.PROC / f"driver/nvidia/gpus/{address}/information")
     if of_nvidia := re.search(r"^Device Minor:\s*(\d+)$", said, re.MULTILINE):
         yield NVIDIA_NODES, int(of_nvidia[1])
     group = DEVICES / address / "iommu_group"
@@ -75,12 +76,8 @@ def numbers(address: str) -> Iterator[tuple[int, int]]:
         yield os.major(number), os.minor(number)
 
 
-def _open_nodes(process: Path) -> Iterator[tuple[int, int]]:
-    try:
-        links = list((process / "fd").iterdir())
-    except OSError:
-        return  # it ended meanwhile
-    for link in links:
+def _open_nodes(pid: int) -> Iterator[tuple[int, int]]:
+    for link in proc.open_files(pid):
         try:
             number = link.stat().st_rdev
         except OSError:

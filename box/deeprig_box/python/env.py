@@ -12,6 +12,7 @@ import platform
 import shutil
 from pathlib import Path
 
+from deeprig_box.lib import files
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.python.step import UV, alone, has, interpreter, mark, marked, run, uv_cache
 
@@ -190,10 +191,7 @@ class Environment:
             "language": "python",
             "metadata": {"debugger": True},
         }
-        self.kernel_file.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.kernel_file.with_suffix(".new")
-        draft.write_text(json.dumps(spec, indent=1))
-        draft.rename(self.kernel_file)
+        files.write(self.kernel_file, json.dumps(spec, indent=1))
 
 
 def main() -> None:

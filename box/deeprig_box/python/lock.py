@@ -3,9 +3,10 @@
 It lies beside the environment, and in the data folder, where it outlives a reinstall.
 """
 
-import os
 import re
 from pathlib import Path
+
+from deeprig_box.lib import files
 
 HEAD = "# Made by deeprig for: "
 LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
@@ -29,13 +30,7 @@ class Lock:
         for place in self.places:
             if place.is_file() and read(place) == whole:
                 continue
-            place.parent.mkdir(parents=True, exist_ok=True)
-            draft = place.with_name(f".{place.name}.new")
-            with draft.open("w") as file:
-                file.write(whole)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(place)
+            files.write(place, whole)
         return self.places[0]
 
     def _fits(self, place: Path) -> bool:

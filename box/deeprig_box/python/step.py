@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 
-from deeprig_box.lib import bounded
+from deeprig_box.lib import bounded, files
 from deeprig_box.lib.errors import BoxError
 
 OPT = Path("/opt/deeprig")
@@ -212,12 +212,7 @@ def explain(output: str) -> str:
 
 def mark(folder: Path, text: str) -> None:
     """Put the marker there in one step; it survives a power cut once it is there."""
-    draft = folder / f"{MARKER}.new"
-    with draft.open("w") as file:
-        file.write(f"{text}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(folder / MARKER)
+    files.write(folder / MARKER, f"{text}\n")
 
 
 def marked(folder: Path) -> str:

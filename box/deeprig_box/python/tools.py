@@ -9,6 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
+from deeprig_box.lib import processes as proc
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.python.step import (
     OPT,
@@ -116,7 +117,7 @@ def make_tools(name: str, python: str) -> None:
 def in_use(folder: Path) -> bool:
     """Whether any process has a file below this folder mapped, or was started from there."""
     sign = f"{folder}/".encode()
-    for process in Path("/proc").glob("[0-9]*"):
+    for process in proc.every():
         try:
             with (process / "maps").open("rb") as maps, (process / "cmdline").open("rb") as words:
                 # Anybody's, so of any length. Who pretends keeps a folder.

@@ -11,16 +11,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+from deeprig_box.lib import files
+from deeprig_box.lib.programs import run_long as run
+from deeprig_box.lib.programs import said
 from deeprig_box.lib.root_only import walked
-from deeprig_box.storage.make_disk import assemble, is_unfinished, make, probe, run
+from deeprig_box.storage.make_disk import assemble, is_unfinished, make, probe
 
 OPTIONS = "defaults,nofail,x-systemd.device-timeout=30s"
 
 
 def having(filesystem: str) -> str:
     """The device with the file system of this UUID; empty where there is none, exits for two."""
-    said = run("blkid", "-c", "/dev/null", "-t", f"UUID={filesystem}", "-o", "device", fails=True)
-    found = said.splitlines()
+    query = ("-c", "/dev/null", "-t", f"UUID={filesystem}", "-o", "device")
+    found = said("blkid", *query).splitlines()
     if len(found) > 1 and probe(found[0]).get("TYPE") != "btrfs":  # that may span several
         sys.exit(f"{' and '.join(found)} have the same UUID {filesystem}, as a copied disk has.")
     return found[0] if found else ""
@@ -48,7 +51,7 @@ def below(at: str, *command: str) -> str:
     with tempfile.TemporaryDirectory(prefix="deeprig-") as view:
         script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
         inside = ("unshare", "-m", "sh", "-c", script, "sh", base, view)
-        return run(*inside, *command, str(Path(view, seen)), fails=True)
+        return said(*inside, *command, str(Path(view, seen)))
 
 
 def writable(at: str) -> bool:
@@ -59,7 +62,7 @@ def writable(at: str) -> bool:
 
 def mounted(at: str, device: str) -> bool:
     """Whether this device is mounted there; exits where another one is."""
-    source = run("findmnt", "-nvo", "SOURCE", "--mountpoint", at, fails=True).partition("\n")[0]
+    source = said("findmnt", "-nvo", "SOURCE", "--mountpoint", at).partition("\n")[0]
     if not source:
         return False
     if Path(source).exists() and Path(source).stat().st_rdev == Path(device).stat().st_rdev:
@@ -87,12 +90,7 @@ def list_in(fstab: Path, at: str, device: str, filesystem: str) -> None:
     old = fstab.read_text()
     gap = "" if old.endswith("\n") or not old else "\n"
     line = f"UUID={filesystem} {at} {kind} {OPTIONS} 0 {order}"
-    draft = fstab.with_name(f"{fstab.name}.deeprig")
-    with draft.open("w") as file:
-        file.write(f"{old}{gap}# The next line is deeprig's.\n{line}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(fstab)
+    files.write(fstab, f"{old}{gap}# The next line is deeprig's.\n{line}\n")
     if Path("/run/systemd/system").exists():
         run("systemctl", "daemon-reload")
 

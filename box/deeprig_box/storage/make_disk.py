@@ -11,33 +11,26 @@ import time
 import uuid
 from pathlib import Path
 
-from deeprig_box.lib import bounded
+from deeprig_box.lib.programs import run_long as run
+from deeprig_box.lib.programs import said
 
 MIB = 2**20
 UNFINISHED, FINISHED = "deeprig-unfinished", "deeprig-data"
 NODE_SECONDS = 10
 
 
-def run(*argv: str, stdin: str | None = None, fails: bool = False) -> str:
-    """What a program prints; where it fails "" if it may (`fails`), else the end of this one."""
-    done = bounded.run(argv, stdin=stdin or "", seconds=bounded.LONG)
-    if done.code and not fails:
-        sys.exit(f"{argv[0]} failed: {done.last_words.rstrip('.')}.")
-    return "" if done.code else done.out.strip()
-
-
 def probe(device: str) -> dict[str, str]:
     """What is on a device itself, read from the disk and from no cache."""
-    said = run("blkid", "-p", "-o", "export", device, fails=True)
-    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    lines = said("blkid", "-p", "-o", "export", device).splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def partitions(disk: str) -> list[dict[str, str]]:
     """The partitions in the disk's table, whether the kernel knows them or not."""
-    said = run("sfdisk", "--json", disk, fails=True)
+    table = said("sfdisk", "--json", disk)
     found: list[dict[str, str]] = []
-    if said:
-        found = json.loads(said)["partitiontable"].get("partitions", [])
+    if table:
+        found = json.loads(table)["partitiontable"].get("partitions", [])
     return found
 
 
@@ -124,7 +117,7 @@ def _partition(disk: str, kind: str) -> str:
     node = partitions(disk)[0]["node"]
     started = time.monotonic()
     while not Path(node).exists():
-        run("partx", "--update", disk, fails=True)
+        said("partx", "--update", disk)
         if time.monotonic() - started > NODE_SECONDS:
             sys.exit(f"{disk} is partitioned, and {node} does not appear; reboot the box.")
         time.sleep(0.1)

@@ -10,6 +10,7 @@ from typing import Any
 
 from deeprig_box.lib import bounded, place
 from deeprig_box.nvidia import held_updates as driver_waiting
+from deeprig_box.nvidia import smi
 from deeprig_box.watch.system import CannotTell, Finding, output
 
 BLOCK = Path("/sys/block")
@@ -144,7 +145,7 @@ def cards(top: Path) -> tuple[Counter[str], set[str]]:
 
 def ask_the_driver() -> str:
     """What `nvidia-smi -L` says, or HANGS."""
-    done = bounded.run(["nvidia-smi", "-L"], seconds=SECONDS_TO_ANSWER)
+    done = smi.ask("-L", seconds=SECONDS_TO_ANSWER)
     return HANGS if done.code == bounded.TIMED_OUT else f"{done.out}\n{done.err}"
 
 

@@ -1,15 +1,13 @@
 """What the watch remembers from one look to the next: what stands, was told, is unsent."""
 
 import contextlib
-import fcntl
 import json
-import os
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from deeprig_box.lib import files
 from deeprig_box.watch.system import Finding
 
 STATE = Path("/var/lib/deeprig/watch.json")
@@ -31,21 +29,12 @@ def load() -> dict[str, Any]:
 
 
 def save(state: dict[str, Any]) -> None:
-    draft = STATE.with_suffix(".new")
-    with draft.open("w") as file:
-        json.dump(state, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(STATE)
+    files.write(STATE, json.dumps(state, indent=1))
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
+def alone() -> contextlib.AbstractContextManager[None]:
     """One at a time: a deploy's --test must not lose what the timer's run writes down."""
-    STATE.parent.mkdir(parents=True, exist_ok=True)
-    with STATE.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return files.alone(STATE.with_suffix(".lock"))
 
 
 def moment(seconds: float) -> str:
