@@ -52,6 +52,9 @@ class DebconfAnswers(BoxFact[dict[str, str]]):
         return {question.strip(): answer.strip() for question, colon, answer in pairs if colon}
 
 
+BLANK = "[[:blank:]]"
+
+
 class AptLockHolder(BoxFact[str]):
     """Who holds apt's or dpkg's lock, such as `unattended-upgr (process 812)`; empty if nobody."""
 
@@ -59,12 +62,14 @@ class AptLockHolder(BoxFact[str]):
 
     def command(self) -> str:
         # A lock is an fcntl lock on one of these inodes; /proc/locks says whose, without fuser. On
-        # another file system anybody may lock a file of that number, but only root opens these.
+        # another file system anybody may lock a file of that number, and a lock lives on in a
+        # setuid program that they start then; only who is root in all ways opens these.
         return (
             "for f in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock "
             "/var/cache/apt/archives/lock; do [ -e $f ] || continue; i=$(stat -c %i $f); "
             "while read -r _ _ _ _ pid where _; do "
-            '[ "${where##*:}" = "$i" ] && [ "$pid" -gt 0 ] && [ -O /proc/$pid ] && '
+            '[ "${where##*:}" = "$i" ] && [ "$pid" -gt 0 ] && '
+            f"grep -qsx 'Uid:{BLANK}0{BLANK}0{BLANK}0{BLANK}0' /proc/$pid/status && "
             'echo "$(cat /proc/$pid/comm) (process $pid)"; '
             "done < /proc/locks; done | sort -u | head -n 1"
         )
