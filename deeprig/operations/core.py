@@ -59,7 +59,8 @@ class Watched(StringCommand):
         self, state: State, host: Host, connector_arguments: ConnectorArguments
     ) -> tuple[bool, CommandOutput]:
         connector_arguments.update(self.connector_arguments)
-        watched = StringCommand("{", self, f"; }} 2>{LAST_WORDS}")
+        closed = f"install -m 600 /dev/null {LAST_WORDS};"  # an index's address may stand in it
+        watched = StringCommand(closed, "{", self, f"; }} 2>{LAST_WORDS}")
         done, output = host.run_shell_command(watched, print_output=True, **connector_arguments)
         if done:
             return done, output

@@ -30,6 +30,7 @@ from pyinfra.facts.files import Directory, File, FindFiles, Sha256File
 from pyinfra.facts.server import Command, Groups, KernelVersion, Mounts, Users, Which
 from pyinfra.operations import files, server
 
+from deeprig.operations import core as operations
 from deeprig.runner import link_watch
 from fast_ssh.commands import Aside
 from tests.unit import ssh_server
@@ -438,6 +439,24 @@ def test_what_sudo_was_asked_without_its_password_is_asked_again(
     while (without := sudo_log.read_text().count("-n -H")) < 2 and time.monotonic() < end:
         time.sleep(0.05)  # the second run's, in a shell that nobody waited for
     assert without == 2  # the third run knew it from the second
+
+
+def test_why_an_installation_failed_is_for_root_alone(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = tmp_path / "last-words"
+    monkeypatch.setattr(operations, "LAST_WORDS", str(words))
+    words.write_text("older\n")  # as an earlier version left it
+    words.chmod(0o644)
+
+    @operation()
+    def install() -> Iterator[PyinfraCommand]:
+        yield operations.Watched("echo come; echo https://index/TOKEN/ fails >&2; false")
+
+    with pytest.raises(PyinfraError):
+        run(lambda: install())  # type: ignore[no-untyped-call]
+    assert words.read_text() == "https://index/TOKEN/ fails\n"
+    assert words.stat().st_mode & 0o777 == 0o600
 
 
 def test_what_other_programs_asked_is_not_asked_again(run: Run, tmp_path: Path) -> None:

@@ -250,6 +250,8 @@ def test_who_waits_is_told_how_far_the_other_is(tmp_path: Path) -> None:
     assert re.fullmatch(r"Install torch: \d s so far", said[0])  # a slow machine is slow to ask
     assert {"Install torch: 1 s so far", "Install torch: 2 s so far"} <= set(said)
     assert said[-1] == "mine"
+    # What pip and uv say has addresses in it, and a login may be in one of these.
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
 
 
 def test_an_environment_stands_while_the_python_it_was_made_for_is_there(

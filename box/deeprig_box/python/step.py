@@ -141,6 +141,7 @@ def run(what: str, argv: list[str | Path], cache: Path | None = None) -> None:
     path = log_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as log:
+        os.fchmod(log.fileno(), 0o600)  # an index's address, with what stands in it
         note(log, what)
         begin = log.tell()
         step = subprocess.Popen(
