@@ -89,7 +89,7 @@ def look(rig: Rig) -> Survey | None:
         _refuse([no_sudo.format(user=host.data.get("ssh_user"))])
         return None
     found: Survey = host.get_fact(HostSurvey, script=script(rig))
-    runs.keep_survey(host.state, found)
+    runs.report_of(host).survey = found
     return found
 
 
@@ -116,7 +116,7 @@ def _refuse(reasons: list[str]) -> None:
     """Fail this host alone, before anything is changed on it."""
     for reason in reasons:
         operations.say(host, reason, wrong=True)
-    runs.keep_refusals(host.state, reasons)
+    runs.report_of(host).refusals = reasons
     host.state.fail_hosts({host})
 
 

@@ -32,7 +32,7 @@ def _fails_alone(process: Callable[..., T]) -> Callable[..., T]:
             what = type(self).__name__
             reason = f"It gives no answer that could be believed ({what}: {untrusted.why(error)})."
             if ctx_host.isset():
-                runs.keep_refusals(host.state, [f"{reason} Find out who answers there."])
+                runs.report_of(host).refusals = [f"{reason} Find out who answers there."]
             raise FactProcessError(reason) from None
 
     return checked

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import click
 from pyinfra import logger
@@ -25,8 +24,6 @@ from deeprig.ssh import client as connection
 
 Progress = Callable[[str], None]
 UNANSWERED = "could not load fact: "  # pyinfra's words
-_SURVEYS: WeakKeyDictionary[State, Survey] = WeakKeyDictionary()
-_REFUSALS: WeakKeyDictionary[State, list[str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +43,7 @@ class Report:
     """What a run did, or would do, on one host; `error` is one sentence where it failed.
 
     `survey` is what the box was before it; None where it did not come that far. `refusals` are the
-    reasons, a sentence each, for which it was left alone.
+    reasons, a sentence each, for which it was left alone. What runs writes these two: `report_of`.
     """
 
     host: str
@@ -67,10 +64,13 @@ class Report:
         ]
 
 
-class _Clock(BaseStateCallback):
-    """How long each operation takes, a line for whoever watches, and why there is no connection."""
+class _OfTheRun(BaseStateCallback):
+    """A run's own part of pyinfra's state: its report, how long each operation takes, a line for
+    whoever watches, and why there is no connection.
+    """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, report: Report, progress: Progress) -> None:
+        self.report = report
         self.started: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         self.progress = progress
@@ -139,8 +139,8 @@ def run(
     report = Report(host=name)
     target = connection.target(name, data["rig"].connection)
     state = State(Inventory(([(target, data)], {})), Config(SUDO=True))
-    clock, complaints = _Clock(progress), _Complaints()
-    state.add_callback_handler(clock)
+    own, complaints = _OfTheRun(report, progress), _Complaints()
+    state.add_callback_handler(own)
     logger.addHandler(complaints)
     try:
         progress("connecting")
@@ -152,37 +152,35 @@ def run(
             state.set_stage(StateStage.Execute)
             run_ops(state)
     except PyinfraError as error:
-        report.error = _why(state, name, clock.unreached or complaints.unanswered or str(error))
+        report.error = _why(state, report, own.unreached or complaints.unanswered or str(error))
     finally:
         logger.removeHandler(complaints)
-        report.steps = _steps(state, name, clock)
-        report.survey = _SURVEYS.get(state)
-        report.refusals = _REFUSALS.get(state, [])
+        report.steps = _steps(state, name, own)
         disconnect_all(state)
     report.seconds = time.monotonic() - started
     return report
 
 
-def keep_survey(state: State, survey: Survey) -> None:
-    """Have the report of this run hold what the box was."""
-    _SURVEYS[state] = survey
+def report_of(host: Host) -> Report:
+    """The report of the run that this host is in: `run` has it with its state.
 
-
-def keep_refusals(state: State, reasons: list[str]) -> None:
-    """Have the report of this run say why the box was left alone."""
-    _REFUSALS[state] = reasons
+    In a run of pyinfra's own CLI nobody reads one, so there it is a new one each time.
+    """
+    own = (each.report for each in host.state.callback_handlers if isinstance(each, _OfTheRun))
+    return next(own, None) or Report(host=host.name)
 
 
 def _name(state: State, op_hash: str) -> str:
     return next(iter(state.get_op_meta(op_hash).names))
 
 
-def _why(state: State, name: str, reason: str) -> str:
+def _why(state: State, report: Report, reason: str) -> str:
+    name = report.host
     host = state.inventory.get_host(name)
     if link := connection.dead_link(getattr(host.connector, "client", None)):
         return link_watch.sentence(name, link)
-    if state in _REFUSALS:
-        return f"{name}: {' '.join(_REFUSALS[state])}"
+    if report.refusals:
+        return f"{name}: {' '.join(report.refusals)}"
     failed = [
         _name(state, op_hash)
         for op_hash in host.op_hash_order
@@ -193,7 +191,7 @@ def _why(state: State, name: str, reason: str) -> str:
     return f"{name} failed at: {failed[-1]}" if failed else f"{name}: {reason}"
 
 
-def _steps(state: State, name: str, clock: _Clock) -> list[Step]:
+def _steps(state: State, name: str, own: _OfTheRun) -> list[Step]:
     host = state.inventory.get_host(name)
     steps = []
     for op_hash in host.op_hash_order:
@@ -213,7 +211,7 @@ def _steps(state: State, name: str, clock: _Clock) -> list[Step]:
                 status=status,
                 would_change=bool(meta._maybe_is_change),
                 conditional=bool(operation.global_arguments["_if"]),
-                seconds=round(clock.seconds.get(op_hash, 0.0), 2),
+                seconds=round(own.seconds.get(op_hash, 0.0), 2),
                 output=f"{meta.stdout}\n{meta.stderr}".strip() if meta.is_complete() else "",
             )
         )

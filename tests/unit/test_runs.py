@@ -5,15 +5,22 @@ from pathlib import Path
 
 import pytest
 from pyinfra.api.command import StringCommand
+from pyinfra.api.config import Config
+from pyinfra.api.inventory import Inventory
 from pyinfra.api.operation import operation
+from pyinfra.api.state import State
 from pyinfra.context import host
 
+from deeprig.errors import DeeprigError
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands
 from deeprig.runner import run as runs
+from deeprig.runner.run import Report
 from deeprig.settings import Rig
 from deeprig.ssh import known_hosts
+from tasks import base
 from tests.unit import ssh_server
+from tests.unit.recorded import DEBIAN_13
 
 
 class Failing(BoxFact[list[str]]):
@@ -46,3 +53,36 @@ def test_a_question_that_fails_is_a_sentence(run: Callable[[bool], runs.Report],
     assert error == (
         "box: a question could not be answered there (Failing: FileNotFoundError: gone)."
     )
+
+
+FAKE = {"rig": Rig(), "fake_delay": 0, "fake_delay_jitter": 0}
+ANSWERS = {"USERS=": "\n".join(DEBIAN_13), "sudo -n true": "yes"}
+
+
+def test_what_a_run_saw_is_in_its_report_though_it_fails_later() -> None:
+    def build(rig: Rig) -> None:
+        assert base.look(rig)
+        raise DeeprigError("the roof is gone.")
+
+    report = runs.run("@fake/rig1", {**FAKE, "fake_responses": ANSWERS}, build, dry=True)
+    assert report.error == "@fake/rig1: the roof is gone."
+    assert report.survey and report.survey.name == "Debian GNU/Linux 13 (trixie)"
+    assert report.refusals == []
+
+
+def test_each_run_has_a_report_of_its_own_and_pyinfras_cli_has_none() -> None:
+    seen: list[Report] = []
+
+    def build(rig: Rig) -> None:
+        seen.append(runs.report_of(host))
+        runs.report_of(host).refusals = ["it is a Tuesday."]
+        host.state.fail_hosts({host})
+
+    first, second = (runs.run("@fake/rig1", FAKE, build, dry=True) for _ in range(2))
+    assert [id(report) for report in seen] == [id(first), id(second)]
+    assert first.error == "@fake/rig1: it is a Tuesday."
+
+    state = State(Inventory((["@fake/rig1"], FAKE)), Config())  # as the CLI makes it
+    [alone] = state.inventory
+    runs.report_of(alone).refusals = ["nobody reads this."]
+    assert runs.report_of(alone) == Report(host="@fake/rig1")
