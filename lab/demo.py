@@ -133,13 +133,12 @@ def _whole_job(result: Result) -> None:
     from deploy import build
 
     progress = result.progress
-    [(name, data)] = inventories.load(result.inventory)
+    boxes = inventories.load(result.inventory)
+    [(name, data)] = boxes
     with progress.step("Deploy: pyinfra inventory.py deploy.py"):
         _pyinfra(result.inventory, progress)
     with progress.step("Verify with testinfra"):
-        result.checked = checks.run(
-            result.inventory, [], "functional", lambda check: progress.doing(check.check)
-        )
+        result.checked = checks.run(boxes, "functional", lambda check: progress.doing(check.check))
     with progress.step("Deploy once more"):
         result.again = runs.run(name, data, build, progress=progress.doing)
     _look(result, data)

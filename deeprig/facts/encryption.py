@@ -3,9 +3,17 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from deeprig.parsers import untrusted
+import paramiko
 
-SCRIPT = (Path(__file__).parent / "encryption.sh").read_text()
+from deeprig.errors import DeeprigError
+from deeprig.parsers import untrusted
+from deeprig.ssh import command as root_shell
+
+FOLDER = Path(__file__).parent
+INSTALLED = (FOLDER / "installed.sh").read_text()  # which it needs before it
+SCRIPT = (FOLDER / "encryption.sh").read_text()
+ALONE = f"{INSTALLED}\n{SCRIPT}\ntrue\n"  # without the rest of the survey
+SECONDS = 60
 
 
 class Lock(NamedTuple):
@@ -23,6 +31,15 @@ def read(found: dict[str, list[str]]) -> tuple[Lock, ...]:
     """The locks in what SCRIPT printed, key to values."""
     parts = [untrusted.visible(value).split("|") for value in found.get("asks", [])]
     return tuple(Lock(*each) for each in parts if len(each) == 3)
+
+
+def asked_at_boot(transport: paramiko.Transport, name: str) -> str:
+    """What the next boot of a box asks for, over a login that is open; "" where it needs nobody."""
+    done = root_shell.run(transport, "sudo -n sh -s", stdin=ALONE, seconds=SECONDS)
+    if done.code:
+        raise DeeprigError(f"{name} does not say what its boot asks for: {done.last_words}")
+    lines = [line.strip().partition("=") for line in done.out.splitlines()]
+    return sentence(read({"asks": [value for key, _, value in lines if key == "asks"]}))
 
 
 def sentence(locks: tuple[Lock, ...]) -> str:

@@ -20,11 +20,10 @@ from deeprig.parsers.untrusted import NotSo
 from deeprig.settings import Rig
 
 # Each line that it prints is `key=value`; a key may come more than once.
-INSTALLED = (Path(__file__).parent / "installed.sh").read_text()
 OWN = (Path(__file__).parent / "survey.sh").read_text()
 PARTS = (network_cards, disks, encryption, gpus, docker, pci)
-SCRIPT = "\n".join([people.functions(), INSTALLED, OWN, *(part.SCRIPT for part in PARTS), "true\n"])
-LOCKS = f"{INSTALLED}\n{encryption.SCRIPT}\ntrue\n"  # what a boot asks for, alone
+FUNCTIONS = (people.functions(), encryption.INSTALLED)
+SCRIPT = "\n".join([*FUNCTIONS, OWN, *(part.SCRIPT for part in PARTS), "true\n"])
 
 T = TypeVar("T")
 STRANGE = "What it says of its {what} cannot be believed: {why}; find out who answers there."

@@ -10,6 +10,7 @@ from typing import Any
 import paramiko
 
 from deeprig.errors import DeeprigError
+from deeprig.facts import encryption
 from deeprig.parsers import untrusted
 from deeprig.parsers.untrusted import NotSo
 from deeprig.ssh import command as root_shell
@@ -67,6 +68,10 @@ class DriverBox(BoxLink):
 
     def boot_id(self) -> str:
         return untrusted.boot_id(root_shell.run(self._transport(), f"cat {BOOT_ID}").out.strip())
+
+    def asked_at_boot(self) -> str:
+        """What its next boot waits for, where it needs a person; "" where it does not."""
+        return encryption.asked_at_boot(self._transport(), self.name)
 
     def is_this_machine(self) -> bool:
         """Whether this process would go down with the box."""

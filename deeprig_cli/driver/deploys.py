@@ -3,7 +3,6 @@
 from typing import Any
 
 from deeprig.errors import DeeprigError
-from deeprig.facts import encryption
 from deeprig.runner import run as runs
 from deeprig.runner.run import Progress
 from deeprig.settings import Rig
@@ -22,19 +21,6 @@ def prepare(name: str, data: dict[str, Any], progress: Progress) -> None:
             driver_move.prepare(plan=plan, rig=rig, secure_boot=survey.graphics.secure_boot)
 
     _run(name, data, build, progress)
-
-
-def asks_at_boot(name: str, data: dict[str, Any], progress: Progress) -> str:
-    """What a boot of this box waits for, where it needs a person; "" where it does not."""
-    from tasks import base
-
-    def build(rig: Rig) -> None:
-        base.look(rig=rig)
-
-    report = runs.run(name, data, build, dry=True, progress=progress)
-    if report.survey is None:
-        raise DeeprigError(report.error or f"{name} does not say what it is.")
-    return encryption.sentence(report.survey.locks)
 
 
 def record(name: str, data: dict[str, Any], progress: Progress) -> None:

@@ -1,9 +1,7 @@
 """One box's driver moved and verified, or back where it was: what the verbs do, from here."""
 
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,21 +19,8 @@ from deeprig_cli.verify.runner import Check
 
 COMPONENTS = ("driver", "gpu_settings", "gpu_live")
 TIER = "live"
-# About the deploy's record, which is written after a move; not about the driver.
-RECORD = "the record says what was planned"
 LEAST = 4  # checks of the driver that must really have run
 GOOD = ("moved", "same", "back", "reboot owed")
-# The same box of the same inventory, planned for the branch that it was moved to.
-INVENTORY = """\
-from dataclasses import replace
-from pathlib import Path
-
-from deeprig import inventory
-
-[(name, data)] = inventory.load(Path({file!r}), [{box!r}])
-driver = replace(data["rig"].driver, branch={branch!r})
-rigs = [(name, {{**data, "rig": replace(data["rig"], driver=driver)}})]
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +43,15 @@ class Outcome:
 
 
 class Move:
-    """A move of the driver on one box."""
+    """A move of the driver on one box.
+
+    An upgrade logs in five times, and once more for each reboot: one login is kept for all that is
+    asked of the box's own program, each of the two runs has one (its plan before, its record
+    after), and so has each of the two rounds of checks. Each of these four also surveys the box:
+    a run decides by what is there then, and no check takes a run's word. What is taken back costs
+    no more but its reboot. A rollback logs in three times, once more for its reboot, and surveys
+    twice: it has no run before it, and no checks.
+    """
 
     def __init__(
         self, inventory: Path, box: Box, *, branch: str | None = None, force: bool, reboot: bool
@@ -74,17 +67,25 @@ class Move:
         self.box = DriverBox(self.name, self.data)
         self.progress = Progress()
 
-    @property
-    def rig(self) -> Rig:
-        """The settings, with the branch that is asked for."""
+    def planned(self, branch: str | None) -> dict[str, Any]:
+        """The box's data, with this branch in its settings."""
         rig: Rig = self.data["rig"]
-        if self.branch and rig.driver:
-            return replace(rig, driver=replace(rig.driver, branch=self.branch))
-        return rig
+        if branch and rig.driver:
+            rig = replace(rig, driver=replace(rig.driver, branch=branch))
+        return {**self.data, "rig": rig}
 
     def upgrade(self) -> Outcome:
         """To the newest driver of the plan; what does not verify is taken back."""
-        data = {**self.data, "rig": self.rig}
+        with closing(self.box):
+            return self._upgrade()
+
+    def rollback(self) -> Outcome:
+        """To the driver from before the last upgrade."""
+        with closing(self.box):
+            return self._rollback()
+
+    def _upgrade(self) -> Outcome:
+        data = self.planned(self.branch)
         if not self.force:
             self.box.refuse_if_busy()
         before = self._failing("Check the driver as it is", self.branch)
@@ -103,8 +104,7 @@ class Move:
         self.box.ask("confirm")
         return self._outcome({**move, "verified": True}, failed)
 
-    def rollback(self) -> Outcome:
-        """To the driver from before the last upgrade."""
+    def _rollback(self) -> Outcome:
         move = self._do("rollback", "Take the driver back")
         if move["step"] != "back":
             return self._outcome(move, ())
@@ -119,8 +119,7 @@ class Move:
         with self.progress.step(what):
             reboot = self.reboot and not self.box.is_this_machine()
             if reboot:
-                data = {**self.data, "rig": self.rig}
-                self.asks = deploys.asks_at_boot(self.name, data, self.progress.doing)
+                self.asks = self.box.asked_at_boot()
                 reboot = not self.asks
             self.box.begin(kind, force=self.force, reboot=reboot)
             try:
@@ -128,36 +127,25 @@ class Move:
             except KeyboardInterrupt:
                 screen.echo(f"\n{self.name} goes on by itself; `deeprig driver status`", err=True)
                 raise
-            finally:
-                self.box.close()
 
     def _failing(self, what: str, branch: str | None) -> tuple[str, ...]:
         """The checks of the driver that fail now, as `it says: why`."""
-        with self.progress.step(what), self._inventory(branch) as file:
-            found = checks.run(file, [self.name], TIER, self._saw, COMPONENTS)
+        with self.progress.step(what):
+            planned = [(self.name, self.planned(branch))]
+            found = checks.run(planned, TIER, self._saw, COMPONENTS)
         unasked = [check for check in found if check.outcome == "unasked"]
         ran = [check for check in found if check.outcome in ("passed", "warned", "failed")]
         if unasked:
             raise DeeprigError(f"{self.name}: {unasked[0].reason}")
         if len(ran) < LEAST:
             raise DeeprigError(f"{self.name}: {len(ran)} checks ran, at least {LEAST} must.")
-        failed = [check.check for check in found if check.outcome == "failed"]
-        return tuple(name for name in failed if name != RECORD)
+        failed = [check for check in found if check.outcome == "failed"]
+        # What a deploy wrote down is written anew after a move.
+        return tuple(check.check for check in failed if not check.of_the_record)
 
     def _saw(self, check: Check) -> None:
         if sys.stderr.isatty():  # in a log fifty lines would say little
             self.progress.doing(check.check)
-
-    @contextmanager
-    def _inventory(self, branch: str | None) -> Iterator[Path]:
-        if not branch:
-            yield self.inventory
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "inventory.py")
-            named = {"branch": branch, "file": str(self.inventory.absolute()), "box": self.name}
-            file.write_text(INVENTORY.format(**named))
-            yield file
 
     def _outcome(self, move: dict[str, Any], failed: tuple[str, ...]) -> Outcome:
         asked_back = move["kind"] == "rollback"

@@ -12,7 +12,7 @@ import paramiko
 
 from deeprig import inventory as inventories
 from deeprig.errors import DeeprigError
-from deeprig.facts import encryption, survey, workload
+from deeprig.facts import encryption, workload
 from deeprig.ssh import client as connection
 from deeprig.ssh import command as root_shell
 from deeprig.ssh import probe
@@ -25,7 +25,6 @@ from deeprig_cli.power import arm
 
 GONE_SECONDS = 300  # systemd itself waits 90 s for a service that will not stop
 LOOK_SECONDS = 1
-ASK_SECONDS = 60
 # As clean, but nobody is asked: since systemd 257 inhibitors bind root too, and -i needs polkit.
 FORCED = "start --no-block --job-mode=replace-irreversibly poweroff.target"
 
@@ -146,11 +145,7 @@ def _ask(found: Off, transport: paramiko.Transport, data: dict[str, Any]) -> Non
     found.work = tuple(workload.work(transport, found.host))
     if settings := data["rig"].wake_on_lan:
         found.unarmed = arm.arm(transport, data, settings)
-    asked = root_shell.run(transport, "sudo -n sh -s", stdin=survey.LOCKS, seconds=ASK_SECONDS)
-    if asked.code:
-        raise DeeprigError(f"{found.host} does not say what its boot asks for: {asked.last_words}")
-    locks = survey.read(asked.out.splitlines()).locks
-    found.asks = encryption.sentence(locks)
+    found.asks = encryption.asked_at_boot(transport, found.host)
 
 
 def _power_off(transport: paramiko.Transport, name: str, *, force: bool) -> str:

@@ -78,7 +78,7 @@ def verify(
     boxes = inventories.load(inventory, limit)
 
     def look() -> list[Check]:
-        seen = suite.run(inventory, list(limit), tier, _progress)
+        seen = suite.run(inventories.load(inventory, limit), tier, _progress)
         if sys.stderr.isatty():
             screen.rewrite()  # the line of the last check
         return seen

@@ -10,6 +10,7 @@ import pytest
 from _pytest.outcomes import Skipped
 
 from deeprig.errors import DeeprigError
+from deeprig.inventory import Box
 from deeprig.ssh import client as connection
 from deeprig.ui import screen
 from deeprig.ui.visible import visible
@@ -18,8 +19,10 @@ ROOT = Path(__file__).parents[2]
 CHECKS = ROOT / "tests" / "host"
 # From what is written on the box to what wears it out; a tier includes those before it.
 TIERS = ["config", "live", "functional", "burn-in"]
+BOXES = pytest.StashKey[list[Box]]()  # those that the checks are of, where they are given
 # What a check adds to itself: something to look after, to know, and that it saw a pretended card.
 WARNING, NOTE, FAKE = "warning", "note", "fake"
+NOT_SAID = ("remedy", "nothing_there", "of_the_record")  # fields of a check that JSON has not
 LONGEST_REASON = 300
 USUAL_REMEDY = "run the deploy again; if it stays, look at what it says on the box"
 
@@ -36,7 +39,8 @@ class Check:
     """One check on one box. `outcome` is passed, warned (it passed, and `reason` is something to
     know), failed, skipped or unasked (no answer there). `fake` where a lab's pretended card
     answered: that proves nothing. `nothing_there` where it was skipped since that box has nothing
-    to look at.
+    to look at. `of_the_record` where it carries the marker of that name: about what a
+    deploy wrote down.
     """
 
     host: str
@@ -48,21 +52,19 @@ class Check:
     remedy: str = ""
     fake: bool = False
     nothing_there: bool = False
+    of_the_record: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        kept = {key: value for key, value in asdict(self).items() if key != "remedy"}
-        del kept["nothing_there"]
-        return kept
+        return {key: value for key, value in asdict(self).items() if key not in NOT_SAID}
 
 
 def run(
-    inventory: Path,
-    limit: list[str],
+    boxes: list[Box],
     tier: str,
     progress: Callable[[Check], None],
     components: Iterable[str] = (),
 ) -> list[Check]:
-    """Every check of this tier on every box of the inventory, as it went; or those of some
+    """Every check of this tier on every one of these boxes, as it went; or those of some
     components.
 
     Raises DeeprigError where the checks themselves cannot be loaded.
@@ -72,10 +74,9 @@ def run(
     options = ["--tb=no", "-p", "no:cacheprovider",
                "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
     # fmt: on
-    chosen = ["--inventory", str(inventory), "--tier", tier, *(f"--limit={name}" for name in limit)]
     files = [str(CHECKS / f"test_{name}.py") for name in components] or [str(CHECKS)]
     before = connection.told()
-    ended = pytest.main([*options, *files, *chosen], plugins=[collector])
+    ended = pytest.main([*options, *files, "--tier", tier], plugins=[Given(boxes), collector])
     for said in sorted(connection.told() - before):
         screen.echo(said, err=True)  # pytest has taken it when it was said
     if ended == pytest.ExitCode.INTERRUPTED and not collector.broken:
@@ -87,6 +88,17 @@ def run(
     if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise DeeprigError(f"the checks stopped before their end ({ended!r}); run them again.")
     return collector.checks
+
+
+class Given:
+    """A pytest plugin that gives the boxes, so that no inventory is read for them."""
+
+    def __init__(self, boxes: list[Box]) -> None:
+        self.boxes = boxes
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[BOXES] = self.boxes
 
 
 class Collector:
@@ -141,6 +153,7 @@ class Collector:
             remedy=_argument(item, "remedy") or USUAL_REMEDY,
             fake=FAKE in said,
             nothing_there=isinstance(error, NothingThere),
+            of_the_record=item.get_closest_marker("of_the_record") is not None,
         )
         self.checks.append(check)
         self.progress(check)

@@ -1,4 +1,6 @@
-"""Hosts, their settings and new logins for the checks: all of them from one inventory file."""
+"""Hosts, their settings and new logins for the checks: of the boxes that are given, or of one
+inventory file.
+"""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,12 +23,11 @@ from deeprig.settings import Rig
 from deeprig.ssh import client as connection
 from deeprig.ssh import dial
 from deeprig_cli.verify import host as live_host
-from deeprig_cli.verify.runner import FAKE, NOTE, TIERS, WARNING, tier_of
+from deeprig_cli.verify.runner import BOXES, FAKE, NOTE, TIERS, WARNING, tier_of
 from tests.host import here
 from tests.host.newcomer import Login, Stranger
 
 P, T = ParamSpec("P"), TypeVar("T")
-BOXES = pytest.StashKey[list[Box]]()
 FAKES = pytest.StashKey[dict[str, str]]()
 BEGUN = pytest.StashKey[dict[str, "Future[Host]"]]()
 KNOCKS = pytest.StashKey[dict[str, "Future[None]"]]()
@@ -50,10 +51,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", f"tier(name): how much it asks of the box: {', '.join(TIERS)}"
     )
     config.addinivalue_line("markers", "remedy(text): what to do where this check fails")
+    config.addinivalue_line(
+        "markers",
+        "of_the_record: about what a deploy wrote down of the driver, not about the driver",
+    )
     config.stash[FAKES] = {}
     config.stash[KNOCKS] = {}
     if config.getoption("--here"):
         config.stash[BOXES] = [here.box()]
+    if BOXES in config.stash:
         return
     try:
         file = Path(config.getoption("--inventory"))

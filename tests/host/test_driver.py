@@ -240,6 +240,7 @@ def test_the_archives_are_listed_once(host: Host, plan: resolve.Plan) -> None:
     assert "configured multiple times" not in said.stderr
 
 
+@pytest.mark.of_the_record
 def test_the_record_says_what_was_planned(host: Host, plan: resolve.Plan) -> None:
     decided = json.loads(host.file(manifest.PATH).content_string)["decided"]
     assert decided["stack"] == json.loads(json.dumps(plan.to_json()))

@@ -52,8 +52,10 @@ SMALL_INITRAMFS = "echo MODULES=list > /etc/initramfs-tools/conf.d/lab"
 CHECKS = """
 import json, sys
 from pathlib import Path
+from deeprig import inventory
 from deeprig_cli.verify import runner
-found = runner.run(Path(sys.argv[1]), [], "live", lambda check: None, ["boot_guard"])
+boxes = inventory.load(Path(sys.argv[1]))
+found = runner.run(boxes, "live", lambda check: None, ["boot_guard"])
 print(json.dumps({check.check: [check.outcome, check.reason] for check in found}))
 """
 # What `pyinfra inventory.py` runs in the place of deploy.py.

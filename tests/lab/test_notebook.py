@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deeprig import inventory as inventories
 from deeprig.runner.run import Report
 from deeprig.settings import Rig
 from deeprig.ssh import client as connection
@@ -178,7 +179,7 @@ def test_a_systemd_that_was_killed_comes_back_with_the_next_run(
     login("sudo -u ai sh -c 'kill -KILL -1'", check=False)
     asked = "systemctl is-active user@$(id -u ai)"
     wait_for(lambda: login(asked, check=False).strip() == "failed", 20)
-    seen = checks.run(box.inventory, [], "live", lambda _: None, ["notebook"])
+    seen = checks.run(inventories.load(box.inventory), "live", lambda _: None, ["notebook"])
     [dead] = [check for check in seen if check.check == "the systemd of the work user runs"]
     assert (dead.outcome, dead.remedy) == ("failed", checks.USUAL_REMEDY)
     assert re.match(r"user@\d+\.service is failed", dead.reason)

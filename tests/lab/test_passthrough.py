@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from deeprig import catalog
+from deeprig import inventory as inventories
 from deeprig.runner import run as runs
 from deeprig.runner.run import Report
 from deeprig.settings import Driver, Guest, Passthrough, Rig
@@ -237,7 +238,7 @@ def test_the_users_key_gets_into_the_guest(machine: boxes.Box) -> None:
 def test_verify_finds_nothing_wrong(machine: boxes.Box, given: Rig, tmp_path: Path) -> None:
     file = tmp_path / "inventory.py"
     file.write_text(with_rig(machine.inventory.read_text(), given))
-    found = checks.run(file, [], "functional", lambda _: None, components=("passthrough",))
+    found = checks.run(inventories.load(file), "functional", lambda _: None, ["passthrough"])
     assert len(found) >= 9
     assert [(c.check, c.reason) for c in found if c.outcome in ("failed", "unasked")] == []
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from deeprig import inventory as inventories
 from deeprig.runner.run import Report
 from deeprig.settings import Disk, Rig
 from deeprig_cli.verify import runner as checks
@@ -132,7 +133,7 @@ def complaints(box: boxes.Box) -> list[str]:
         for disk in (OLD, ARRAY, FIVE)
     )
     file = variant(box, box.folder / "with-arrays.py", ("disks=[", f"disks=[{asked}"))
-    found = checks.run(file, [], "live", lambda _: None, components=("storage",))
+    found = checks.run(inventories.load(file), "live", lambda _: None, ["storage"])
     about = {c.check: c for c in found if c.check in ABOUT_DISKS}
     assert {*about} == ABOUT_DISKS
     return [name for name, check in about.items() if check.outcome != "passed"]

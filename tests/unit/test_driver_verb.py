@@ -19,7 +19,7 @@ from deeprig.settings import Driver, box
 from deeprig_cli.driver import status as driver_status
 from deeprig_cli.driver.client import DriverBox
 from deeprig_cli.driver.command import driver
-from deeprig_cli.driver.move import INVENTORY, Move
+from deeprig_cli.driver.move import Move
 from deeprig_cli.driver.report import page
 from tasks.driver import left_alone_by_updates
 from tests.unit.box_scripts import loaded
@@ -274,20 +274,6 @@ def test_every_branch_is_asked_for_under_its_own_name() -> None:
 def test_a_branch_that_nobody_knows_is_refused() -> None:
     with pytest.raises(DeeprigError, match="--branch 999 is none that deeprig knows"):
         Move(Path("inventory.py"), _box(_rig()), branch="999", force=False, reboot=True)
-
-
-def test_checks_after_a_move_to_another_branch_plan_for_that_branch(tmp_path: Path) -> None:
-    from deeprig import inventory as inventories
-
-    file = tmp_path / "inventory.py"
-    file.write_text(
-        "from deeprig.settings import Driver, Rig, box\n"
-        'rigs = [box("a", rig=Rig(driver=Driver())), box("b", rig=Rig())]\n'
-    )
-    other = tmp_path / "other.py"
-    other.write_text(INVENTORY.format(branch="595", file=str(file), box="a"))
-    [(name, data)] = inventories.load(other)
-    assert (name, data["rig"].driver.branch) == ("a", "595")
 
 
 @pytest.mark.parametrize(
@@ -686,7 +672,7 @@ def test_a_box_whose_boot_waits_for_a_person_is_not_rebooted(
     monkeypatch.setattr(DriverBox, "is_this_machine", lambda box: False)
     monkeypatch.setattr(DriverBox, "begin", lambda box, kind, force, reboot: began.append(reboot))
     monkeypatch.setattr(DriverBox, "watch", lambda box, say: dict(ended, kind="rollback"))
-    monkeypatch.setattr("deeprig_cli.driver.deploys.asks_at_boot", lambda *_: asks)
+    monkeypatch.setattr(DriverBox, "asked_at_boot", lambda box: asks)
     move = Move(Path("inventory.py"), _box(_rig()), force=False, reboot=True)
     done = move._do("rollback", "Take it back")
     assert began == [not asks]

@@ -56,7 +56,7 @@ def test_what_a_boot_asks_for_is_asked_by_itself(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
     done = subprocess.run(
-        ["sh", "-s"], input=survey.LOCKS, capture_output=True, text=True, check=True,
+        ["sh", "-s"], input=encryption.ALONE, capture_output=True, text=True, check=True,
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
     )  # fmt: skip
     locks = survey.read(done.stdout.splitlines()).locks

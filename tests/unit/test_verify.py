@@ -292,6 +292,22 @@ def test_a_box_with_nothing_to_look_at_is_told_from_one_that_was_not_looked_at(
     assert "nothing_there" not in found[0].to_json()
 
 
+def test_a_check_of_what_a_deploy_wrote_down_is_told_from_the_others(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeini("[pytest]\nmarkers = of_the_record")
+    pytester.makepyfile(
+        test_driver="""
+        import pytest
+
+        @pytest.mark.of_the_record
+        def test_it_is_written(): pass
+        def test_it_answers(): pass
+        """
+    )
+    assert [one.of_the_record for one in collect(pytester)] == [True, False]
+
+
 def test_checks_are_collected_as_sentences_with_reasons(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_ssh="""
