@@ -197,7 +197,8 @@ class Machine:
 
 def query(machine: Machine, seen: Seen) -> list[dict[str, Any]]:
     """The fields that our checks ask for, one by one; each GPU as it is read."""
-    from deeprig.parsers import gpu_failures, nvidia_smi
+    from deeprig.facts import gpu_failures
+    from deeprig.parsers import nvidia_smi
 
     if not shutil.which("nvidia-smi"):
         seen.not_asked.append("nvidia-smi is not installed")
@@ -425,9 +426,9 @@ def decisions(
 ) -> dict[str, Any]:  # fmt: skip
     """What our tables say of these GPUs and would put here, against what is there and runs."""
     from deeprig.catalog import branches, gpu_limits, gpu_search
+    from deeprig.catalog.gpus import identify
     from deeprig.errors import DeeprigError
     from deeprig.facts import survey
-    from deeprig.facts.gpus import identify
     from deeprig.parsers import nvidia_smi
     from deeprig.resolver import resolve
     from deeprig.resolver.refusal import Refusal

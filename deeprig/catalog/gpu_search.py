@@ -9,8 +9,8 @@ from typing import Any
 
 from deeprig import catalog
 from deeprig.catalog import gpu_limits
+from deeprig.catalog.gpus import Gpu, identify
 from deeprig.errors import DeeprigError
-from deeprig.facts.gpus import Gpu, identify
 from deeprig.ui.words import listed
 
 MOST_SHOWN = 8

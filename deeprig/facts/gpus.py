@@ -1,14 +1,14 @@
-"""The NVIDIA cards of a box: PCI id -> architecture and compute capability, from a table."""
+"""The NVIDIA cards of a box, and what it brings for their driver."""
 
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deeprig import catalog
 from deeprig.catalog import packages as package_names
+from deeprig.catalog.gpus import Gpu, identify
 from deeprig.parsers import kernel_modules, untrusted
 from deeprig.parsers.untrusted import NotSo
 
@@ -20,27 +20,6 @@ SOURCES = ("distro", "nvidia")
 _class = untrusted.parser("class of a PCI device", "[0-9a-f]{6}", 6)
 _unit = untrusted.parser("unit", r"[\w@.:\\-]+", 255)
 _modalias = untrusted.parser("card and its package", r"10de:[0-9a-f]{4} [a-z0-9][a-z0-9+.-]*", 100)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gpu:
-    """A card, such as `10de:2204`. `address` is empty for one that is not in the box yet;
-    `architecture` is empty for one that the table does not know.
-    """
-
-    id: str
-    address: str = ""
-    name: str = ""
-    architecture: str = ""
-    compute_capability: str = ""
-
-    @property
-    def is_known(self) -> bool:
-        """Whether a table says what it can run."""
-        return bool(self.architecture)
-
-    def __str__(self) -> str:
-        return f"{self.name or 'unknown card'} ({self.id})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,60 +128,6 @@ def _or_none(parse: Callable[[str], str], text: str) -> str:
 def _is_switch(pci_id: str, pci_class: str) -> bool:
     ids = catalog.load("gpus")["nvswitch"]["ids"]
     return pci_class[:4] == SWITCH_CLASS and pci_id.removeprefix("10de:") in ids
-
-
-def hidden_switches(cards: Iterable[Gpu]) -> dict[str, Any] | None:
-    """The table's row of the board that these cards are, whose NVSwitches are not on the bus, with
-    what it `means` and `needs`. None where it is no such board.
-    """
-    there = [card.id.removeprefix("10de:") for card in cards]
-    for row in catalog.load("gpus")["board"]:
-        if sum(device in row["ids"] for device in there) >= row["least"]:
-            return dict(row)
-    return None
-
-
-def is_one_of(card: Gpu, ids: Iterable[str]) -> bool:
-    """Whether a card has one of these device ids."""
-    return card.id.removeprefix("10de:") in ids
-
-
-def product(card: Gpu) -> dict[str, str] | None:
-    """What a GPU is that is on no board of its own, such as a Jetson's; None for all others."""
-    return _row_of(card, "product")
-
-
-def whole_system(card: Gpu) -> dict[str, str] | None:
-    """What a GPU belongs to that comes with NVIDIA's own system and driver; None for others."""
-    return _row_of(card, "system")
-
-
-def _row_of(card: Gpu, table: str) -> dict[str, str] | None:
-    device = card.id.removeprefix("10de:")
-    rows = catalog.load("gpus")[table]
-    return next((row for row in rows if row["ids"][0] <= device <= row["ids"][1]), None)
-
-
-def identify(pci_id: str, address: str = "") -> Gpu:
-    """What the table knows of a card, by an id such as `10de:2204`."""
-    ids = catalog.load("gpus")["ids"]
-    vendor, _, device = pci_id.lower().partition(":")
-    if vendor == "10de":
-        for first, last, architecture, chips, capability in ids["ranges"]:
-            if first <= device <= last and len(device) == 4:
-                return Gpu(
-                    id=pci_id,
-                    address=address,
-                    name=ids["names"].get(device) or _name_by_the_driver(device, chips),
-                    architecture=architecture,
-                    compute_capability=capability,
-                )
-    return Gpu(id=pci_id, address=address)
-
-
-def _name_by_the_driver(device: str, chips: str) -> str:
-    names: list[str] = catalog.load("gpu_names")["names"].get(device, [f"a card with {chips}"])
-    return names[0]
 
 
 def _numbers(release: str) -> tuple[list[int], str]:

@@ -1,6 +1,6 @@
 """Which PCI devices a guest gets, and what one should know of that."""
 
-from deeprig.facts.gpus import identify
+from deeprig.catalog.gpus import identify
 from deeprig.facts.pci import OURS, Bus, PciDevice
 from deeprig.facts.survey import Survey
 from deeprig.settings import Rig

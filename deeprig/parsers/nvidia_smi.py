@@ -3,8 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from deeprig.parsers.gpu_failures import LOST
-
 # A value that is missing, in all the words there are for it; drivers differ.
 MISSING = re.compile(
     r"\[?(N/A|Not Supported|Unknown Error|GPU is lost|Insufficient Permissions|GPU requires reset|"
@@ -14,6 +12,8 @@ MISSING = re.compile(
 # Words for what should be there and cannot be read, which is no word for what a card does not have.
 UNREADABLE = re.compile(r"ERR!|\[?Unknown Error\]?|\[?GPU is lost\]?", re.IGNORECASE)
 NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,6})?", re.ASCII)  # no inf, which has no whole part
+# A card that is gone, as `GPU0000:01:00.0: ...`, `GPU1: 0000:34:00.0: ...` or `GPU 0: ...`.
+LOST = re.compile(r"Unable to determine the device handle for GPU ?(.+?): ([A-Za-z][^:\n]*)$", re.M)
 RESET = "[GPU requires reset]"
 UNITS = re.compile(r" \[[^\]]+\]$| (W|MiB|MHz|%|C|us)$")
 INSTANCE = re.compile(r"^\s*MIG .+ Device\s+\d+: \(UUID: (MIG-[0-9a-fA-F-]+)\)$", re.MULTILINE)

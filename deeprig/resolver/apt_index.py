@@ -12,7 +12,8 @@ from fnmatch import fnmatchcase
 
 from deeprig import catalog
 from deeprig.catalog import branches
-from deeprig.facts.gpus import Gpu, Graphics
+from deeprig.catalog.gpus import Gpu
+from deeprig.facts.gpus import Graphics
 
 BRANCH = re.compile(r"nvidia-(?:driver-pinning|headless-no-dkms|dkms)-([4-9]\d\d)(?:-.*)?")
 TOOLKIT = re.compile(r"cuda-(?:toolkit|minimal-build)-([1-9]\d)-(\d)")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from deeprig.catalog import branches, gpu_limits
 from deeprig.catalog import packages as package_names
-from deeprig.facts.gpus import Gpu, product, whole_system
+from deeprig.catalog.gpus import Gpu, product, whole_system
 from deeprig.resolver import apt_index, driver_refusals, kernel_modules
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.request import SOURCES, Question, Source, called, listed, named, place

@@ -2,7 +2,8 @@
 
 from deeprig import catalog
 from deeprig.catalog import tables
-from deeprig.facts.gpus import Gpu, Graphics, is_one_of, whole_system
+from deeprig.catalog.gpus import Gpu, is_one_of, whole_system
+from deeprig.facts.gpus import Graphics
 from deeprig.resolver import apt_index
 from deeprig.resolver.driver import Choice
 from deeprig.resolver.request import Question, named

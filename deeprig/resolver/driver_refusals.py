@@ -2,7 +2,7 @@
 
 from deeprig import catalog
 from deeprig.catalog import branches, gpu_limits, tables
-from deeprig.facts.gpus import Gpu, product
+from deeprig.catalog.gpus import Gpu, product
 from deeprig.resolver import apt_index
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.request import Question, called, listed, named, place

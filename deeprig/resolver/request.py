@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from deeprig import catalog
 from deeprig.catalog import branches
-from deeprig.facts.gpus import Gpu, Graphics, is_one_of
+from deeprig.catalog.gpus import Gpu, is_one_of
+from deeprig.facts.gpus import Graphics
 from deeprig.resolver import apt_index
 from deeprig.settings import Cuda, Driver
 from deeprig.ui.words import listed as listed

@@ -11,7 +11,8 @@ from typing import Any
 
 from deeprig import catalog
 from deeprig.catalog import branches, tables
-from deeprig.facts.gpus import Gpu, Graphics, hidden_switches, identify
+from deeprig.catalog.gpus import Gpu, hidden_switches, identify
+from deeprig.facts.gpus import Graphics
 from deeprig.facts.survey import Survey
 from deeprig.resolver import driver as driver_choice
 from deeprig.resolver import driver_notes, kernel_modules, toolkit

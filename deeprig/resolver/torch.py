@@ -6,7 +6,7 @@ from typing import Any
 from deeprig import catalog
 from deeprig.catalog import branches
 from deeprig.catalog.branches import number
-from deeprig.facts.gpus import Gpu
+from deeprig.catalog.gpus import Gpu
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.request import named
 

@@ -7,8 +7,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from deeprig import catalog
 from deeprig.catalog import gpu_search
+from deeprig.catalog.gpus import Gpu, is_one_of
 from deeprig.errors import DeeprigError
-from deeprig.facts.gpus import Gpu, Graphics, is_one_of
+from deeprig.facts.gpus import Graphics
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.request import called, named

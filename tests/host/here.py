@@ -9,7 +9,7 @@ from testinfra.backend.local import LocalBackend
 from testinfra.host import Host
 
 from deeprig.catalog import branches
-from deeprig.facts.gpus import identify
+from deeprig.catalog.gpus import identify
 from deeprig.facts.survey import Survey
 from deeprig.inventory import Box
 from deeprig.parsers import kernel_modules, nvidia_smi

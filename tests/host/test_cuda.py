@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from deeprig.facts.gpus import identify
+from deeprig.catalog.gpus import identify
 from deeprig.facts.survey import Survey
 from deeprig.operations import box_program
 from deeprig.parsers import untrusted

@@ -9,9 +9,10 @@ import pytest
 from testinfra.host import Host
 
 from deeprig.catalog import driver_parts
-from deeprig.facts.gpus import Gpu, hidden_switches
+from deeprig.catalog.gpus import Gpu, hidden_switches
+from deeprig.facts import gpu_failures
 from deeprig.facts.survey import Survey
-from deeprig.parsers import cuda_versions, gpu_failures, kernel_modules, nvidia_smi, topology
+from deeprig.parsers import cuda_versions, kernel_modules, nvidia_smi, topology
 from deeprig.parsers.nvidia_smi import FIELDS, QUERY, Card
 from deeprig.resolver import resolve
 from deeprig.resolver.resolve import Plan

@@ -3,7 +3,8 @@
 import pytest
 
 from deeprig.catalog import driver_parts
-from deeprig.facts.gpus import Graphics, hidden_switches, identify
+from deeprig.catalog.gpus import hidden_switches, identify
+from deeprig.facts.gpus import Graphics
 from deeprig.resolver.resolve import Plan, resolve
 from deeprig.settings import Driver
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from deeprig.errors import DeeprigError
-from deeprig.facts import gpus
-from deeprig.parsers import gpu_failures, kernel_modules, nvidia_smi, topology
+from deeprig.facts import gpu_failures, gpus
+from deeprig.parsers import kernel_modules, nvidia_smi, topology
 from deeprig.parsers.nvidia_smi import FIELDS, QUERY
 from lab import fake_gpu_files
 from lab.fake_gpu_files import DATA, FOLDER

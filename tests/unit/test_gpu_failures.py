@@ -2,7 +2,8 @@
 
 import pytest
 
-from deeprig.parsers import gpu_failures, nvidia_smi
+from deeprig.facts import gpu_failures
+from deeprig.parsers import nvidia_smi
 from deeprig.parsers.nvidia_smi import FIELDS
 from tests.unit.test_gpu_readers import answer
 

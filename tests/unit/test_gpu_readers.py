@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deeprig.parsers import cuda_versions, gpu_failures, kernel_modules, nvidia_smi, topology
+from deeprig.facts import gpu_failures
+from deeprig.parsers import cuda_versions, kernel_modules, nvidia_smi, topology
 from deeprig.parsers.nvidia_smi import FIELDS, Card
 
 OUTPUTS = Path(__file__).parent / "outputs"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from deeprig import catalog
+from deeprig.catalog.gpus import identify
 from deeprig.facts import gpus
-from deeprig.facts.gpus import identify
 from deeprig.facts.survey import read as read_survey
 from deeprig.facts.survey import script
 from deeprig.settings import Driver, Rig

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from deeprig import catalog
 from deeprig.catalog import gpu_search
-from deeprig.facts.gpus import identify
+from deeprig.catalog.gpus import identify
 from deeprig.resolver.resolve import Plan
 from deeprig.runner import run as runs
 from deeprig.runner.run import Report

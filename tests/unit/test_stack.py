@@ -8,7 +8,8 @@ import pytest
 
 from deeprig import catalog
 from deeprig.catalog import branches, tables
-from deeprig.facts.gpus import Graphics, identify
+from deeprig.catalog.gpus import identify
+from deeprig.facts.gpus import Graphics
 from deeprig.facts.survey import Survey
 from deeprig.resolver import kernel_modules
 from deeprig.resolver.refusal import Refusal

@@ -15,7 +15,8 @@ from deeprig import catalog
 from deeprig.catalog import branches, gpu_limits
 from deeprig.catalog import packages as package_names
 from deeprig.catalog.branches import number
-from deeprig.facts.gpus import Graphics, identify
+from deeprig.catalog.gpus import identify
+from deeprig.facts.gpus import Graphics
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.resolve import Plan, resolve
 from deeprig.settings import Cuda, Driver

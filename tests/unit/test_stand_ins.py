@@ -16,7 +16,8 @@ import pytest
 
 from deeprig.catalog import branches
 from deeprig.catalog import packages as package_names
-from deeprig.facts.gpus import Graphics, identify
+from deeprig.catalog.gpus import identify
+from deeprig.facts.gpus import Graphics
 from deeprig.resolver.resolve import Plan, resolve
 from deeprig.settings import Cuda, Driver
 from lab.stand_ins import apt_archive, cuda, dkms, nvidia_repository, openpgp, ubuntu_archive

@@ -3,10 +3,9 @@
 import re
 
 from deeprig import catalog
+from deeprig.parsers.nvidia_smi import LOST
 from deeprig.ssh import bounded
 
-# `GPU0000:01:00.0: ...`, `GPU1: 0000:34:00.0: ...`, `GPU 0: ...`: all three are seen.
-LOST = re.compile(r"Unable to determine the device handle for GPU ?(.+?): ([A-Za-z][^:\n]*)$", re.M)
 IS_LOST = "GPU is lost"
 ADDRESS = r"\b[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\b"
 XID = re.compile(r"NVRM: Xid \(PCI:([0-9a-fA-F:.]+)\): (\d+)")
