@@ -25,9 +25,6 @@ class Limits:
     def drives(self, branch: str) -> bool:
         return not self.driver_border(branch)
 
-    def compiles(self, cuda: str) -> bool:
-        return not self.cuda_border(cuda)
-
     def driver_border(self, branch: str) -> str:
         """Why a branch does not drive the card, as the end of a sentence; "" where it does."""
         first, last = self.first_driver, self.last_driver

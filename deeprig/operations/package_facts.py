@@ -1,4 +1,4 @@
-"""What apt, dpkg and debconf say about a box. A command that ends in error
+"""What apt and dpkg say about a box. A command that ends in error
 would fail the host, so where "nothing" is an answer it ends in `|| true`.
 """
 
@@ -37,19 +37,6 @@ class AptHolds(BoxFact[list[str]]):
 
     def process(self, output: list[str]) -> list[str]:
         return [line.strip() for line in output if line.strip()]
-
-
-class DebconfAnswers(BoxFact[dict[str, str]]):
-    """The answers on record for a package's installation questions."""
-
-    default = dict
-
-    def command(self, package: str) -> StringCommand:
-        return StringCommand("debconf-show", QuoteString(package), "2>/dev/null || true")
-
-    def process(self, output: list[str]) -> dict[str, str]:
-        pairs = (line.lstrip("* ").partition(":") for line in output)
-        return {question.strip(): answer.strip() for question, colon, answer in pairs if colon}
 
 
 BLANK = "[[:blank:]]"

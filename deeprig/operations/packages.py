@@ -15,7 +15,6 @@ from deeprig.operations.package_facts import (
     AptHolds,
     AptLockHolder,
     BrokenPackages,
-    DebconfAnswers,
     PackageVersions,
 )
 
@@ -50,7 +49,7 @@ BROUGHT = "/var/lib/deeprig/brought"
 
 
 @operation()
-def install(packages: list[str], recommends: bool = False, watched: bool = False) -> Commands:
+def install(packages: list[str], watched: bool = False) -> Commands:
     """Install what is missing of these Debian packages, in one transaction.
 
     A package may be a name alone, or carry a version as apt takes it: libnccl2=2.*+cuda13.0.
@@ -62,7 +61,7 @@ def install(packages: list[str], recommends: bool = False, watched: bool = False
         host.noop(f"{len(packages)} packages are installed")
         return
     yield StringCommand(f"{FRESH} || {read_index()}")
-    option = "--install-recommends" if recommends else "--no-install-recommends"
+    option = "--no-install-recommends"
     names = [QuoteString(name) for name in missing]
     came = [name for package in missing if (name := package.partition("=")[0]) not in there]
     if came:
@@ -98,24 +97,14 @@ def lacking(packages: list[str], there: dict[str, str]) -> list[str]:
 
 
 @operation()
-def hold(packages: list[str], held: bool = True) -> Commands:
-    """Keep these packages at their version, or let them move again."""
+def hold(packages: list[str]) -> Commands:
+    """Keep these packages at their version."""
     on_hold: list[str] = host.get_fact(AptHolds)
-    now = set(on_hold)
-    todo = [package for package in packages if (package in now) is not held]
+    todo = [package for package in packages if package not in on_hold]
     if not todo:
-        host.noop(f"{', '.join(packages)} {'held' if held else 'not held'}")
+        host.noop(f"{', '.join(packages)} held")
         return
-    yield StringCommand("apt-mark", "hold" if held else "unhold", *(QuoteString(p) for p in todo))
-
-
-@operation()
-def answer(package: str, question: str, kind: str, value: str) -> Commands:
-    """Answer an installation question before it is asked (debconf)."""
-    if host.get_fact(DebconfAnswers, package=package).get(question) == value:
-        host.noop(f"{question} is answered")
-        return
-    yield StringCommand("debconf-set-selections", _stdin=f"{package} {question} {kind} {value}")
+    yield StringCommand("apt-mark", "hold", *(QuoteString(p) for p in todo))
 
 
 @operation()

@@ -67,11 +67,6 @@ def find(path: Path, hostname: str, port: int) -> paramiko.PKey | None:
     return next(iter(keys_of(path, hostname, port)), None)
 
 
-def last_seen(path: Path, hostname: str, port: int) -> str | None:
-    """The day this door's key was last shown and found right, `YYYY-MM-DD`."""
-    return next((entry.seen for entry in entries(path, hostname, port)), None)
-
-
 def doors(path: Path, hostname: str, port: int, wanted: int | None = None) -> tuple[int, ...]:
     """The ports at which one box was met, the one proved last first; none that was never proved.
 

@@ -44,11 +44,6 @@ class Entry(NamedTuple):
     command: str = ""
 
     @property
-    def is_direct(self) -> bool:
-        """Whether it is dialled from here, through nothing else."""
-        return not self.jumps and not self.command
-
-    @property
     def through(self) -> str:
         """What leads there, in words; empty where nothing does."""
         if self.jumps:

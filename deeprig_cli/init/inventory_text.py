@@ -42,7 +42,6 @@ class Chosen:
     frameworks: tuple[str, ...] = ()
     docker: bool = False
     disk: Disk | None = None
-    wake: bool = True
 
 
 def whole(chosen: Chosen, survey: Survey, day: date) -> str:
@@ -81,7 +80,7 @@ def _parts(chosen: Chosen, survey: Survey) -> list[str]:
         *_python(chosen),
         *_disks(chosen, survey),
         *_docker(chosen),
-        *_wake(chosen, survey),
+        *_wake(survey),
     ]
 
 
@@ -164,7 +163,7 @@ def _docker(chosen: Chosen) -> list[str]:
     return ["# containers=Containers(),  # Docker, with NVIDIA's toolkit where there is a card"]
 
 
-def _wake(chosen: Chosen, survey: Survey) -> list[str]:
+def _wake(survey: Survey) -> list[str]:
     card = network.chosen(survey.network, WakeOnLan())
     if card is None:
         return [
@@ -173,8 +172,6 @@ def _wake(chosen: Chosen, survey: Survey) -> list[str]:
         ]
     if why := network.left_out(card, WakeOnLan()):
         return [*remark(why), "wake_on_lan=None,"]
-    if not chosen.wake:
-        return [f"# {card.name} ({card.mac}) could wake it.", "wake_on_lan=None,"]
     return [f"# Wake-on-LAN: {card.name} ({card.mac}) is armed; `deeprig wake` sends the packet."]
 
 

@@ -80,22 +80,11 @@ def test_a_secret_is_never_in_argv_nor_readable_by_others(
     assert "argv" not in seen
 
 
-def test_a_package_is_held_and_let_go(box: boxes.Box, login: Callable[..., str]) -> None:
+def test_a_package_is_held(box: boxes.Box, login: Callable[..., str]) -> None:
     assert status(run_on(box, once(packages.hold, packages=["nano"]))) == "changed"
     assert login("apt-mark showhold").split() == ["nano"]
     assert status(run_on(box, once(packages.hold, packages=["nano"]))) == "unchanged"
-    assert status(run_on(box, once(packages.hold, packages=["nano"], held=False))) == "changed"
-    assert login("apt-mark showhold").split() == []
-
-
-def test_a_question_is_answered_before_it_is_asked(
-    box: boxes.Box, login: Callable[..., str]
-) -> None:
-    build = once(packages.answer, package="tzdata", question="tzdata/Areas", kind="select",
-                 value="Europe")  # fmt: skip
-    run_on(box, build)
-    assert "tzdata/Areas: Europe" in login("sudo debconf-show tzdata")
-    assert status(run_on(box, build)) == "unchanged"
+    login("sudo apt-mark unhold nano")
 
 
 def test_a_reboot_is_proved_by_another_boot_id(box: boxes.Box, login: Callable[..., str]) -> None:

@@ -71,7 +71,7 @@ def test_a_changed_host_key_is_explained_and_kept_out(pins: Path) -> None:
     with pytest.raises(HostKeyChanged) as error:
         host_key_trust.trust(RIG, pins, new, yes, False)
     said = str(error.value)
-    seen = known_hosts.last_seen(pins, "rig1.lan", 22)
+    [seen] = [one.seen for one in known_hosts.entries(pins, "rig1.lan", 22)]
     assert f"pinned: {old.fingerprint} in {pins} line 2, last seen {seen}\n" in said
     assert f"shown:  {new.fingerprint}\n" in said
     assert "--reinstalled" in said

@@ -41,10 +41,10 @@ def test_a_key_pinned_again_stays_one_line_with_today_on_it(file: Path) -> None:
     key = a_key()
     known_hosts.pin(file, "rig1", 22, key)
     file.write_text(file.read_text().replace(str(date.today()), "2026-01-31"))
-    assert known_hosts.last_seen(file, "rig1", 22) == "2026-01-31"
+    assert [one.seen for one in known_hosts.entries(file, "rig1", 22)] == ["2026-01-31"]
     known_hosts.pin(file, "rig1", 22, key)
     assert len(file.read_text().splitlines()) == 1
-    assert known_hosts.last_seen(file, "rig1", 22) == str(date.today())
+    assert [one.seen for one in known_hosts.entries(file, "rig1", 22)] == [str(date.today())]
 
 
 def test_another_key_of_the_same_door_stays(file: Path) -> None:

@@ -35,7 +35,7 @@ def test_an_alias_has_its_name_port_user_and_key(config: Configured, tmp_path: P
     found = ssh_config.of("gpu")
     assert (found.hostname, found.port, found.user) == ("192.0.2.7", 2217, "installer")
     assert found.identities == (tmp_path / ".ssh/work",)
-    assert found.is_direct
+    assert not found.through
 
 
 def test_what_is_included_and_what_matches_count_as_for_ssh(
