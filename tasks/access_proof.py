@@ -23,6 +23,7 @@ from deeprig.operations.facts import Shell
 from deeprig.parsers import sshd
 from deeprig.preflight import hardening
 from deeprig.ssh import client as connection
+from deeprig.ssh import command as root_shell
 from deeprig.ssh import known_hosts
 from tasks.access_facts import Answer
 
@@ -241,7 +242,7 @@ def _revert(host: Host, name: str) -> None:
 
 def _confirm(data: dict[str, object], port: int, name: str) -> None:
     client = connection.connect(data, port=port)
-    sudo = "" if data.get("ssh_user") == "root" else "sudo -n "
+    sudo = root_shell.as_root(data)
     try:
         _, output, errors = client.exec_command(
             f"{sudo}{GUARD} confirm {shlex.quote(name)}", timeout=20

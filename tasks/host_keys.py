@@ -81,7 +81,7 @@ def _fetch(state: State, host: Host, recipient: str) -> bool:
 
 def _read(data: dict[str, Any], host: Host) -> bytes:
     door = int(host.connector.data.get("ssh_port") or 22)  # it may have moved in this very run
-    sudo = "" if data.get("ssh_user") == "root" else "sudo -n "
+    sudo = root_shell.as_root(data)
     with connection.connect({**data, "ssh_port": door}) as client:
         transport = client.get_transport()
         assert transport is not None  # there is one as long as the login stands

@@ -1,8 +1,6 @@
 """How to wake each box, remembered beside known_hosts: a box that is off cannot be asked."""
 
 import json
-import os
-import tempfile
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +11,9 @@ from deeprig.facts.network import Network
 from deeprig.parsers import untrusted
 from deeprig.parsers.untrusted import NotSo
 from deeprig.settings import WakeOnLan
-from deeprig.ssh.known_hosts import alone, label
+from deeprig.ssh import client as connection
+from deeprig.ssh.known_hosts import label
+from deeprig.ssh.local_files import alone, write
 
 FILE = "wake_on_lan.json"
 
@@ -45,8 +45,7 @@ def of(network: Network, settings: WakeOnLan | None) -> Remembered | None:
 
 def file_of(host_data: dict[str, Any]) -> Path:
     """Where it is kept for a box of the inventory."""
-    pins = host_data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts"
-    return Path(pins).expanduser().with_name(FILE)
+    return connection.pins_of(host_data).with_name(FILE)
 
 
 def name_of(host_data: dict[str, Any]) -> str:
@@ -92,8 +91,5 @@ def _keep(file: Path, name: str, what: Remembered) -> bool:
     known = known if isinstance(known, dict) else {}
     if known.get(name) == what._asdict():
         return False
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # 0600
-    with os.fdopen(handle, "w") as new:
-        new.write(json.dumps(known | {name: what._asdict()}, indent=2) + "\n")
-    Path(temporary).replace(file)
+    write(file, f"{json.dumps(known | {name: what._asdict()}, indent=2)}\n".encode())
     return True

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -63,6 +64,11 @@ def run(
         ) from None
     finally:
         channel.close()
+
+
+def as_root(host_data: Mapping[str, object]) -> str:
+    """What goes before a command that root is to run, with a login of this inventory entry."""
+    return "" if host_data.get("ssh_user") == "root" else f"{SUDO} -n "
 
 
 def follow(transport: paramiko.Transport, command: str) -> paramiko.Channel:

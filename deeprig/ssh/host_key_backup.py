@@ -4,10 +4,8 @@ import base64
 import hashlib
 import io
 import json
-import os
 import re
 import tarfile
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -17,6 +15,7 @@ import pyrage
 from deeprig.errors import DeeprigError
 from deeprig.ssh import private_keys
 from deeprig.ssh.known_hosts import label
+from deeprig.ssh.local_files import write
 
 FOLDER = "kept_host_keys"
 MOST_BYTES = 64 * 1024  # of one key
@@ -123,13 +122,13 @@ def keep(file: Path, keys: HostKeys, *, recipient: str) -> None:
     sealed = pyrage.encrypt(keys.archive, [pyrage.ssh.Recipient.from_str(recipient)])
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.parent.chmod(0o700)
-    _write(file, sealed)
+    write(file, sealed)
     record = {
         "encrypted_to": recipient,
         "fingerprints": keys.fingerprints,
         "sha256": hashlib.sha256(sealed).hexdigest(),
     }
-    _write(_record_file(file), f"{json.dumps(record, indent=2)}\n".encode())
+    write(_record_file(file), f"{json.dumps(record, indent=2)}\n".encode())
 
 
 def open_with(file: Path, identity: bytes) -> HostKeys | None:
@@ -158,12 +157,3 @@ def _sha256(file: Path) -> str:
 
 def _record_file(file: Path) -> Path:
     return file.with_name(file.name.removesuffix(".age") + ".json")
-
-
-def _write(file: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # 0600
-    with os.fdopen(handle, "wb") as unfinished:
-        unfinished.write(content)
-        unfinished.flush()
-        os.fsync(unfinished.fileno())
-    Path(temporary).replace(file)

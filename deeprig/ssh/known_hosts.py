@@ -4,12 +4,8 @@ A door is a name and a port. Several boxes may have one name, behind a router: a
 one of its inventory entry and those that took its place, which their lines say.
 """
 
-import fcntl
-import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +14,7 @@ import paramiko
 from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
 from deeprig.errors import DeeprigError
+from deeprig.ssh.local_files import alone, write
 
 
 class Pinned(NamedTuple):
@@ -181,29 +178,10 @@ def _change(path: Path, change: Callable[[list[str]], list[str]]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with alone(path.parent):
-            _write(path, change(_lines(path)))
+            lines = "".join(f"{line}\n" for line in change(_lines(path)))
+            write(path, lines.encode(), mode=0o644)
     except OSError as error:
         raise DeeprigError(
             f"{path} cannot be written ({error.strerror}), where the host keys are pinned; make "
             "its folder writable, or name another file with --known-hosts and box(known_hosts=)."
         ) from None
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Nobody else changes a file in it meanwhile: what they wrote would be lost."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _write(path: Path, lines: list[str]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        file.write("".join(f"{line}\n" for line in lines))
-    with suppress(PermissionError):  # the disk of Windows in WSL has no modes
-        Path(temporary).chmod(0o644)
-    Path(temporary).replace(path)

@@ -6,6 +6,7 @@ from typing import Any
 import paramiko
 
 from deeprig.ssh import client as connection
+from deeprig.ssh import command as root_shell
 from deeprig.ssh.box_source import BOX
 
 
@@ -33,5 +34,4 @@ class BoxLink:
         return transport
 
     def _command(self, *words: str) -> str:
-        root = "" if self.data.get("ssh_user") == "root" else "sudo -n "
-        return root + shlex.join([BOX, self.program, *words])
+        return root_shell.as_root(self.data) + shlex.join([BOX, self.program, *words])

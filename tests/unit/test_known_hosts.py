@@ -9,7 +9,7 @@ import paramiko
 import pytest
 
 from deeprig.errors import DeeprigError
-from deeprig.ssh import known_hosts
+from deeprig.ssh import known_hosts, local_files
 
 
 def a_key() -> paramiko.PKey:
@@ -143,5 +143,5 @@ def test_a_disk_without_modes_takes_it_too(tmp_path: Path, monkeypatch: pytest.M
         raise PermissionError("Operation not permitted")
 
     monkeypatch.setattr(Path, "chmod", refused)
-    known_hosts._write(tmp_path / "known_hosts", ["rig1 ssh-ed25519 AAAA"])
+    local_files.write(tmp_path / "known_hosts", b"rig1 ssh-ed25519 AAAA\n", mode=0o644)
     assert (tmp_path / "known_hosts").read_text() == "rig1 ssh-ed25519 AAAA\n"
