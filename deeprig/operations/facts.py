@@ -107,17 +107,17 @@ class WouldErase(BoxFact[erased.Reinstall]):
         return erased.read(output)
 
 
-class InTheWay(BoxFact[conditions.Met]):
+class InTheWay(BoxFact[conditions.Conditions]):
     """What a run would meet on this box now."""
 
     @staticmethod
-    def default() -> conditions.Met:
-        return conditions.Met({}, 0.0, [], [])
+    def default() -> conditions.Conditions:
+        return conditions.Conditions({}, 0.0, [], [])
 
     def command(self, script: str) -> StringCommand:
         return StringCommand("sh -c", QuoteString(script))
 
-    def process(self, output: list[str]) -> conditions.Met:
+    def process(self, output: list[str]) -> conditions.Conditions:
         return conditions.read(output)
 
 

@@ -23,7 +23,7 @@ SECONDS_OFF = 60
 BOOT_BYTES = 300_000_000
 
 
-class Met(NamedTuple):
+class Conditions(NamedTuple):
     """The answer in what SCRIPT printed. Bytes that are free, seconds, processes, sites."""
 
     room: dict[str, int]
@@ -46,12 +46,12 @@ def _door(url: str | None) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
 
 
-def read(output: list[str]) -> Met:
+def read(output: list[str]) -> Conditions:
     """As SCRIPT printed it; the clock is compared with this machine's."""
     lines = [line.strip().partition("=")[::2] for line in output]
     places = [value.partition(" ")[::2] for key, value in lines if key == "room"]
     clocks = [untrusted.number(value, 0, 2**40) for key, value in lines if key == "now"]
-    return Met(
+    return Conditions(
         room={place: untrusted.number(size) for place, size in places if place in ("/", "/boot")},
         seconds_off=clocks[0] - time.time() if clocks else 0.0,
         holders=[untrusted.words(value) for key, value in lines if key == "holder"],
@@ -59,7 +59,9 @@ def read(output: list[str]) -> Met:
     )
 
 
-def sentences(met: Met, survey: Survey, rig: Rig, plan: Plan | None, *, first: bool) -> list[str]:
+def problems(
+    now: Conditions, survey: Survey, rig: Rig, plan: Plan | None, *, first: bool
+) -> list[str]:
     """One each, with what to do: first what would end a run, last what it waits for or leaves out.
 
     A `first` run needs room for everything; a later one looks when it comes to it.
@@ -67,29 +69,29 @@ def sentences(met: Met, survey: Survey, rig: Rig, plan: Plan | None, *, first: b
     found = [
         f"{site} cannot be reached from the box, and packages come from there; look at its "
         "network, or name Rig.proxy, Rig.apt_proxy or Rig.pypi_index."
-        for site in met.unreachable
+        for site in now.unreachable
     ]
     needed = room_needed(rig, plan)
-    if first and (free := met.room.get("/", ROOMY)) < needed * GB:
+    if first and (free := now.room.get("/", ROOMY)) < needed * GB:
         found.append(
             f"/ has {free / GB:.1f} GB free, and this takes about {needed:.1f}; make room, or "
             "ask for less."
         )
-    if met.room.get("/boot", BOOT_BYTES) < BOOT_BYTES:
+    if now.room.get("/boot", BOOT_BYTES) < BOOT_BYTES:
         found.append(
-            f"/boot has {met.room['/boot'] / 1e6:.0f} MB free, and a kernel with a driver's "
+            f"/boot has {now.room['/boot'] / 1e6:.0f} MB free, and a kernel with a driver's "
             f"modules takes {BOOT_BYTES / 1e6:.0f}; `sudo apt autoremove --purge` takes old "
             "kernels away."
         )
-    if abs(met.seconds_off) > SECONDS_OFF:
-        late = "behind" if met.seconds_off < 0 else "ahead of"
+    if abs(now.seconds_off) > SECONDS_OFF:
+        late = "behind" if now.seconds_off < 0 else "ahead of"
         found.append(
-            f"Its clock is {abs(met.seconds_off):.0f} s {late} this machine's, and apt and TLS "
+            f"Its clock is {abs(now.seconds_off):.0f} s {late} this machine's, and apt and TLS "
             "refuse what is dated wrong; `sudo date -s ...`, the run then keeps it right."
         )
-    if met.holders:
+    if now.holders:
         found.append(
-            f"apt is in use by {', '.join(met.holders)}; a run waits for it, so let it finish."
+            f"apt is in use by {', '.join(now.holders)}; a run waits for it, so let it finish."
         )
     return [*found, *_wake(survey, rig)]
 

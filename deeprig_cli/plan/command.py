@@ -17,10 +17,10 @@ from deeprig.runner import run as runs
 from deeprig.settings import Rig, Storage
 from deeprig.ui import screen, summary
 from deeprig.ui.options import inventory_option, json_option, limit_option
-from deeprig_cli.plan import report as outlook
+from deeprig_cli.plan import report as plan_report
 from deeprig_cli.plan import stack_report
 from deeprig_cli.plan.hypothetical import ImaginedBox
-from deeprig_cli.plan.report import Outlook
+from deeprig_cli.plan.report import PlanReport
 
 SYSTEMS = [f"{row['id']}-{row['version']}" for row in catalog.load("systems")["system"]]
 SOURCES = click.Choice(["distro", "nvidia"])
@@ -88,20 +88,20 @@ def _imagined(box: ImaginedBox, as_json: bool) -> int:
 
 
 def _boxes(inventory: Path, limit: tuple[str, ...], *, as_json: bool, strict: bool) -> int:
-    outlooks = []
+    reports = []
     for name, box in inventories.load(inventory, limit):
-        outlooks.append(_look(name, box))
+        reports.append(_look(name, box))
         if not as_json:
-            screen.echo(outlook.page(outlooks[-1], date.today()))
+            screen.echo(plan_report.page(reports[-1], date.today()))
     if as_json:
-        screen.as_json([outlook.to_json(one, date.today()) for one in outlooks], indent=2)
-    elif len(outlooks) > 1:
-        screen.echo(summary.table([outlook.line(one) for one in outlooks]))
-    code = summary.code([outlook.line(one) for one in outlooks])
-    return code or (max((one.strict_status for one in outlooks), default=0) if strict else 0)
+        screen.as_json([plan_report.to_json(one, date.today()) for one in reports], indent=2)
+    elif len(reports) > 1:
+        screen.echo(summary.table([plan_report.line(one) for one in reports]))
+    code = summary.code([plan_report.line(one) for one in reports])
+    return code or (max((one.strict_status for one in reports), default=0) if strict else 0)
 
 
-def _look(name: str, box: dict[str, Any]) -> Outlook:
+def _look(name: str, box: dict[str, Any]) -> PlanReport:
     """What a run would do to one box, and what a reinstall of it would erase."""
     from deeprig.operations.facts import InTheWay, SinceLastRun, WouldErase
     from deploy import build  # loads every task, which other verbs can do without
@@ -111,14 +111,14 @@ def _look(name: str, box: dict[str, Any]) -> Outlook:
 
     def look(rig: Rig) -> None:
         if base.may_become_root():  # first, for they are of use too where the run refuses
-            asked["met"] = host.get_fact(InTheWay, script=conditions.script(rig))
+            asked["conditions"] = host.get_fact(InTheWay, script=conditions.script(rig))
             asked["since"] = host.get_fact(SinceLastRun, path=manifest.PATH)
         build(rig)
         folder = (rig.storage or Storage()).folder
         asked["reinstall"] = host.get_fact(WouldErase, folder=folder)
 
     report = runs.run(name, box, look, dry=True, progress=_progress(name))
-    return Outlook(report=report, rig=box["rig"], **asked)
+    return PlanReport(report=report, rig=box["rig"], **asked)
 
 
 def _progress(name: str) -> runs.Progress:

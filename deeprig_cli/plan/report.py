@@ -10,7 +10,7 @@ from deeprig.facts import changes, docker, encryption, passthrough
 from deeprig.facts.changes import Since
 from deeprig.facts.reinstall import Reinstall
 from deeprig.preflight import conditions
-from deeprig.preflight.conditions import Met
+from deeprig.preflight.conditions import Conditions
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.resolve import Plan
@@ -21,13 +21,13 @@ from deeprig_cli.plan import stack_report
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outlook:
+class PlanReport:
     """A dry run's report, and what was asked besides: None where the run did not come that far."""
 
     report: Report
     rig: Rig
     reinstall: Reinstall | None = None
-    met: Met | None = None
+    conditions: Conditions | None = None
     since: Since | None = None
 
     @property
@@ -40,11 +40,11 @@ class Outlook:
     def in_the_way(self) -> list[str]:
         """What a run would meet, worst first, each with what to do."""
         survey, plan = self.report.survey, self.decided
-        if survey is None or self.met is None:
+        if survey is None or self.conditions is None:
             return []
         first = self.since is None or not self.since.last
         plan = plan if isinstance(plan, Plan) else None
-        return conditions.sentences(self.met, survey, self.rig, plan, first=first)
+        return conditions.problems(self.conditions, survey, self.rig, plan, first=first)
 
     @property
     def causes(self) -> list[str]:
@@ -73,47 +73,49 @@ class Outlook:
         return self.exit_status or (1 if self.report.changes else 0)
 
 
-def page(outlook: Outlook, today: date) -> str:
+def page(plan_report: PlanReport, today: date) -> str:
     """What is decided and what would change, or why nothing is done."""
-    report, decided = outlook.report, outlook.decided
+    report, decided = plan_report.report, plan_report.decided
     found = [f"{report.host}{_pretended(report)}: {_said(report)}"]
     if report.error and not report.refusals:
         found = [click.style(report.error, fg="red")]
     own = decided.sentence if isinstance(decided, Refusal) else None
     found += stack_report.refused(reason for reason in report.refusals if reason != own)
-    found += [f"  {click.style('in the way:', fg='yellow')} {said}" for said in outlook.in_the_way]
+    found += [
+        f"  {click.style('in the way:', fg='yellow')} {said}" for said in plan_report.in_the_way
+    ]
     if not report.error:
-        found += [f"  {change}" for change in [*report.changes, *outlook.causes]]
+        found += [f"  {change}" for change in [*report.changes, *plan_report.causes]]
     if decided:
-        torch = bool(outlook.rig.python and "torch" in outlook.rig.python.frameworks)
+        torch = bool(plan_report.rig.python and "torch" in plan_report.rig.python.frameworks)
         found += stack_report.lines(decided, torch=torch, today=today)
-    found += [f"  {remark}" for remark in outlook.remarks]
-    if outlook.reinstall and str(outlook.reinstall):
-        found.append(f"{report.host}: {outlook.reinstall}")
+    found += [f"  {remark}" for remark in plan_report.remarks]
+    if plan_report.reinstall and str(plan_report.reinstall):
+        found.append(f"{report.host}: {plan_report.reinstall}")
     return "\n".join(found)
 
 
-def line(outlook: Outlook) -> Line:
+def line(plan_report: PlanReport) -> Line:
     """The box in the summary of several."""
-    report = outlook.report
+    report = plan_report.report
     said = (report.refusals or [report.error if report.error else _said(report)])[0]
-    return Line(report.host, outlook.exit_status, said)
+    return Line(report.host, plan_report.exit_status, said)
 
 
-def to_json(outlook: Outlook, today: date) -> dict[str, Any]:
+def to_json(plan_report: PlanReport, today: date) -> dict[str, Any]:
     """One flat object: what is decided, and what is there now."""
-    report, decided = outlook.report, outlook.decided
+    report, decided = plan_report.report, plan_report.decided
     return {
         "host": report.host,
         "error": report.error,
         "refusals": report.refusals,
-        "in_the_way": outlook.in_the_way,
+        "in_the_way": plan_report.in_the_way,
         "changes": report.changes,
-        "causes": outlook.causes,
-        "remarks": outlook.remarks,
+        "causes": plan_report.causes,
+        "remarks": plan_report.remarks,
         "fake_gpu": report.survey.graphics.fake if report.survey else "",
         **(stack_report.to_json(decided, today=today) if decided else {}),
-        "reinstall_erases": outlook.reinstall.to_json() if outlook.reinstall else [],
+        "reinstall_erases": plan_report.reinstall.to_json() if plan_report.reinstall else [],
     }
 
 

@@ -23,8 +23,8 @@ from deeprig import inventory as inventories
 from deeprig.runner import run as runs
 from deeprig.runner.run import Report
 from deeprig.settings import Driver, Guest, Passthrough, Rig
-from deeprig_cli.plan import report as outlook
-from deeprig_cli.plan.report import Outlook
+from deeprig_cli.plan import report as plan_report
+from deeprig_cli.plan.report import PlanReport
 from deeprig_cli.verify import runner as checks
 from deploy import build
 from lab import boxes
@@ -168,7 +168,7 @@ def test_the_last_card_that_the_box_computes_with_is_kept(machine: boxes.Box) ->
 
 def test_the_plan_says_what_would_go_and_what_stays(machine: boxes.Box, given: Rig) -> None:
     report = deploy(machine, given, dry=True)
-    said = outlook.page(Outlook(report=report, rig=given), outlook.date.today())
+    said = plan_report.page(PlanReport(report=report, rig=given), plan_report.date.today())
     assert report.error is None, said
     assert f"{SECOND} (display 1234:1111), IOMMU group " in said
     assert f"{NATIVE[0]} has it now, vfio-pci from the next boot on" in said

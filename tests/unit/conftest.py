@@ -7,7 +7,7 @@ import pytest
 
 from deeprig.resolver import resolve
 from deeprig_cli.plan import command as plan
-from deeprig_cli.plan import report as outlook
+from deeprig_cli.plan import report as plan_report
 
 
 class TheDay(date):
@@ -21,6 +21,6 @@ class TheDay(date):
 @pytest.fixture(autouse=True, scope="session")
 def day() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (resolve, outlook, plan):
+        for module in (resolve, plan_report, plan):
             patch.setattr(module, "date", TheDay)
         yield

@@ -166,10 +166,12 @@ def test_it_is_said_in_a_sentence(lines: list[str], said: str) -> None:
 
 
 def test_plan_says_who_reboots_such_a_box() -> None:
-    from deeprig_cli.plan.report import Outlook
+    from deeprig_cli.plan.report import PlanReport
 
     report = plan(Rig(), [*DEBIAN_13, "asks=sda3_crypt|/|console"])
-    [remark] = [said for said in Outlook(report=report, rig=Rig()).remarks if "encrypted" in said]
+    [remark] = [
+        said for said in PlanReport(report=report, rig=Rig()).remarks if "encrypted" in said
+    ]
     assert remark.endswith("keyboard: no run reboots it, a person does")
-    plain = Outlook(report=plan(Rig()), rig=Rig())
+    plain = PlanReport(report=plan(Rig()), rig=Rig())
     assert not [said for said in plain.remarks if "encrypted" in said]

@@ -11,17 +11,17 @@ import pytest
 from deeprig.facts import changes as since
 from deeprig.facts.survey import read
 from deeprig.preflight import conditions
-from deeprig.preflight.conditions import Met
+from deeprig.preflight.conditions import Conditions
 from deeprig.settings import Python, Rig
 from tests.unit.recorded import DEBIAN_13
 
-FINE = Met({"/": 500 * 10**9}, 0.0, [], [])
+FINE = Conditions({"/": 500 * 10**9}, 0.0, [], [])
 LAST = 1_780_000_000
 
 
-def said(met: Met, rig: Rig | None = None, *, first: bool = True) -> list[str]:
+def said(now: Conditions, rig: Rig | None = None, *, first: bool = True) -> list[str]:
     quiet = rig or Rig(driver=None, cuda=None, wake_on_lan=None)
-    return conditions.sentences(met, read(DEBIAN_13), quiet, None, first=first)
+    return conditions.problems(now, read(DEBIAN_13), quiet, None, first=first)
 
 
 def test_a_box_as_it_should_be_has_nothing_in_the_way() -> None:
@@ -29,7 +29,7 @@ def test_a_box_as_it_should_be_has_nothing_in_the_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("met", "sentence"),
+    ("now", "sentence"),
     [
         (FINE._replace(unreachable=["http://deb.lan/"]), "http://deb.lan/ cannot be reached from"),
         (
@@ -41,13 +41,13 @@ def test_a_box_as_it_should_be_has_nothing_in_the_way() -> None:
         (FINE._replace(holders=["123 apt-get"]), "apt is in use by 123 apt-get; a run waits for"),
     ],
 )
-def test_each_has_a_sentence_of_its_own(met: Met, sentence: str) -> None:
-    [found] = said(met)
+def test_each_has_a_sentence_of_its_own(now: Conditions, sentence: str) -> None:
+    [found] = said(now)
     assert found.startswith(sentence)
 
 
 def test_what_ends_a_run_comes_first() -> None:
-    all_of_it = Met({"/": 0, "/boot": 0}, 999.0, ["1 apt"], ["http://deb.lan/"])
+    all_of_it = Conditions({"/": 0, "/boot": 0}, 999.0, ["1 apt"], ["http://deb.lan/"])
     starts = ("http://deb.lan/", "/ has", "/boot has", "Its clock", "apt is in use")
     found = said(all_of_it)
     assert [line.startswith(start) for line, start in zip(found, starts, strict=True)] == [True] * 5
@@ -63,10 +63,10 @@ def test_room_is_asked_for_by_what_is_asked_for() -> None:
 def test_what_the_box_prints_is_read() -> None:
     now = int(time.time()) - 100
     lines = ["room=/ 123", "room=/boot 45", f"now={now}", "holder=7 dpkg", "unreachable=http://x/"]
-    met = conditions.read(lines)
-    assert met.room == {"/": 123, "/boot": 45}
-    assert met.seconds_off == pytest.approx(-100, abs=2)
-    assert (met.holders, met.unreachable) == (["7 dpkg"], ["http://x/"])
+    now = conditions.read(lines)
+    assert now.room == {"/": 123, "/boot": 45}
+    assert now.seconds_off == pytest.approx(-100, abs=2)
+    assert (now.holders, now.unreachable) == (["7 dpkg"], ["http://x/"])
 
 
 SINCE = since.read(

@@ -19,9 +19,9 @@ from deeprig.runner.run import Report
 from deeprig.settings import Driver, Python, Rig, Storage
 from deeprig.settings.validation import SettingsError
 from deeprig_cli.cli import main
-from deeprig_cli.plan import report as outlook
+from deeprig_cli.plan import report as plan_report
 from deeprig_cli.plan import stack_report
-from deeprig_cli.plan.report import Outlook
+from deeprig_cli.plan.report import PlanReport
 from tests.unit.recorded import DEBIAN_13, UBUNTU_LIKE
 from tests.unit.test_deploy import plan as dry_run
 
@@ -268,20 +268,20 @@ RIG = Rig(storage=Storage(folder="/data"), wake_on_lan=None)
 WITH_CARDS = [*DEBIAN_13, *(line for line in UBUNTU_LIKE if "5950" not in line)]
 
 
-def seen(*lines: str, rig: Rig = RIG) -> Outlook:
+def seen(*lines: str, rig: Rig = RIG) -> PlanReport:
     """What `deeprig plan` makes of a box that answers the survey like this."""
-    return Outlook(report=dry_run(rig, [*WITH_CARDS, *lines]), rig=rig)
+    return PlanReport(report=dry_run(rig, [*WITH_CARDS, *lines]), rig=rig)
 
 
 def test_a_box_that_is_refused_says_why_in_its_error() -> None:
     refused = seen("root_group=ai|docker", "dirty=run-file")
     assert refused.exit_status == 1
-    found = outlook.to_json(refused, TODAY)
+    found = plan_report.to_json(refused, TODAY)
     assert "No hosts remaining" not in found["error"]
     assert found["error"].startswith("@fake/rig1: It carries a driver from a .run file")
     assert len(found["refusals"]) == 2
     assert found["driver_branch"] == "580"  # the rest of the answer is there all the same
-    page = outlook.page(refused, TODAY)
+    page = plan_report.page(refused, TODAY)
     assert "a run would refuse, before it touches anything" in page
     assert page.count("who is in group docker") == 1
 
@@ -289,35 +289,35 @@ def test_a_box_that_is_refused_says_why_in_its_error() -> None:
 def test_what_its_cards_cannot_have_is_said_once_with_the_way_out() -> None:
     refused = seen(rig=replace(RIG, driver=Driver(branch="470")))
     assert refused.exit_status == 1
-    found = outlook.to_json(refused, TODAY)
+    found = plan_report.to_json(refused, TODAY)
     assert found["refusal"] in found["error"]
     assert found["instead"] in found["error"]
-    page = outlook.page(refused, TODAY)
+    page = plan_report.page(refused, TODAY)
     assert page.count(found["refusal"]) == 1
     assert f"    instead: {found['instead']}" in page
 
 
 def test_a_box_is_one_flat_object_under_its_name() -> None:
-    found = outlook.to_json(seen(), TODAY)
+    found = plan_report.to_json(seen(), TODAY)
     assert {"host", "error", "changes", "reinstall_erases", *STAY} <= set(found)
     assert found["host"] == "@fake/rig1"
     assert found["fake_gpu"] == "test"
 
 
 def test_pretended_cards_are_named_so_and_torch_is_told_where_it_is_asked_for() -> None:
-    page = outlook.page(seen(), TODAY)
+    page = plan_report.page(seen(), TODAY)
     assert page.startswith("@fake/rig1 [fake GPU: test]: a run would change ")
     assert "\n  driver: 580; " in page
     assert "\n  torch: " not in page
     asked = replace(RIG, python=Python(frameworks=("torch",)))
-    assert "\n  torch: " in outlook.page(seen(rig=asked), TODAY)
+    assert "\n  torch: " in plan_report.page(seen(rig=asked), TODAY)
 
 
 def test_a_box_that_was_not_reached_has_an_error_and_nothing_decided() -> None:
-    gone = Outlook(report=Report(host="rig1", error="rig1 does not answer."), rig=RIG)
+    gone = PlanReport(report=Report(host="rig1", error="rig1 does not answer."), rig=RIG)
     assert gone.exit_status == 2
-    assert click.unstyle(outlook.page(gone, TODAY)) == "rig1 does not answer."
-    assert "driver_branch" not in outlook.to_json(gone, TODAY)
+    assert click.unstyle(plan_report.page(gone, TODAY)) == "rig1 does not answer."
+    assert "driver_branch" not in plan_report.to_json(gone, TODAY)
 
 
 def test_an_inventory_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
@@ -332,4 +332,4 @@ def test_a_box_that_cannot_be_reached_says_why_in_its_error() -> None:
     report = runs.run("rig1", nobody, lambda rig: None, dry=True)
     assert report.error is not None
     assert report.error.startswith("rig1: Could not connect")
-    assert Outlook(report=report, rig=RIG).exit_status == 2
+    assert PlanReport(report=report, rig=RIG).exit_status == 2
