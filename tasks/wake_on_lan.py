@@ -15,7 +15,7 @@ from deeprig.errors import DeeprigError
 from deeprig.facts import network as network_cards
 from deeprig.facts import wake_memory
 from deeprig.facts.network import Card, Network
-from deeprig.facts.wake_memory import Remembered
+from deeprig.facts.wake_memory import WakeTarget
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations import packages
@@ -88,7 +88,7 @@ def record(settings: WakeOnLan | None, network: Network) -> dict[str, Any] | Non
 
 
 @operation()
-def _remember(box: Remembered) -> Commands:
+def _remember(box: WakeTarget) -> Commands:
     """Have the card's address on the machine that deploys, for `deeprig wake`."""
     data = host.data.dict()
     file = wake_memory.file_of(data)
@@ -100,7 +100,7 @@ def _remember(box: Remembered) -> Commands:
     yield operations.Step(_keep, file, name, box)
 
 
-def _keep(state: State, host: Host, file: Path, name: str, box: Remembered) -> bool:
+def _keep(state: State, host: Host, file: Path, name: str, box: WakeTarget) -> bool:
     try:
         wake_memory.keep(file, name, box)
     except DeeprigError as error:  # the box is as it shall be all the same

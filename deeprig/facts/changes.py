@@ -15,7 +15,7 @@ DAYS = 2**34  # seconds that a calendar has a day for
 SECONDS_APART = 1800
 
 
-class Told(NamedTuple):
+class SudoCommand(NamedTuple):
     """What root was told to do: by whom, when (seconds since the epoch), and the command."""
 
     when: int
@@ -23,7 +23,7 @@ class Told(NamedTuple):
     command: str
 
 
-class Moved(NamedTuple):
+class AptTransaction(NamedTuple):
     """What apt did: when (the box's own time), for whom, by which command, to which packages."""
 
     when: str
@@ -33,20 +33,20 @@ class Moved(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Since:
+class ChangesSince:
     """`last` is when the last run wrote its record, 0 if none did; `files` are newer, by path."""
 
     last: int
     files: dict[str, int]
-    moves: list[Moved]
-    told: list[Told]
+    moves: list[AptTransaction]
+    told: list[SudoCommand]
 
 
-def read(output: list[str]) -> Since:
+def read(output: list[str]) -> ChangesSince:
     """The answer in what SCRIPT printed. Raises NotSo."""
     lines = [line.strip().partition("=")[::2] for line in output]
     files = [value.partition(" ")[::2] for key, value in lines if key == "file"]
-    return Since(
+    return ChangesSince(
         last=untrusted.number(next((value for key, value in lines if key == "last"), "0"), 0, DAYS),
         files={untrusted.path(path): untrusted.number(when, 0, DAYS) for when, path in files},
         moves=sorted(_moved(value) for key, value in lines if key == "apt"),
@@ -54,16 +54,16 @@ def read(output: list[str]) -> Since:
     )
 
 
-def _told(value: str) -> Told:
+def _told(value: str) -> SudoCommand:
     when, who, command = value.split("|", 2)
-    return Told(untrusted.number(when, 0, DAYS), untrusted.words(who), command)
+    return SudoCommand(untrusted.number(when, 0, DAYS), untrusted.words(who), command)
 
 
-def _moved(value: str) -> Moved:
-    return Moved(*map(untrusted.words, value.split("|", 3)))
+def _moved(value: str) -> AptTransaction:
+    return AptTransaction(*map(untrusted.words, value.split("|", 3)))
 
 
-def sentences(since: Since, changes: list[str]) -> list[str]:
+def sentences(since: ChangesSince, changes: list[str]) -> list[str]:
     """Who may have caused these changes: first the files that they name or that are deeprig's by
     name, then apt, then sudo.
     """
@@ -81,7 +81,7 @@ def sentences(since: Since, changes: list[str]) -> list[str]:
     return [f"since the last run, {_time(since.last)}:", *(f"  {line}" for line in found)]
 
 
-def _file(path: str, since: Since) -> str:
+def _file(path: str, since: ChangesSince) -> str:
     when = since.files[path]
     near = [t for t in since.told if path in t.command and abs(t.when - when) < SECONDS_APART]
     by = f", by {near[-1].who}: sudo {_shown(near[-1].command)}" if near else ""
@@ -97,7 +97,7 @@ def _shown(command: str) -> str:
     )
 
 
-def _move(move: Moved) -> str:
+def _move(move: AptTransaction) -> str:
     asked = move.command or "a program"
     return f"{move.when} {f'{move.who}: ' if move.who else ''}{asked}: {move.what[:160]}"
 

@@ -23,7 +23,7 @@ _modalias = untrusted.parser("card and its package", r"10de:[0-9a-f]{4} [a-z0-9]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Graphics:
+class GpuFacts:
     """What a box brings for a driver: cards, kernels that could boot (oldest first; None where
     that is not known), Secure Boot, and the version of the driver that is loaded now, or "".
 
@@ -32,7 +32,8 @@ class Graphics:
     `desktop` the unit of its display manager; `module_key_enrolled` whether the firmware knows the
     key that DKMS signs with; `modaliases` the archive's packages that name a card of the box;
     `offers` package -> versions that its apt knows, newest first, None where nobody asked it;
-    `given` the addresses of those that go to a guest; `fake` a lab's profile of pretended cards.
+    `passed_through` the addresses of those that go to a guest; `fake` a lab's profile of pretended
+    cards.
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -46,7 +47,7 @@ class Graphics:
     modaliases: tuple[str, ...] = ()
     offers: Mapping[str, tuple[str, ...]] | None = None
     nvswitch: bool = False
-    given: tuple[str, ...] = ()
+    passed_through: tuple[str, ...] = ()
     fake: str = ""
 
 
@@ -78,10 +79,10 @@ def variables(*, expected: Iterable[str], planned: bool, cardless: bool) -> str:
     )
 
 
-def read(found: dict[str, list[str]]) -> Graphics:
+def read(found: dict[str, list[str]]) -> GpuFacts:
     """The graphics part of a survey: `key -> values` as SCRIPT printed them. Raises NotSo."""
     devices = list(map(_on_the_bus, found.get("gpu", [])))
-    return Graphics(
+    return GpuFacts(
         gpus=tuple(
             identify(pci_id, address)
             for address, pci_id, pci_class in devices
@@ -97,7 +98,7 @@ def read(found: dict[str, list[str]]) -> Graphics:
         modaliases=tuple(map(_modalias, found.get("modalias", []))),
         offers=_offers(found),
         nvswitch=any(_is_switch(pci_id, pci_class) for _, pci_id, pci_class in devices),
-        given=tuple(_on_the_bus(line)[0] for line in found.get("given_gpu", [])),
+        passed_through=tuple(_on_the_bus(line)[0] for line in found.get("given_gpu", [])),
         fake=untrusted.words(found.get("fake_gpu", [""])[0]),
     )
 

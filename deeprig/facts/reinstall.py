@@ -42,7 +42,7 @@ class Place(NamedTuple):
     parts: dict[str, int]
 
 
-class Reinstall(NamedTuple):
+class ReinstallImpact(NamedTuple):
     """What is erased, and which folders are on a disk of their own."""
 
     erased: list[Place]
@@ -58,7 +58,7 @@ class Reinstall(NamedTuple):
         return "; ".join(words for words in (said, kept) if words)
 
 
-def read(output: list[str]) -> Reinstall:
+def read(output: list[str]) -> ReinstallImpact:
     """The answer in what SCRIPT printed. Raises NotSo.
 
     Anybody may have a folder with a name that is none of ours: it is only left out.
@@ -67,7 +67,7 @@ def read(output: list[str]) -> Reinstall:
     usual = [*[path for key, path in lines if key in ("erased", "kept")][:1], "/home"]
     sizes = [value.partition(" ")[::2] for key, value in lines if key == "size"]
     counted = {path: untrusted.number(size) for size, path in sizes if _fits(path)}
-    return Reinstall(
+    return ReinstallImpact(
         erased=[
             Place(untrusted.path(path), counted.get(path), _parts(path, counted))
             for key, path in lines

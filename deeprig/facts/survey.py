@@ -12,7 +12,7 @@ from deeprig.facts import network as network_cards
 from deeprig.facts.disks import Disks
 from deeprig.facts.docker import Docker
 from deeprig.facts.encryption import Lock
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.facts.network import Network
 from deeprig.facts.pci import Bus
 from deeprig.parsers import untrusted
@@ -117,7 +117,7 @@ class Survey:
     clocks: tuple[str, ...] = ()
     sendmail: bool = False
     network: Network = field(default_factory=Network)
-    graphics: Graphics = field(default_factory=lambda: Graphics(kernels=()))
+    graphics: GpuFacts = field(default_factory=lambda: GpuFacts(kernels=()))
     disks: Disks = field(default_factory=Disks)
     locks: tuple[Lock, ...] = ()
     docker: Docker = field(default_factory=Docker)

@@ -18,22 +18,22 @@ from deeprig.ssh.local_files import alone, write
 FILE = "wake_on_lan.json"
 
 
-class Remembered(NamedTuple):
+class WakeTarget(NamedTuple):
     """The armed card's address, and the IPv4 network it is in; that is empty if not known."""
 
     mac: str
     lan: str = ""
 
 
-def parsed(mac: object, lan: object) -> Remembered:
+def parsed(mac: object, lan: object) -> WakeTarget:
     """As a box said it, or this file that keeps what a box said. Raises NotSo."""
     try:
-        return Remembered(untrusted.mac(str(mac)), str(IPv4Network(str(lan))) if lan else "")
+        return WakeTarget(untrusted.mac(str(mac)), str(IPv4Network(str(lan))) if lan else "")
     except ValueError:
         raise NotSo(f"{str(lan)[:80]!r} is no IPv4 network") from None
 
 
-def of(network: Network, settings: WakeOnLan | None) -> Remembered | None:
+def of(network: Network, settings: WakeOnLan | None) -> WakeTarget | None:
     """What there is to remember of a box with these cards; None where no packet wakes it."""
     card = network_cards.chosen(network, settings) if settings else None
     if settings is None or card is None or network_cards.left_out(card, settings):
@@ -54,7 +54,7 @@ def name_of(host_data: dict[str, Any]) -> str:
     return label(str(host_data["ssh_hostname"]), port)
 
 
-def find(file: Path, name: str) -> Remembered | None:
+def find(file: Path, name: str) -> WakeTarget | None:
     """What is remembered of a box. Raises DeeprigError where the file cannot be read."""
     try:
         found = json.loads(file.read_text())[name]
@@ -67,7 +67,7 @@ def find(file: Path, name: str) -> Remembered | None:
         ) from None
 
 
-def keep(file: Path, name: str, what: Remembered) -> bool:
+def keep(file: Path, name: str, what: WakeTarget) -> bool:
     """Remember it; whether that was news. A file that cannot be read is written anew.
 
     Raises DeeprigError where it cannot be written: nothing but `deeprig wake` needs it.
@@ -83,7 +83,7 @@ def keep(file: Path, name: str, what: Remembered) -> bool:
         ) from None
 
 
-def _keep(file: Path, name: str, what: Remembered) -> bool:
+def _keep(file: Path, name: str, what: WakeTarget) -> bool:
     try:
         known = json.loads(file.read_text())
     except (OSError, ValueError):

@@ -88,12 +88,12 @@ class HostSurvey(BoxFact[survey.Survey]):
         return survey.read(output)
 
 
-class WouldErase(BoxFact[erased.Reinstall]):
+class WouldErase(BoxFact[erased.ReinstallImpact]):
     """What a reinstall would erase on this box; counting it may take a while."""
 
     @staticmethod
-    def default() -> erased.Reinstall:
-        return erased.Reinstall([], [])
+    def default() -> erased.ReinstallImpact:
+        return erased.ReinstallImpact([], [])
 
     def command(self, folder: str) -> StringCommand:
         told = (
@@ -103,7 +103,7 @@ class WouldErase(BoxFact[erased.Reinstall]):
         script = f"{told}\n{erased.SCRIPT}"
         return StringCommand("sh -c", QuoteString(script))
 
-    def process(self, output: list[str]) -> erased.Reinstall:
+    def process(self, output: list[str]) -> erased.ReinstallImpact:
         return erased.read(output)
 
 
@@ -121,19 +121,19 @@ class InTheWay(BoxFact[conditions.Conditions]):
         return conditions.read(output)
 
 
-class SinceLastRun(BoxFact[changes.Since]):
+class SinceLastRun(BoxFact[changes.ChangesSince]):
     """What happened on this box since a run wrote its record at `path`, and who did it."""
 
     @staticmethod
-    def default() -> changes.Since:
-        return changes.Since(0, {}, [], [])
+    def default() -> changes.ChangesSince:
+        return changes.ChangesSince(0, {}, [], [])
 
     def command(self, path: str) -> StringCommand:
         told = f"MANIFEST={shlex.quote(path)} DEPLOY_USER={DEPLOY_USER}"
         script = f"{told}\n{changes.SCRIPT}"
         return StringCommand("sh -c", QuoteString(script))
 
-    def process(self, output: list[str]) -> changes.Since:
+    def process(self, output: list[str]) -> changes.ChangesSince:
         return changes.read(output)
 
 

@@ -1,7 +1,7 @@
 """What stands in the way of giving cards to a guest."""
 
 from deeprig.facts import boot_line
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.facts.pci import Bus, PciDevice
 from deeprig.facts.survey import Survey
 from deeprig.settings import Rig
@@ -149,11 +149,11 @@ def _is_network(bus: Bus, device: PciDevice) -> bool:
     return device.address in bus.network_cards
 
 
-def _last(graphics: Graphics, rig: Rig) -> list[str]:
+def _last(graphics: GpuFacts, rig: Rig) -> list[str]:
     frameworks = rig.python.frameworks if rig.python else ()
     needed = [name for name, on in (("driver", rig.driver), ("cuda", rig.cuda)) if on]
     accepted = rig.passthrough and "last-gpu" in rig.passthrough.accept
-    if not graphics.given or graphics.gpus or accepted or not (needed or frameworks):
+    if not graphics.passed_through or graphics.gpus or accepted or not (needed or frameworks):
         return []
     return [
         "Passthrough.gpus takes the box's last NVIDIA card, and the settings have the box itself "

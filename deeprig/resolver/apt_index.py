@@ -13,20 +13,20 @@ from fnmatch import fnmatchcase
 from deeprig import catalog
 from deeprig.catalog import branches
 from deeprig.catalog.gpus import Gpu
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 
 BRANCH = re.compile(r"nvidia-(?:driver-pinning|headless-no-dkms|dkms)-([4-9]\d\d)(?:-.*)?")
 TOOLKIT = re.compile(r"cuda-(?:toolkit|minimal-build)-([1-9]\d)-(\d)")
 SERVER = re.compile(r"nvidia-(?:driver|headless|headless-no-dkms)-(\d+)-server(-open)?")
 
 
-def counts(graphics: Graphics, system: str, source: str) -> bool:
+def counts(graphics: GpuFacts, system: str, source: str) -> bool:
     """Whether this box's apt has read this source."""
     signs = _signs(system, source)
     return any(name.startswith(sign) for name in graphics.offers or () for sign in signs)
 
 
-def has(graphics: Graphics, system: str, source: str, names: Iterable[str]) -> bool:
+def has(graphics: GpuFacts, system: str, source: str, names: Iterable[str]) -> bool:
     """Whether the source has all these packages, as far as the box can tell."""
     if not counts(graphics, system, source):
         return True
@@ -34,7 +34,7 @@ def has(graphics: Graphics, system: str, source: str, names: Iterable[str]) -> b
     return all(offers.get(name) for name in names)
 
 
-def has_version(graphics: Graphics, system: str, source: str, name: str, pattern: str) -> bool:
+def has_version(graphics: GpuFacts, system: str, source: str, name: str, pattern: str) -> bool:
     """The same for one package in a version, such as libnccl2 and 2.*+cuda13.0."""
     if not counts(graphics, system, source):
         return True
@@ -42,7 +42,7 @@ def has_version(graphics: Graphics, system: str, source: str, name: str, pattern
     return any(fnmatchcase(version, pattern) for version in found.get(name, ()))
 
 
-def new_branches(graphics: Graphics) -> list[str]:
+def new_branches(graphics: GpuFacts) -> list[str]:
     """Driver branches that apt has, and that no table knows: older ones than the first row's, which
     nobody sets up any more, are left out.
     """
@@ -52,7 +52,7 @@ def new_branches(graphics: Graphics) -> list[str]:
     return sorted(name for name in found - set(known) if int(name) > min(map(int, known)))
 
 
-def new_toolkits(graphics: Graphics) -> list[str]:
+def new_toolkits(graphics: GpuFacts) -> list[str]:
     """CUDA toolkits that apt has and no table knows, but for those older than the first row's."""
     names = graphics.offers or {}
     found = {f"{m[1]}.{m[2]}" for name in names if names[name] and (m := TOOLKIT.fullmatch(name))}
@@ -61,7 +61,7 @@ def new_toolkits(graphics: Graphics) -> list[str]:
     return sorted(one for one in found - set(known) if branches.number(one) > first)
 
 
-def named_by_archive(graphics: Graphics, card: Gpu) -> set[tuple[str, str]]:
+def named_by_archive(graphics: GpuFacts, card: Gpu) -> set[tuple[str, str]]:
     """(branch, flavour) of the archive's packages whose Modaliases name the card."""
     lines = [line.split() for line in graphics.modaliases]
     names = [words[1] for words in lines if len(words) == 2 and words[0] == card.id]

@@ -3,7 +3,7 @@
 from deeprig import catalog
 from deeprig.catalog import tables
 from deeprig.catalog.gpus import Gpu, is_one_of, whole_system
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver import apt_index
 from deeprig.resolver.driver import Choice
 from deeprig.resolver.request import Question, named
@@ -16,7 +16,7 @@ def of(question: Question, found: Choice) -> tuple[str, ...]:
     return (*(f"{sentence}." for sentence in said), *new(question.graphics))
 
 
-def new(graphics: Graphics) -> tuple[str, ...]:
+def new(graphics: GpuFacts) -> tuple[str, ...]:
     """What the box's apt has and no table knows."""
     drivers = [f"driver {name}" for name in apt_index.new_branches(graphics)]
     toolkits = [f"CUDA {version}" for version in apt_index.new_toolkits(graphics)]

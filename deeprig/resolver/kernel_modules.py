@@ -4,12 +4,12 @@ import re
 from collections.abc import Sequence
 
 from deeprig import catalog
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 
 IMAGE = "linux-image-"
 
 
-def prebuilt_for(system: str, graphics: Graphics) -> tuple[str, ...]:
+def prebuilt_for(system: str, graphics: GpuFacts) -> tuple[str, ...]:
     """The kernel flavours of the box, where its archive builds modules for every one of them;
     none otherwise. A box that one only thinks of has the usual kernel.
     """
@@ -27,7 +27,7 @@ def build_tools(system: str) -> tuple[str, ...]:
     return tuple(row["packages"]) if _numbers(there) < _numbers(row["least"]) else ()
 
 
-def metapackages(graphics: Graphics, kernels: Sequence[str]) -> tuple[str, ...]:
+def metapackages(graphics: GpuFacts, kernels: Sequence[str]) -> tuple[str, ...]:
     """The kernel's own packages that must move together with modules for these flavours."""
     if graphics.kernels is None:
         return tuple(f"{IMAGE}{name}" for name in kernels)
@@ -38,7 +38,7 @@ def metapackages(graphics: Graphics, kernels: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def headers(graphics: Graphics) -> tuple[str, ...]:
+def headers(graphics: GpuFacts) -> tuple[str, ...]:
     """What brings the headers of the kernels, now and after their updates; nothing for kernels
     from elsewhere.
     """
@@ -54,7 +54,7 @@ def headers(graphics: Graphics) -> tuple[str, ...]:
     return tuple(f"linux-headers-{name}" for name in dict.fromkeys(names))
 
 
-def _flavours(graphics: Graphics) -> tuple[str, ...]:
+def _flavours(graphics: GpuFacts) -> tuple[str, ...]:
     if graphics.kernels is None and not graphics.kernel_packages:
         return ("generic",)
     images = [name for name in graphics.kernel_packages if name.startswith(IMAGE)]

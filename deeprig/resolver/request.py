@@ -8,7 +8,7 @@ from typing import Any, Literal
 from deeprig import catalog
 from deeprig.catalog import branches
 from deeprig.catalog.gpus import Gpu, is_one_of
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver import apt_index
 from deeprig.settings import Cuda, Driver
 from deeprig.ui.words import listed as listed
@@ -26,7 +26,7 @@ class Question:
 
     system: str
     cards: tuple[Gpu, ...]
-    graphics: Graphics
+    graphics: GpuFacts
     driver: Driver | None
     cuda: Cuda | None
     torch: str | None = None

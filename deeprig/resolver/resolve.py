@@ -12,7 +12,7 @@ from typing import Any
 from deeprig import catalog
 from deeprig.catalog import branches, tables
 from deeprig.catalog.gpus import Gpu, hidden_switches, identify
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.facts.survey import Survey
 from deeprig.resolver import driver as driver_choice
 from deeprig.resolver import driver_notes, kernel_modules, toolkit
@@ -135,14 +135,14 @@ def decide(survey: Survey, rig: Rig) -> Plan | Refusal:
     )
 
 
-def _cards(graphics: Graphics, driver: Driver | None) -> tuple[Gpu, ...]:
+def _cards(graphics: GpuFacts, driver: Driver | None) -> tuple[Gpu, ...]:
     """Those in the box, and those to prepare for."""
     return (*graphics.gpus, *(identify(pci_id) for pci_id in (driver.gpus if driver else ())))
 
 
 def resolve(
     system: str,
-    graphics: Graphics,
+    graphics: GpuFacts,
     *,
     driver: Driver | None,
     cuda: Cuda | None,

@@ -9,7 +9,7 @@ from deeprig import catalog
 from deeprig.catalog import gpu_search
 from deeprig.catalog.gpus import Gpu, is_one_of
 from deeprig.errors import DeeprigError
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.request import called, named
@@ -66,7 +66,7 @@ class ImaginedBox:
         )
         return resolve.resolve(
             self.system,
-            Graphics(gpus=self._cards(), secure_boot=self.secure_boot),
+            GpuFacts(gpus=self._cards(), secure_boot=self.secure_boot),
             driver=driver,
             cuda=cuda,
             torch=_checked("--torch", TorchVersion, self.torch),

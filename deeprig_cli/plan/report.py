@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from deeprig.facts import changes, docker, encryption, passthrough
-from deeprig.facts.changes import Since
-from deeprig.facts.reinstall import Reinstall
+from deeprig.facts.changes import ChangesSince
+from deeprig.facts.reinstall import ReinstallImpact
 from deeprig.preflight import conditions
 from deeprig.preflight.conditions import Conditions
 from deeprig.resolver import resolve
@@ -26,9 +26,9 @@ class PlanReport:
 
     report: Report
     rig: Rig
-    reinstall: Reinstall | None = None
+    reinstall: ReinstallImpact | None = None
     conditions: Conditions | None = None
-    since: Since | None = None
+    since: ChangesSince | None = None
 
     @property
     def decided(self) -> Plan | Refusal | None:

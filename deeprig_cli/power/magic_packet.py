@@ -14,7 +14,7 @@ from pathlib import Path
 import wakeonlan
 
 from deeprig.errors import DeeprigError
-from deeprig.facts.wake_memory import Remembered
+from deeprig.facts.wake_memory import WakeTarget
 from deeprig.parsers import untrusted
 
 SCRIPT = (Path(__file__).parent / "magic_packet.sh").read_text()
@@ -46,7 +46,7 @@ class Aim:
         )
 
 
-def aim(box: Remembered, hostname: str) -> Aim:
+def aim(box: WakeTarget, hostname: str) -> Aim:
     """At the broadcast address of the box's own network; at everybody's where that is not known.
 
     The latter leaves by one card only: the one through which the box would be reached.

@@ -12,7 +12,7 @@ import click
 from deeprig import inventory as inventories
 from deeprig.errors import DeeprigError
 from deeprig.facts import wake_memory
-from deeprig.facts.wake_memory import Remembered
+from deeprig.facts.wake_memory import WakeTarget
 from deeprig.inventory import Box
 from deeprig.ssh import client as connection
 from deeprig.ssh import openssh, probe, ssh_config
@@ -123,7 +123,7 @@ def _aim(name: str, data: dict[str, Any], inventory: Path, via: str | None) -> A
     hostname, settings = connection.entry_of(data).hostname, data["rig"].wake_on_lan
     known = wake_memory.find(wake_memory.file_of(data), wake_memory.name_of(data))
     if settings and settings.mac:
-        known = Remembered(settings.mac, known.lan if known else "")
+        known = WakeTarget(settings.mac, known.lan if known else "")
     if known is None:
         raise DeeprigError(
             f"nobody knows the network card of {name}: this machine has not deployed to it since "

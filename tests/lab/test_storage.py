@@ -191,7 +191,7 @@ def test_the_plan_says_what_a_reinstall_would_erase(box: boxes.Box, login: Login
         "sudo head -c 12000000 /dev/zero | sudo tee /data/ai/notebooks/n > /dev/null; "
         "sudo head -c 30000000 /dev/zero | sudo tee /data/ai/cache/uv/c > /dev/null"
     )
-    found: list[erased.Reinstall] = []
+    found: list[erased.ReinstallImpact] = []
 
     def look(rig: Rig) -> None:
         from pyinfra.context import host

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from deeprig.facts import wake_memory
-from deeprig.facts.wake_memory import Remembered
+from deeprig.facts.wake_memory import WakeTarget
 from lab import boxes
 from tests.lab import tunnels
 from tests.lab.attacked import (
@@ -383,7 +383,7 @@ def test_nothing_that_a_box_said_runs_on_the_jump_host(box: boxes.Box, tmp_path:
     path = {"PATH": f"{stub.parent}:/usr/bin:/bin"}
 
     def wake(mac: str, lan: str = "198.18.86.0/24") -> Said:
-        wake_memory.keep(pins.with_name(wake_memory.FILE), "198.18.86.250", Remembered(mac, lan))
+        wake_memory.keep(pins.with_name(wake_memory.FILE), "198.18.86.250", WakeTarget(mac, lan))
         words = (box.name, "--via", "jump", "--timeout", "1")
         return deeprig("wake", file, *words, **path)
 

@@ -17,7 +17,7 @@ import paramiko
 import pytest
 
 from deeprig.facts import wake_memory
-from deeprig.facts.wake_memory import Remembered
+from deeprig.facts.wake_memory import WakeTarget
 from deeprig.ssh import client as connection
 from deeprig_cli.power import arm as arming
 from lab import boxes, cgroups, container, network
@@ -106,7 +106,7 @@ def work(box: boxes.Box) -> Iterator[None]:
 
 def test_a_deploy_remembers_the_card_and_its_network(box: boxes.Box, deployed: None) -> None:
     file = box.folder / wake_memory.FILE
-    wanted = Remembered(network.mac(box.host), f"{network.SUBNET}.0/24")
+    wanted = WakeTarget(network.mac(box.host), f"{network.SUBNET}.0/24")
     assert json.loads(file.read_text()) == {box.host: wanted._asdict()}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert run_on(box, arm(NAMED)).changes == []
@@ -327,7 +327,7 @@ def far(box: boxes.Box, armable: None, tmp_path_factory: pytest.TempPathFactory)
         shell(client, f"sudo ip address add {FAR_JUMP}/24 dev eth1; sudo ip link set eth1 up")
     pins = there.folder / "known_hosts"
     pins.write_text(box.known_hosts.read_text().replace(box.host, FAR_BOX))
-    far_lan = Remembered(there.mac, f"{FAR_LAN}.0/24")
+    far_lan = WakeTarget(there.mac, f"{FAR_LAN}.0/24")
     wake_memory.keep(pins.with_name(wake_memory.FILE), FAR_BOX, far_lan)
     there.inventory.write_text(
         "from deeprig.settings import Rig, box\n"

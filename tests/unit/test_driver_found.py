@@ -15,7 +15,7 @@ import pytest
 
 from deeprig.facts import gpus
 from deeprig.facts import survey as survey_module
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.facts.survey import objections
 from deeprig.resolver import kernel_modules, resolve
 from deeprig.settings import Driver, Rig
@@ -220,7 +220,7 @@ def test_a_kernel_from_elsewhere_has_its_own_headers_or_is_named(
     "kernel", ["6.8.12-4-pve", "6.12.9-x64v3-xanmod1", "6.6.1-custom", "6.1.21-v8+", "6.6.30"]
 )
 def test_no_packages_name_is_made_up_from_a_kernels(kernel: str) -> None:
-    assert kernel_modules.headers(Graphics(kernels=(kernel,))) == ()
+    assert kernel_modules.headers(GpuFacts(kernels=(kernel,))) == ()
 
 
 def test_what_must_be_of_one_build_is_compared(
@@ -350,7 +350,7 @@ def test_nvidias_old_addresses_are_the_repositorys_own(
 ) -> None:
     """What https://github.com/pop-os/pop/issues/767 had in its lists."""
     driver = Driver(gpus=("10de:2204",))
-    plan = resolve.resolve("debian-12", Graphics(), driver=driver, cuda=None)
+    plan = resolve.resolve("debian-12", GpuFacts(), driver=driver, cuda=None)
     assert isinstance(plan, resolve.Plan)
     asked = nvidia_repository.repository(plan, driver, None)
     (tmp_path / "nvidia.json").write_text(json.dumps(asdict(asked)))

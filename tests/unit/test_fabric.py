@@ -4,14 +4,14 @@ import pytest
 
 from deeprig.catalog import driver_parts
 from deeprig.catalog.gpus import hidden_switches, identify
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver.resolve import Plan, resolve
 from deeprig.settings import Driver
 
 
-def graphics(device: str, count: int, **more: bool) -> Graphics:
+def graphics(device: str, count: int, **more: bool) -> GpuFacts:
     cards = tuple(identify(f"10de:{device}", f"0000:{n:02x}:00.0") for n in range(1, count + 1))
-    return Graphics(gpus=cards, **more)  # type: ignore[arg-type]
+    return GpuFacts(gpus=cards, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from deeprig import catalog
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver import resolve
 from deeprig.resolver.resolve import Plan
 from deeprig.settings import Cuda, Driver
@@ -16,7 +16,7 @@ KEY = "0123456789ABCDEF0123456789ABCDEF01234567"
 def plan(
     system: str, driver: Driver, cuda: Cuda | None = None, architecture: str = "amd64"
 ) -> Plan:
-    found = resolve.resolve(system, Graphics(), driver=driver, cuda=cuda, architecture=architecture)
+    found = resolve.resolve(system, GpuFacts(), driver=driver, cuda=cuda, architecture=architecture)
     assert isinstance(found, Plan), found
     return found
 

@@ -16,7 +16,7 @@ import pytest
 
 from deeprig.facts import encryption, survey, wake_memory, workload
 from deeprig.facts.encryption import Lock
-from deeprig.facts.wake_memory import Remembered
+from deeprig.facts.wake_memory import WakeTarget
 from deeprig.settings import WakeOnLan
 from deeprig.ssh import command as root_shell
 from deeprig.ssh import probe
@@ -163,7 +163,7 @@ def test_the_card_below_the_bridge_is_armed_and_remembered(
     assert arm.arm(cast(paramiko.Transport, None), data, WakeOnLan()) == why
     assert asked[1].endswith("wake-on-lan state enp5s0")
     kept = wake_memory.find(tmp_path / wake_memory.FILE, "rig1.lan")
-    assert kept == Remembered("3c:7c:3f:00:11:22", "192.168.1.0/24")
+    assert kept == WakeTarget("3c:7c:3f:00:11:22", "192.168.1.0/24")
 
 
 @pytest.fixture

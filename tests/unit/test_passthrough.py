@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from deeprig.facts import passthrough, pci, survey
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.facts.survey import Survey
 from deeprig.preflight.passthrough import objections
 from deeprig.settings import Guest, Passthrough, Python, Rig
@@ -226,9 +226,9 @@ def test_the_last_card_that_the_box_computes_with_is_kept() -> None:
 
 
 def test_the_cards_that_stay_are_those_that_the_driver_is_chosen_for() -> None:
-    graphics: Graphics = box().graphics
+    graphics: GpuFacts = box().graphics
     assert [gpu.address for gpu in graphics.gpus] == [SECOND]
-    assert graphics.given == (FIRST,)
+    assert graphics.passed_through == (FIRST,)
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,11 @@ def pages() -> Iterator[str]:
     yield jobs_page.ended(job)
     yield jobs_page.begun(job | {"state": "running"}, WORD, WORD)
     yield off.Off(host="rig1", wake="", work=(WORD,), refused=WORD).page()
-    told = changes.Since(
-        1, {}, [changes.Moved("now", WORD, WORD, WORD)], [changes.Told(2, WORD, WORD)]
+    told = changes.ChangesSince(
+        1,
+        {},
+        [changes.AptTransaction("now", WORD, WORD, WORD)],
+        [changes.SudoCommand(2, WORD, WORD)],
     )
     yield "\n".join(changes.sentences(told, ["a"]))
     library = [dict.fromkeys(("name", "file", "version", "owner", "named_in"), WORD)]

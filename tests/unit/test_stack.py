@@ -9,7 +9,7 @@ import pytest
 from deeprig import catalog
 from deeprig.catalog import branches, tables
 from deeprig.catalog.gpus import identify
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.facts.survey import Survey
 from deeprig.resolver import kernel_modules
 from deeprig.resolver.refusal import Refusal
@@ -62,7 +62,7 @@ def decided(
         "kernels": KERNELS,
         "kernel_packages": METAPACKAGES.get(system.partition("-")[0], ()),
     }
-    graphics = Graphics(gpus=there, **(usual | more))
+    graphics = GpuFacts(gpus=there, **(usual | more))
     return resolve(
         system, graphics, driver=driver, cuda=cuda, torch=torch, architecture=architecture,
         python=python, today=today,
@@ -609,7 +609,7 @@ def test_a_plan_takes_the_repositorys_folder_for_the_boxs_processor() -> None:
 
 def test_the_surveys_processor_is_the_one_that_is_planned_for() -> None:
     for machine, folder in (("x86_64", "debian13/x86_64"), ("aarch64", "debian13/sbsa")):
-        box = Survey(system="debian", version="13", architecture=machine, graphics=Graphics())
+        box = Survey(system="debian", version="13", architecture=machine, graphics=GpuFacts())
         plan = decide(box, Rig(driver=Driver(gpus=(CARDS["ampere"],)), cuda=None))
         assert isinstance(plan, Plan) and plan.repository_folder == folder
 
@@ -837,7 +837,7 @@ def test_the_systems_own_python_counts(version: str, python: str, jax: str) -> N
     cards = (identify(CARDS["ampere"], "0000:01:00.0"),)
     survey = Survey(
         system="ubuntu", version=version, architecture="x86_64",
-        graphics=Graphics(gpus=cards, kernels=KERNELS, kernel_packages=METAPACKAGES["ubuntu"]),
+        graphics=GpuFacts(gpus=cards, kernels=KERNELS, kernel_packages=METAPACKAGES["ubuntu"]),
     )  # fmt: skip
     plan = decide(survey, Rig(python=Python(python=python)))
     assert isinstance(plan, Plan)
@@ -989,7 +989,7 @@ def test_tensorflow_is_refused_for_gpus_that_its_wheels_have_no_kernels_for(
 ) -> None:
     there = tuple(identify(CARDS[card]) for card in cards)
     box = Survey(
-        system="ubuntu", version="24.04", architecture="x86_64", graphics=Graphics(gpus=there)
+        system="ubuntu", version="24.04", architecture="x86_64", graphics=GpuFacts(gpus=there)
     )
     asked = Rig(python=Python(frameworks=("torch", "tensorflow")))
     found = decide(box, asked)
@@ -1031,7 +1031,7 @@ def test_a_branch_past_its_end_is_told_by_a_given_day() -> None:
     ],
 )
 def test_headers_follow_the_flavour_of_the_installed_kernel(kernel: str, package: str) -> None:
-    graphics = Graphics(kernels=(kernel, kernel))
+    graphics = GpuFacts(kernels=(kernel, kernel))
     assert kernel_modules.headers(graphics) == (package,)
     named = replace(graphics, kernel_packages=("linux-image-rt-amd64", "linux-image-amd64"))
     assert kernel_modules.headers(named) == ("linux-headers-rt-amd64", "linux-headers-amd64")
@@ -1066,7 +1066,7 @@ def test_every_row_has_its_source_and_every_branch_its_place() -> None:
 def test_where_a_question_comes_from() -> None:
     for system, usual in (("ubuntu-24.04", "distro"), ("debian-13", "nvidia")):
         question = Question(
-            system=system, cards=(), graphics=Graphics(), driver=Driver(), cuda=None
+            system=system, cards=(), graphics=GpuFacts(), driver=Driver(), cuda=None
         )
         assert question.driver_source == usual
         assert replace(question, driver=NVIDIA).driver_source == "nvidia"

@@ -16,7 +16,7 @@ from deeprig.catalog import branches, gpu_limits
 from deeprig.catalog import packages as package_names
 from deeprig.catalog.branches import number
 from deeprig.catalog.gpus import identify
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.resolve import Plan, resolve
 from deeprig.settings import Cuda, Driver
@@ -72,9 +72,9 @@ offered = some.one_of(
 )
 
 
-def boxes(cards: some.SearchStrategy[str]) -> some.SearchStrategy[Graphics]:
+def boxes(cards: some.SearchStrategy[str]) -> some.SearchStrategy[GpuFacts]:
     return some.builds(
-        Graphics,
+        GpuFacts,
         gpus=some.lists(cards, max_size=3).map(lambda found: tuple(map(identify, found))),
         kernels=some.sampled_from([None, (), ("6.8.0-142-generic",), ("6.1.0-56-amd64",)]),
         secure_boot=some.booleans(),
@@ -100,7 +100,7 @@ questions = some.fixed_dictionaries(
         "today": some.dates(date(2026, 11, 1), date(2029, 12, 1)),
     }
 )
-RTX_3090 = Graphics(gpus=(identify("10de:2204"),), kernels=None)
+RTX_3090 = GpuFacts(gpus=(identify("10de:2204"),), kernels=None)
 
 
 def answer(asked: Asked) -> Plan | Refusal:
@@ -122,7 +122,7 @@ def cards(asked: Asked) -> list[gpu_limits.Limits]:
 
 
 @settings(max_examples=400, deadline=None)
-@example("debian-12", Graphics(gpus=(identify("10de:2204"),)), Driver(), Cuda(), None, "").via(
+@example("debian-12", GpuFacts(gpus=(identify("10de:2204"),)), Driver(), Cuda(), None, "").via(
     "no name"
 )
 @given(
@@ -135,7 +135,7 @@ def cards(asked: Asked) -> list[gpu_limits.Limits]:
 )
 def test_there_is_always_a_plan_or_a_refusal(
     system: str,
-    graphics: Graphics,
+    graphics: GpuFacts,
     driver: Driver | None,
     cuda: Cuda | None,
     torch: str | None,
@@ -289,7 +289,7 @@ def forbidden(names: Iterable[str]) -> list[str]:
 @settings(max_examples=300, deadline=None)
 @given(questions)
 def test_a_plan_made_without_the_index_holds_once_the_index_has_all_of_it(asked: Asked) -> None:
-    asked["graphics"] = Graphics(
+    asked["graphics"] = GpuFacts(
         gpus=asked["graphics"].gpus, kernels=asked["graphics"].kernels,
         kernel_packages=asked["graphics"].kernel_packages, nvswitch=asked["graphics"].nvswitch,
     )  # fmt: skip
@@ -300,7 +300,7 @@ def test_a_plan_made_without_the_index_holds_once_the_index_has_all_of_it(asked:
     for package in plan.cuda_packages:
         name, _, version = package.partition("=")
         there[name] = (re.sub(r"\[(.).*\]", r"\1", version.replace("*", "9.9-1")),)
-    full = Graphics(
+    full = GpuFacts(
         gpus=asked["graphics"].gpus, kernels=asked["graphics"].kernels,
         kernel_packages=asked["graphics"].kernel_packages, nvswitch=asked["graphics"].nvswitch,
         offers=there,

@@ -17,7 +17,7 @@ import pytest
 from deeprig.catalog import branches
 from deeprig.catalog import packages as package_names
 from deeprig.catalog.gpus import identify
-from deeprig.facts.gpus import Graphics
+from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver.resolve import Plan, resolve
 from deeprig.settings import Cuda, Driver
 from lab.stand_ins import apt_archive, cuda, dkms, nvidia_repository, openpgp, ubuntu_archive
@@ -100,7 +100,7 @@ DAYS = (date(2026, 11, 30), date(2027, 2, 2), date(2027, 4, 1), date(2028, 7, 1)
 def test_it_has_the_plan_of_any_day(dist: str, card: str, day: date) -> None:
     """By the tables alone, as a box without its index has it: driver, modules, toolkit."""
     system = re.sub(r"(ubuntu|debian)(\d\d)(\d*)", r"\1-\2.\3", dist).rstrip(".")
-    graphics = Graphics(gpus=(identify(card, "0000:01:00.0"),))
+    graphics = GpuFacts(gpus=(identify(card, "0000:01:00.0"),))
     plan = resolve(system, graphics, driver=Driver(source="nvidia"), cuda=Cuda(), today=day)
     assert isinstance(plan, Plan)
     drivers = [one for one in nvidia_repository.known(dist) if one[:3] == plan.driver_branch]

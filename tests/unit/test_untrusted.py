@@ -15,7 +15,7 @@ from deeprig import operations
 from deeprig.errors import DeeprigError
 from deeprig.facts import reinstall as erased
 from deeprig.facts import survey, wake_memory, workload
-from deeprig.facts.wake_memory import Remembered
+from deeprig.facts.wake_memory import WakeTarget
 from deeprig.operations.box_fact import BoxFact
 from deeprig.parsers import nvidia_smi, untrusted
 from deeprig.parsers.untrusted import NotSo
@@ -237,7 +237,7 @@ def test_what_is_remembered_is_parsed_again(text: str, key: str, tmp_path: Path)
     good = {"mac": MAC, "lan": "192.168.1.0/24"}
     file.write_text(json.dumps({"rig1": good | {key: text}}, ensure_ascii=True))
     if key == "lan" and not text:
-        assert wake_memory.find(file, "rig1") == Remembered(MAC, "")
+        assert wake_memory.find(file, "rig1") == WakeTarget(MAC, "")
         return
     with pytest.raises(DeeprigError, match="the next deploy writes it anew") as refused:
         wake_memory.find(file, "rig1")

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from deeprig.errors import DeeprigError
 from deeprig.facts import network as network_cards
 from deeprig.facts import survey, wake_memory
-from deeprig.facts.wake_memory import Remembered
+from deeprig.facts.wake_memory import WakeTarget
 from deeprig.settings import WakeOnLan
 from deeprig.ssh import probe, ssh_config
 from deeprig.ssh.probe import Seen
@@ -87,24 +87,24 @@ def test_a_jump_host_that_has_nothing_to_send_with_says_so(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("settings", "addresses", "remembered"),
     [
-        (WakeOnLan(), ["ipv4=br0 192.168.1.20/24"], Remembered(MAC, "192.168.1.0/24")),
+        (WakeOnLan(), ["ipv4=br0 192.168.1.20/24"], WakeTarget(MAC, "192.168.1.0/24")),
         (
             WakeOnLan(),
             ["ipv4=docker0 172.17.0.1/16", "ipv4=wlp7s0 10.0.0.5/8", "ipv4=br0 192.168.7.9/22"],
-            Remembered(MAC, "192.168.4.0/22"),
+            WakeTarget(MAC, "192.168.4.0/22"),
         ),
-        (WakeOnLan(), ["ipv4=enp5s0 203.0.113.9/32"], Remembered(MAC, "")),
-        (WakeOnLan(), [], Remembered(MAC, "")),
+        (WakeOnLan(), ["ipv4=enp5s0 203.0.113.9/32"], WakeTarget(MAC, "")),
+        (WakeOnLan(), [], WakeTarget(MAC, "")),
         (
             WakeOnLan(interface="enp6s0"),
             ["ipv4=br0 192.168.1.20/24", "ipv4=enp6s0 10.9.8.7/16"],
-            Remembered("3c:7c:3f:00:11:33", "10.9.0.0/16"),
+            WakeTarget("3c:7c:3f:00:11:33", "10.9.0.0/16"),
         ),
         (None, ["ipv4=br0 192.168.1.20/24"], None),
     ],
 )
 def test_the_armed_cards_address_and_its_own_network_are_remembered(
-    settings: WakeOnLan | None, addresses: list[str], remembered: Remembered | None
+    settings: WakeOnLan | None, addresses: list[str], remembered: WakeTarget | None
 ) -> None:
     network = survey.read([*WORKSTATION, *addresses]).network
     assert wake_memory.of(network, settings) == remembered
@@ -137,7 +137,7 @@ def test_it_is_remembered_beside_known_hosts_for_its_owner_alone(tmp_path: Path)
     file = wake_memory.file_of({"ssh_known_hosts_file": str(tmp_path / "known_hosts")})
     assert file == tmp_path / "wake_on_lan.json"
     assert wake_memory.find(file, "rig1.lan") is None
-    first, second = Remembered(MAC, "192.168.1.0/24"), Remembered("3c:7c:3f:00:11:33")
+    first, second = WakeTarget(MAC, "192.168.1.0/24"), WakeTarget("3c:7c:3f:00:11:33")
     assert wake_memory.keep(file, "rig1.lan", first)
     assert wake_memory.keep(file, "rig2.lan", second)
     assert not wake_memory.keep(file, "rig1.lan", first)
@@ -153,18 +153,18 @@ def test_a_damaged_memory_is_one_line_and_written_anew(tmp_path: Path, text: str
     file.write_text(text)
     with pytest.raises(DeeprigError, match="the next deploy writes it anew"):
         wake_memory.find(file, "rig1.lan")
-    assert wake_memory.keep(file, "rig1.lan", Remembered(MAC))
-    assert wake_memory.find(file, "rig1.lan") == Remembered(MAC)
+    assert wake_memory.keep(file, "rig1.lan", WakeTarget(MAC))
+    assert wake_memory.find(file, "rig1.lan") == WakeTarget(MAC)
 
 
 def test_the_packet_goes_to_the_broadcast_address_of_the_boxs_network() -> None:
-    to = aim(Remembered(MAC, "192.168.4.0/22"), "rig1.lan")
+    to = aim(WakeTarget(MAC, "192.168.4.0/22"), "rig1.lan")
     assert to.broadcast == "192.168.7.255"
-    assert aim(Remembered(MAC), LOOPBACK).broadcast == EVERYBODY
+    assert aim(WakeTarget(MAC), LOOPBACK).broadcast == EVERYBODY
 
 
 def test_without_a_network_it_leaves_by_the_card_that_leads_to_the_box() -> None:
-    assert aim(Remembered(MAC), LOOPBACK).source == LOOPBACK
+    assert aim(WakeTarget(MAC), LOOPBACK).source == LOOPBACK
     assert own_address("no-such-name.invalid") is None
 
 
@@ -377,4 +377,4 @@ def test_a_memory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("no folder")
     file = tmp_path / "folder" / wake_memory.FILE
     with pytest.raises(DeeprigError, match=r"^[^\n]*cannot be written[^\n]*WakeOnLan\(mac=[^\n]*$"):
-        wake_memory.keep(file, "rig1", Remembered(MAC))
+        wake_memory.keep(file, "rig1", WakeTarget(MAC))
