@@ -13,7 +13,7 @@ from deeprig.ssh.dial import NoWay
 LOOK_SECONDS = 3
 
 
-class Seen(Enum):
+class Reachability(Enum):
     """How far one comes; CLOSED where a kernel answers and no sshd, as in a boot or a shutdown."""
 
     NOTHING = "nothing answers"
@@ -21,31 +21,31 @@ class Seen(Enum):
     OPEN = "SSH answers"
 
 
-def look(host_data: dict[str, Any]) -> Seen:
+def probe(host_data: dict[str, Any]) -> Reachability:
     """By opening and closing a connection to each of its doors. Raises DeeprigError for no name,
     and where what leads to the box does not let us through.
     """
-    best = Seen.NOTHING
+    best = Reachability.NOTHING
     for port in connection.doors(host_data):
         seen = _look(host_data, port)
-        if seen is Seen.OPEN:
+        if seen is Reachability.OPEN:
             return seen
-        best = best if seen is Seen.NOTHING else seen
+        best = best if seen is Reachability.NOTHING else seen
     return best
 
 
-def _look(host_data: dict[str, Any], port: int) -> Seen:
+def _look(host_data: dict[str, Any], port: int) -> Reachability:
     hostname = host_data["ssh_hostname"]
     try:
         entry = connection.entry_of(host_data)
         dial.by(entry, port, host_data.get("ssh_user"), seconds=LOOK_SECONDS).close()
     except ConnectionRefusedError:
-        return Seen.CLOSED
+        return Reachability.CLOSED
     except OSError as error:
         if isinstance(error, socket.gaierror) or (isinstance(error, NoWay) and error.before_it):
             raise DeeprigError(connection.why_no_way(error, hostname, port)) from None
-        return Seen.NOTHING
-    return Seen.OPEN
+        return Reachability.NOTHING
+    return Reachability.OPEN
 
 
 def why_no_login(host_data: dict[str, Any]) -> str:

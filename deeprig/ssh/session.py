@@ -10,7 +10,7 @@ from deeprig.ssh import command as root_shell
 from deeprig.ssh.box_source import BOX
 
 
-class BoxLink:
+class Session:
     """`program` is the command of the box's program that answers."""
 
     program = ""

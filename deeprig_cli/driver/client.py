@@ -15,7 +15,7 @@ from deeprig.parsers import untrusted
 from deeprig.parsers.untrusted import NotSo
 from deeprig.ssh import command as root_shell
 from deeprig.ssh.command import Done
-from deeprig.ssh.session import BoxLink
+from deeprig.ssh.session import Session
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 ASK_SECONDS = 120
@@ -53,7 +53,7 @@ STANDING = (
 )  # fmt: skip
 
 
-class DriverBox(BoxLink):
+class DriverClient(Session):
     """One box: one connection, opened anew after a reboot."""
 
     program = "driver-move"

@@ -17,7 +17,7 @@ from deeprig.ui.options import inventory_option, json_option, limit_option
 from deeprig.ui.summary import Line
 from deeprig_cli.driver import report as driver_status_page
 from deeprig_cli.driver import status as driver_status
-from deeprig_cli.driver.client import DriverBox
+from deeprig_cli.driver.client import DriverClient
 from deeprig_cli.driver.move import Move, Outcome
 from deeprig_cli.driver.status import Standing, Unasked
 
@@ -60,7 +60,7 @@ def _line(one: Standing | Unasked) -> Line:
 
 def standing(name: str, data: dict[str, Any]) -> Standing | Unasked:
     """How the driver stands on one box; one that cannot say does not keep the others from it."""
-    box = DriverBox(name, data)
+    box = DriverClient(name, data)
     try:
         facts = box.status(driver_status.names_to_ask())
     except DeeprigError as error:

@@ -13,7 +13,7 @@ from deeprig.settings import Rig
 from deeprig.ui import screen
 from deeprig.ui.progress import Progress
 from deeprig_cli.driver import deploys
-from deeprig_cli.driver.client import DriverBox
+from deeprig_cli.driver.client import DriverClient
 from deeprig_cli.verify import runner as checks
 from deeprig_cli.verify.runner import Check
 
@@ -64,7 +64,7 @@ class Move:
         self.branch, self.force = branch, force
         self.reboot = reboot and self.data["rig"].reboot != "never"
         self.asks = ""
-        self.box = DriverBox(self.name, self.data)
+        self.box = DriverClient(self.name, self.data)
         self.progress = Progress()
 
     def planned(self, branch: str | None) -> dict[str, Any]:

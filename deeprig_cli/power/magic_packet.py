@@ -22,11 +22,11 @@ PORT = 9
 COUNT = 3  # one alone gets lost, or meets a switch that is still asleep
 APART_SECONDS = 0.2
 VIA_SECONDS = 60
-EVERYBODY = "255.255.255.255"
+LIMITED_BROADCAST = "255.255.255.255"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aim:
+class Destination:
     """Whom a packet wakes, where it is sent to, and from which address of this machine."""
 
     mac: str
@@ -46,15 +46,17 @@ class Aim:
         )
 
 
-def aim(box: WakeTarget, hostname: str) -> Aim:
+def aim(box: WakeTarget, hostname: str) -> Destination:
     """At the broadcast address of the box's own network; at everybody's where that is not known.
 
     The latter leaves by one card only: the one through which the box would be reached.
     """
     if box.lan:
         broadcast = str(ip_network(box.lan).broadcast_address)
-        return Aim(mac=box.mac, broadcast=broadcast, source=own_address(broadcast), lan=box.lan)
-    return Aim(mac=box.mac, broadcast=EVERYBODY, source=own_address(hostname))
+        return Destination(
+            mac=box.mac, broadcast=broadcast, source=own_address(broadcast), lan=box.lan
+        )
+    return Destination(mac=box.mac, broadcast=LIMITED_BROADCAST, source=own_address(hostname))
 
 
 def own_address(towards: str) -> str | None:
@@ -68,10 +70,10 @@ def own_address(towards: str) -> str | None:
         return str(out.getsockname()[0])
 
 
-def send(to: Aim, *, port: int = PORT, count: int = COUNT) -> None:
+def send(to: Destination, *, port: int = PORT, count: int = COUNT) -> None:
     """From this machine. Raises DeeprigError where the network takes no broadcast."""
     # A source would choose the card: the route does that for a network's own broadcast address.
-    source = to.source if to.broadcast == EVERYBODY else None
+    source = to.source if to.broadcast == LIMITED_BROADCAST else None
     for _ in range(count):
         try:
             wakeonlan.wake(to.mac, host=to.broadcast, port=port, interface=source)
@@ -83,7 +85,7 @@ def send(to: Aim, *, port: int = PORT, count: int = COUNT) -> None:
         time.sleep(APART_SECONDS)
 
 
-def send_via(host: str, ssh: Callable[[str], list[str]], to: Aim) -> None:
+def send_via(host: str, ssh: Callable[[str], list[str]], to: Destination) -> None:
     """From another host, where `ssh` runs a command. Raises DeeprigError with what it said."""
     # What a box said of itself is to be no command on another host, whatever let it come here.
     mac, broadcast = untrusted.mac(to.mac), str(IPv4Address(to.broadcast))

@@ -16,7 +16,7 @@ from deeprig.facts import encryption, workload
 from deeprig.ssh import client as connection
 from deeprig.ssh import command as root_shell
 from deeprig.ssh import probe
-from deeprig.ssh.probe import Seen
+from deeprig.ssh.probe import Reachability
 from deeprig.ui import screen, summary
 from deeprig.ui.options import inventory_option, json_option, limit_option
 from deeprig.ui.progress import Progress
@@ -162,11 +162,13 @@ def _power_off(transport: paramiko.Transport, name: str, *, force: bool) -> str:
 def _wait_until_gone(found: Off, data: dict[str, Any], progress: Progress) -> bool:
     """Whether nothing answers there any more; a kernel that still refuses is not off."""
     started = time.monotonic()
-    while (seen := probe.look(data)) is not Seen.NOTHING:
+    while (seen := probe.probe(data)) is not Reachability.NOTHING:
         found.seconds = time.monotonic() - started
         if found.seconds > GONE_SECONDS:
             return False
-        progress.doing("SSH still answers" if seen is Seen.OPEN else "SSH is down, the box is not")
+        progress.doing(
+            "SSH still answers" if seen is Reachability.OPEN else "SSH is down, the box is not"
+        )
         time.sleep(LOOK_SECONDS)
     found.seconds = time.monotonic() - started
     return True

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from deeprig.ssh.probe import Seen
-from deeprig_cli.power.magic_packet import COUNT, Aim
+from deeprig.ssh.probe import Reachability
+from deeprig_cli.power.magic_packet import COUNT, Destination
 from deeprig_cli.power.wait import Waking
 
 FIRMWARE = (
@@ -22,7 +22,7 @@ class Woken:
 
     name: str
     awake: bool
-    aim: Aim | None
+    aim: Destination | None
     via: str | None
     waking: Waking
 
@@ -32,7 +32,7 @@ class Woken:
             return f"{self.name} is awake already."
         if self.awake:
             return f"{self.name} is awake: it took {self.waking.seconds:.0f} s to a login."
-        if self.waking.seen is Seen.OPEN:
+        if self.waking.seen is Reachability.OPEN:
             return f"{self.name} is on, and lets nobody in: {self.waking.why}"
         lines = [
             f"{self.name} did not come up in {self.waking.seconds:.0f} s; "
@@ -48,7 +48,7 @@ class Woken:
     @property
     def look_at(self) -> list[str]:
         """Where the cause may be, the likeliest first."""
-        if self.awake or self.aim is None or self.waking.seen is Seen.OPEN:
+        if self.awake or self.aim is None or self.waking.seen is Reachability.OPEN:
             return []
         where = f"in {self.aim.lan}" if self.aim.lan else "on the box's LAN"
         sender = self.via or "this machine"
@@ -56,7 +56,7 @@ class Woken:
         if not self.via:
             way += "; `--via HOST` sends from a host that is"
         hints = [LIGHT, FIRMWARE, way, "docs/wake.md has the rest"]
-        if self.waking.seen is Seen.CLOSED:
+        if self.waking.seen is Reachability.CLOSED:
             hints.insert(0, "its screen: it is on, its kernel answers, its SSH does not")
         else:
             hints.insert(2, "its screen, if its fans run: a boot may wait there for a passphrase")
@@ -78,7 +78,7 @@ class Woken:
         }
 
 
-def elsewhere(aim: Aim) -> str:
+def elsewhere(aim: Destination) -> str:
     """A word before a wait that may well be in vain."""
     return (
         f"This machine ({aim.source}) is not in {aim.lan}, and routers pass no broadcast on: if it "

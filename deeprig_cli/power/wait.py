@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deeprig.ssh import probe
-from deeprig.ssh.probe import Seen
+from deeprig.ssh.probe import Reachability
 from deeprig.ui.progress import Progress
 
 # Every try that ends without a login counts against this machine (sshd's PerSourcePenalties).
@@ -23,14 +23,14 @@ class Waking:
         self.data, self.progress = data, progress
         self.bursts = 0
         self.seconds = 0.0
-        self.seen = Seen.NOTHING
+        self.seen = Reachability.NOTHING
         self.why = ""
 
     def is_awake(self) -> bool:
         """Whether a login works, now. Raises DeeprigError where somebody else answers."""
-        self.seen = probe.look(self.data)
+        self.seen = probe.probe(self.data)
         self.why = self.seen.value
-        if self.seen is Seen.OPEN:
+        if self.seen is Reachability.OPEN:
             self.why = probe.why_no_login(self.data)
         return not self.why
 
@@ -41,14 +41,14 @@ class Waking:
         while True:
             now = time.monotonic()
             # Also where a port is closed: a management engine may answer for a box that is off.
-            if self.seen is not Seen.OPEN and now - sent >= SEND_AGAIN_SECONDS:
+            if self.seen is not Reachability.OPEN and now - sent >= SEND_AGAIN_SECONDS:
                 send()
                 sent, self.bursts = now, self.bursts + 1
             self.progress.doing(f"waiting for SSH: {self.why}")
             time.sleep(self._pause(started + seconds))
             awake = self.is_awake()
             self.seconds = time.monotonic() - started
-            if self.seen is not Seen.OPEN:
+            if self.seen is not Reachability.OPEN:
                 refused = float("-inf")
             elif refused < 0:
                 refused = time.monotonic()
@@ -57,5 +57,5 @@ class Waking:
                 return awake
 
     def _pause(self, end: float) -> float:
-        wanted = LOG_IN_AGAIN_SECONDS if self.seen is Seen.OPEN else LOOK_AGAIN_SECONDS
+        wanted = LOG_IN_AGAIN_SECONDS if self.seen is Reachability.OPEN else LOOK_AGAIN_SECONDS
         return max(0.0, min(wanted, end - time.monotonic()))

@@ -16,14 +16,14 @@ from deeprig.facts.wake_memory import WakeTarget
 from deeprig.inventory import Box
 from deeprig.ssh import client as connection
 from deeprig.ssh import openssh, probe, ssh_config
-from deeprig.ssh.probe import Seen
+from deeprig.ssh.probe import Reachability
 from deeprig.ui import screen, summary
 from deeprig.ui.options import inventory_option, json_option, limit_option
 from deeprig.ui.progress import Progress
 from deeprig.ui.summary import Line
 from deeprig_cli.power import magic_packet
 from deeprig_cli.power import report as wake_page
-from deeprig_cli.power.magic_packet import Aim
+from deeprig_cli.power.magic_packet import Destination
 from deeprig_cli.power.report import Woken
 from deeprig_cli.power.wait import Waking
 
@@ -108,12 +108,12 @@ def _send_to_all(boxes: list[Box], inventory: Path, via: str | None) -> None:
     """A first packet to each that is off; what goes wrong is said when it is that box's turn."""
     for name, data in boxes:
         with suppress(DeeprigError):
-            if probe.look(data) is not Seen.OPEN:
+            if probe.probe(data) is not Reachability.OPEN:
                 last = via or _jump_host(data)
                 _sender(inventory, last, _aim(name, data, inventory, last))()
 
 
-def _aim(name: str, data: dict[str, Any], inventory: Path, via: str | None) -> Aim:
+def _aim(name: str, data: dict[str, Any], inventory: Path, via: str | None) -> Destination:
     """Where the packet goes. Raises DeeprigError where nobody knows, or none gets out of here."""
     if magic_packet.is_wsl2() and not via:
         raise DeeprigError(
@@ -132,7 +132,7 @@ def _aim(name: str, data: dict[str, Any], inventory: Path, via: str | None) -> A
     return magic_packet.aim(known, hostname)
 
 
-def _sender(inventory: Path, via: str | None, to: Aim) -> Callable[[], None]:
+def _sender(inventory: Path, via: str | None, to: Destination) -> Callable[[], None]:
     """What sends some packets. A jump host that is in the inventory is reached as that says."""
     if via is None:
         return partial(magic_packet.send, to)

@@ -10,7 +10,7 @@ from deeprig.errors import DeeprigError
 from deeprig.parsers import untrusted
 from deeprig.ssh import command as root_shell
 from deeprig.ssh.client import OtherHostKey
-from deeprig.ssh.session import BoxLink
+from deeprig.ssh.session import Session
 from deeprig.ui import screen
 from deeprig_cli.run.colour_only import ColourOnly
 
@@ -43,7 +43,7 @@ class Refused(DeeprigError):
     """The box said no, with a reason; nothing was begun or stopped."""
 
 
-class JobBox(BoxLink):
+class JobClient(Session):
     """One box: one connection, opened anew where it was lost."""
 
     program = "job"

@@ -14,7 +14,7 @@ from deeprig.ssh import openssh
 from deeprig.ui import screen
 from deeprig.ui.options import inventory_option, json_option, limit_option
 from deeprig_cli.run import report as jobs_page
-from deeprig_cli.run.client import RUNS, Job, JobBox, Refused
+from deeprig_cli.run.client import RUNS, Job, JobClient, Refused
 
 IDLE = ("idle",)
 
@@ -68,7 +68,7 @@ def run(
     if listing:
         sys.exit(_list(inventories.load(inventory, wanted), as_json=as_json))
     box = inventories.one(inventory, wanted, "a job runs on one box")
-    there = JobBox(*_with_notebook(box))
+    there = JobClient(*_with_notebook(box))
     try:
         if follow:
             job, code = _follow(there, follow, as_json=as_json)
@@ -139,7 +139,7 @@ def _list(boxes: list[Box], *, as_json: bool) -> int:
     jobs: list[Job] = []
     code = 0
     for box in boxes:
-        there = JobBox(*box)
+        there = JobClient(*box)
         try:
             _with_notebook(box)
             jobs += there.every()
@@ -157,7 +157,7 @@ def _list(boxes: list[Box], *, as_json: bool) -> int:
     return code
 
 
-def _follow(there: JobBox, name: str, *, as_json: bool) -> tuple[Job, int]:
+def _follow(there: JobClient, name: str, *, as_json: bool) -> tuple[Job, int]:
     """With --json the log goes to stderr, so that stdout is one object."""
     out = sys.stderr.buffer if as_json else sys.stdout.buffer
     try:

@@ -12,7 +12,7 @@ from deeprig.ssh import openssh
 from deeprig.ssh.openssh import Forward
 from deeprig.ui import screen
 from deeprig.ui.options import inventory_option, json_option, limit_option
-from deeprig_cli.tunnel.supervisor import KeptLink
+from deeprig_cli.tunnel.supervisor import ReconnectingTunnel
 
 
 @click.command()
@@ -45,7 +45,7 @@ def tunnel(
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) is signal.SIG_DFL:  # nohup's stays
             signal.signal(ending, signal.default_int_handler)
-    opened = KeptLink(inventory, name, data, as_json=as_json)
+    opened = ReconnectingTunnel(inventory, name, data, as_json=as_json)
     try:
         opened.keep()
     except KeyboardInterrupt:

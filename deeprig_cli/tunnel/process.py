@@ -35,7 +35,7 @@ TAKEN = "cannot listen to port"
 REFUSALS = ("Host key verification failed", "Permission denied", TAKEN)
 
 
-class Link:
+class SshProcess:
     """Runs until it breaks or is closed. Raises DeeprigError where there is no ssh to run."""
 
     def __init__(

@@ -14,7 +14,7 @@ from deeprig.ssh.openssh import Forward
 from deeprig.ui import screen
 from deeprig.ui.progress import Progress
 from deeprig_cli.tunnel import local_ports
-from deeprig_cli.tunnel.process import Link
+from deeprig_cli.tunnel.process import SshProcess
 from deeprig_cli.tunnel.report import OPEN_PAGES, SERVERS, page, to_json, urls
 
 ANSWER_SECONDS = 20  # after a boot the notebook starts some seconds later than SSH
@@ -22,7 +22,7 @@ PAUSE_SECONDS = 1
 FIRST_TRIES = 3  # somebody may take a port between the look and the listening
 
 
-class KeptLink:
+class ReconnectingTunnel:
     """The links to one box, one after the other, all through the same local ports."""
 
     def __init__(self, inventory: Path, name: str, data: dict[str, Any], *, as_json: bool) -> None:
@@ -31,7 +31,7 @@ class KeptLink:
         self.as_json = as_json
         self.progress = Progress()
         self.forwards: list[Forward] = []
-        self.link: Link | None = None
+        self.link: SshProcess | None = None
         self.shown = ""
 
     def keep(self) -> NoReturn:
@@ -58,16 +58,16 @@ class KeptLink:
         if self.link:
             self.link.close()
 
-    def _start(self) -> Link:
+    def _start(self) -> SshProcess:
         """A new try, by what the inventory says now: a deploy may have moved the port."""
         self.close()
         with suppress(DeeprigError, KeyError):  # somebody is just editing it
             self.data = dict(inventories.load(self.inventory))[self.name]
         token_of = None if self.notebook.password_hash else self.notebook.user
-        self.link = Link(self.name, self.data, self.forwards, token_of)
+        self.link = SshProcess(self.name, self.data, self.forwards, token_of)
         return self.link
 
-    def _first(self) -> Link:
+    def _first(self) -> SshProcess:
         """The first link, which settles the local ports."""
         there = (self.notebook.port, self.notebook.tensorboard_port)
         for _ in range(FIRST_TRIES):
@@ -80,7 +80,7 @@ class KeptLink:
                 break
         link.fail()
 
-    def _again(self) -> Link:
+    def _again(self) -> SshProcess:
         """The next link, however long that takes."""
         self.progress.doing("waiting for SSH")
         while True:
@@ -92,7 +92,7 @@ class KeptLink:
                 link.fail()
             self.progress.doing(f"waiting for SSH: {link.why()}")
 
-    def _silent(self, link: Link) -> list[str]:
+    def _silent(self, link: SshProcess) -> list[str]:
         """The servers that do not answer through the link, after some patience."""
         started = time.monotonic()
         while True:

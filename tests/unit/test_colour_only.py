@@ -7,7 +7,7 @@ from typing import Any
 import paramiko
 import pytest
 
-from deeprig_cli.run.client import JobBox
+from deeprig_cli.run.client import JobClient
 from deeprig_cli.run.colour_only import ColourOnly
 from tests.unit.test_untrusted import JOB
 
@@ -101,9 +101,9 @@ def test_what_a_job_writes_is_filtered_as_it_comes(monkeypatch: pytest.MonkeyPat
 
         def flush(self) -> None: ...
 
-    monkeypatch.setattr(JobBox, "_transport", lambda self: Transport())
-    monkeypatch.setattr(JobBox, "one", lambda self, name: JOB)
-    there = JobBox("rig1", {})
+    monkeypatch.setattr(JobClient, "_transport", lambda self: Transport())
+    monkeypatch.setattr(JobClient, "one", lambda self, name: JOB)
+    there = JobClient("rig1", {})
     assert there.follow("train", Out()) == JOB  # type: ignore[arg-type]
     assert Out.said == b"ab\x1b[32mc"
     assert there._position == len(b"a\x1b]0;PWN\x07b\x1b[32mc")

@@ -25,7 +25,7 @@ from deeprig.errors import DeeprigError
 from deeprig.settings import Rig, box
 from deeprig.ssh import client as connection
 from deeprig.ssh import known_hosts, probe
-from deeprig.ssh.probe import Seen
+from deeprig.ssh.probe import Reachability
 from tests.unit import ssh_server
 from tests.unit.ssh_server import Server
 
@@ -84,7 +84,7 @@ def test_a_login_goes_through_what_the_configuration_names(server: Server, home:
     alias(home)
     with connection.connect(data(home, server.port)) as client:
         assert connection.door_of(client, {}) == server.port
-    assert probe.look(data(home, server.port)) is Seen.OPEN
+    assert probe.probe(data(home, server.port)) is Reachability.OPEN
 
 
 def test_the_pinned_key_is_asked_for_though_the_box_has_others(server: Server, home: Path) -> None:

@@ -17,7 +17,7 @@ from deeprig.errors import DeeprigError
 from deeprig.inventory import Box
 from deeprig.settings import Driver, box
 from deeprig_cli.driver import status as driver_status
-from deeprig_cli.driver.client import DriverBox
+from deeprig_cli.driver.client import DriverClient
 from deeprig_cli.driver.command import driver
 from deeprig_cli.driver.move import Move
 from deeprig_cli.driver.report import page
@@ -106,12 +106,12 @@ def judged(**changes: Any) -> driver_status.Standing:
 def test_a_box_that_cannot_say_keeps_no_other_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def status(self: DriverBox, names: list[str]) -> dict[str, Any]:
+    def status(self: DriverClient, names: list[str]) -> dict[str, Any]:
         if self.name == "rig1":
             raise DeeprigError("rig1 port 22 does not answer.")
         return deepcopy(FACTS) | ({"libraries": libraries(NEW)} if self.name == "rig3" else {})
 
-    monkeypatch.setattr(DriverBox, "status", status)
+    monkeypatch.setattr(DriverClient, "status", status)
     inventory = tmp_path / "inventory.py"
     boxes = ", ".join(f'box("rig{n}", rig=Rig(driver=Driver()))' for n in (1, 2, 3))
     inventory.write_text(f"from deeprig.settings import Driver, Rig, box\nrigs = [{boxes}]\n")
@@ -669,10 +669,12 @@ def test_a_box_whose_boot_waits_for_a_person_is_not_rebooted(
 ) -> None:
     began: list[bool] = []
     ended = {"step": "reboot owed", "before": OLD, "after": NEW, "why": "it is new"}
-    monkeypatch.setattr(DriverBox, "is_this_machine", lambda box: False)
-    monkeypatch.setattr(DriverBox, "begin", lambda box, kind, force, reboot: began.append(reboot))
-    monkeypatch.setattr(DriverBox, "watch", lambda box, say: dict(ended, kind="rollback"))
-    monkeypatch.setattr(DriverBox, "asked_at_boot", lambda box: asks)
+    monkeypatch.setattr(DriverClient, "is_this_machine", lambda box: False)
+    monkeypatch.setattr(
+        DriverClient, "begin", lambda box, kind, force, reboot: began.append(reboot)
+    )
+    monkeypatch.setattr(DriverClient, "watch", lambda box, say: dict(ended, kind="rollback"))
+    monkeypatch.setattr(DriverClient, "asked_at_boot", lambda box: asks)
     move = Move(Path("inventory.py"), _box(_rig()), force=False, reboot=True)
     done = move._do("rollback", "Take it back")
     assert began == [not asks]

@@ -13,7 +13,7 @@ from deeprig.errors import DeeprigError
 from deeprig.ssh import client as connection
 from deeprig.ssh import command as root_shell
 from deeprig.ssh import session
-from deeprig_cli.run.client import JobBox
+from deeprig_cli.run.client import JobClient
 from fast_ssh import sending, wire
 from fast_ssh.errors import TooMuch
 from fast_ssh.frames import MOST_BYTES, MOST_LINES, USER, Marks, Stream
@@ -145,7 +145,7 @@ def test_a_log_may_be_longer_than_an_answer(
     )
     program.chmod(0o755)
     _login(box, tmp_path)
-    there = JobBox("rig1", ssh_server.data(box, tmp_path))
+    there = JobClient("rig1", ssh_server.data(box, tmp_path))
     monkeypatch.setattr(session, "BOX", str(program))
     log = tmp_path / "log"
     with log.open("wb") as out:

@@ -21,7 +21,7 @@ from deeprig.settings import WakeOnLan
 from deeprig.ssh import command as root_shell
 from deeprig.ssh import probe
 from deeprig.ssh.command import Done
-from deeprig.ssh.probe import Seen
+from deeprig.ssh.probe import Reachability
 from deeprig.ui.progress import Progress
 from deeprig_cli.power import arm, off
 from deeprig_cli.power.off import Off, why_not
@@ -183,29 +183,33 @@ def _welcome(there: socket.socket) -> None:
 
 def test_a_closed_port_is_not_yet_nothing(door: socket.socket) -> None:
     data = {"ssh_hostname": "127.0.0.1", "ssh_port": door.getsockname()[1]}
-    assert probe.look(data) is Seen.OPEN
+    assert probe.probe(data) is Reachability.OPEN
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    assert probe.look({**data, "ssh_port": port}) is Seen.CLOSED
+    assert probe.probe({**data, "ssh_port": port}) is Reachability.CLOSED
 
 
 @pytest.mark.parametrize(
-    ("seen", "gone"), [([Seen.OPEN, Seen.CLOSED, Seen.NOTHING], True), ([Seen.CLOSED], False)]
+    ("seen", "gone"),
+    [
+        ([Reachability.OPEN, Reachability.CLOSED, Reachability.NOTHING], True),
+        ([Reachability.CLOSED], False),
+    ],
 )
 def test_it_waits_until_nothing_answers(
-    monkeypatch: pytest.MonkeyPatch, seen: list[Seen], gone: bool
+    monkeypatch: pytest.MonkeyPatch, seen: list[Reachability], gone: bool
 ) -> None:
     clock = [0.0]
 
     def sleep(seconds: float) -> None:
         clock[0] += seconds
 
-    def look(data: dict[str, Any]) -> Seen:
+    def look(data: dict[str, Any]) -> Reachability:
         return seen.pop(0) if len(seen) > 1 else seen[0]
 
     monkeypatch.setattr(off, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
-    monkeypatch.setattr(probe, "look", look)
+    monkeypatch.setattr(probe, "probe", look)
     found = box()
     assert off._wait_until_gone(found, {}, Progress()) is gone
     assert found.seconds == (2.0 if gone else 301.0)

@@ -21,7 +21,7 @@ from deeprig.ssh import client as connection
 from deeprig.ssh import openssh
 from deeprig.ssh.openssh import Forward
 from deeprig_cli.tunnel import local_ports
-from deeprig_cli.tunnel.process import MARK, OWNERS, TOKEN, Link, _ask
+from deeprig_cli.tunnel.process import MARK, OWNERS, TOKEN, SshProcess, _ask
 from deeprig_cli.tunnel.report import page, to_json, urls
 
 HASH = "argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"
@@ -203,7 +203,7 @@ def test_an_address_with_a_card_in_it_is_dialled_and_found_in_the_pins(
 
 
 def test_a_key_that_only_openssh_refuses_is_told_so(
-    link: Callable[[str], Link], monkeypatch: pytest.MonkeyPatch
+    link: Callable[[str], SshProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "connect", lambda data: socket.socket())
     found = link(
@@ -236,17 +236,17 @@ def test_the_child_reads_no_configuration_file_and_asks_nobody(tmp_path: Path) -
 
 
 @pytest.fixture
-def link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Link]]:
+def link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], SshProcess]]:
     """A link whose `ssh` is a script of the test's."""
-    made: list[Link] = []
+    made: list[SshProcess] = []
 
-    def begin(script: str) -> Link:
+    def begin(script: str) -> SshProcess:
         ssh = tmp_path / "ssh"
         # What the configuration says is asked of the real one.
         ssh.write_text(f'#!/bin/sh\n[ "$2" = -G ] && exec {shutil.which("ssh")} "$@"\n{script}\n')
         ssh.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        made.append(Link("rig1", data(tmp_path), FORWARDS, "ai"))
+        made.append(SshProcess("rig1", data(tmp_path), FORWARDS, "ai"))
         return made[-1]
 
     yield begin
@@ -257,7 +257,7 @@ def link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
 GOOD = "0123456789abcdef" * 4
 
 
-def test_a_token_is_taken_where_its_user_has_the_port(link: Callable[[str], Link]) -> None:
+def test_a_token_is_taken_where_its_user_has_the_port(link: Callable[[str], SshProcess]) -> None:
     said = f"echo {TOKEN}{GOOD}; echo {OWNERS}1000 / 1000; echo {MARK}; exec cat"
     found = link(said)
     assert found.open()
@@ -267,7 +267,7 @@ def test_a_token_is_taken_where_its_user_has_the_port(link: Callable[[str], Link
 @pytest.mark.parametrize(
     "token", ["root:$y$j9T$secret:20787:0", GOOD[:-1], f"{GOOD}0", "", "0" * 9]
 )
-def test_what_is_no_token_is_not_shown(link: Callable[[str], Link], token: str) -> None:
+def test_what_is_no_token_is_not_shown(link: Callable[[str], SshProcess], token: str) -> None:
     found = link(f"echo '{TOKEN}{token}'; echo {OWNERS}1000 / 1000; echo {MARK}; exec cat")
     assert found.open()
     assert found.token == ""
@@ -277,7 +277,7 @@ def test_what_is_no_token_is_not_shown(link: Callable[[str], Link], token: str) 
 
 @pytest.mark.parametrize("owners", ["1001 / 1000", "1000 1001 / 1000", "0 / 1000", "1000 / ", ""])
 def test_no_token_goes_to_a_port_that_somebody_else_has(
-    link: Callable[[str], Link], owners: str
+    link: Callable[[str], SshProcess], owners: str
 ) -> None:
     found = link(f"echo {TOKEN}{GOOD}; echo '{OWNERS}{owners}'; echo {MARK}; exec cat")
     assert found.open()
@@ -287,7 +287,7 @@ def test_no_token_goes_to_a_port_that_somebody_else_has(
 
 @pytest.mark.parametrize("flood", ["cat /dev/zero", "yes", "cat /dev/zero >&2"])
 def test_a_box_that_writes_without_end_is_given_up(
-    link: Callable[[str], Link], monkeypatch: pytest.MonkeyPatch, flood: str
+    link: Callable[[str], SshProcess], monkeypatch: pytest.MonkeyPatch, flood: str
 ) -> None:
     monkeypatch.setattr("deeprig_cli.tunnel.process.OPEN_SECONDS", 2)
     monkeypatch.setattr("deeprig_cli.tunnel.process.END_SECONDS", 1)

@@ -23,10 +23,10 @@ from deeprig.runner import run as runs
 from deeprig.settings import Rig, WakeOnLan
 from deeprig.ssh import command as root_shell
 from deeprig.ssh.command import Done
-from deeprig_cli.driver.client import DriverBox
+from deeprig_cli.driver.client import DriverClient
 from deeprig_cli.power import arm, magic_packet
-from deeprig_cli.power.magic_packet import Aim
-from deeprig_cli.run.client import FORM, JobBox
+from deeprig_cli.power.magic_packet import Destination
+from deeprig_cli.run.client import FORM, JobClient
 from tasks import base
 from tests.unit.recorded import DEBIAN_13
 from tests.unit.test_driver_verb import FACTS
@@ -217,7 +217,7 @@ def test_no_box_runs_a_command_on_the_jump_host(
     monkeypatch.chdir(tmp_path)
     mark = text.replace("/tmp/PWNED", "PWNED")
     with jump_host() as (told, ssh), pytest.raises(DeeprigError):
-        magic_packet.send_via("jump", ssh, Aim(mac=mark, broadcast="127.0.0.1"))
+        magic_packet.send_via("jump", ssh, Destination(mac=mark, broadcast="127.0.0.1"))
     assert told == [] and list(tmp_path.iterdir()) == []
 
 
@@ -226,7 +226,7 @@ def test_an_honest_boxs_packet_is_sent_from_the_jump_host(
 ) -> None:
     monkeypatch.setattr(magic_packet, "SCRIPT", 'echo "$# $*" >&2; exit 3')
     with jump_host() as (told, ssh), pytest.raises(DeeprigError, match=f"4 {MAC} 10.0.0.255 9 3"):
-        magic_packet.send_via("jump", ssh, Aim(mac=MAC, broadcast="10.0.0.255"))
+        magic_packet.send_via("jump", ssh, Destination(mac=MAC, broadcast="10.0.0.255"))
     assert told == [f"sh -s {MAC} 10.0.0.255 9 3"]
 
 
@@ -272,8 +272,8 @@ def test_a_card_with_such_a_name_is_not_armed(
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    monkeypatch.setattr(JobBox, "_transport", lambda self: None)
-    monkeypatch.setattr(DriverBox, "_transport", lambda self: None)
+    monkeypatch.setattr(JobClient, "_transport", lambda self: None)
+    monkeypatch.setattr(DriverClient, "_transport", lambda self: None)
     monkeypatch.setattr(root_shell, "run", lambda *_, **__: Done(0, said, ""))
 
 
@@ -295,7 +295,7 @@ ODD_JOBS = {
 def test_jobs_that_cannot_be_so_are_one_line(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, json.dumps(said))
     with pytest.raises(DeeprigError, match=r"^rig1 says of its jobs what cannot be so") as refused:
-        JobBox("rig1", {}).every()
+        JobClient("rig1", {}).every()
     assert str(refused.value).isprintable()
 
 
@@ -303,24 +303,24 @@ def test_jobs_that_cannot_be_so_are_one_line(said: Any, monkeypatch: pytest.Monk
 def test_an_answer_that_is_no_json_is_one_line(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, said)
     with pytest.raises(DeeprigError, match=r"^rig1 says of its jobs"):
-        JobBox("rig1", {}).every()
+        JobClient("rig1", {}).every()
     with pytest.raises(DeeprigError, match=r"^rig1 says of its driver"):
-        DriverBox("rig1", {}).status([])
+        DriverClient("rig1", {}).status([])
     with pytest.raises(DeeprigError, match=r"^rig1 does not say what runs there"):
         workload.work(None, "rig1")  # type: ignore[arg-type]
     with pytest.raises(DeeprigError, match="is no boot id"):
-        DriverBox("rig1", {}).boot_id()
+        DriverClient("rig1", {}).boot_id()
 
 
 def test_honest_jobs_and_a_drivers_standing_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, json.dumps([JOB]))
-    assert JobBox("rig1", {}).every() == [{"host": "rig1", **JOB}]
+    assert JobClient("rig1", {}).every() == [{"host": "rig1", **JOB}]
     assert set(FORM) == set(JOB)
     answering(monkeypatch, json.dumps(FACTS))
-    assert DriverBox("rig1", {}).status([]) == FACTS
+    assert DriverClient("rig1", {}).status([]) == FACTS
     none = {"driver": "", "state": "there is none"}
     answering(monkeypatch, json.dumps(none))
-    assert DriverBox("rig1", {}).status([]) == none
+    assert DriverClient("rig1", {}).status([]) == none
 
 
 @pytest.mark.parametrize("key", ["driver", "plan", "loaded", "modules", "holds", "move", "now"])
@@ -330,7 +330,7 @@ def test_a_standing_that_lacks_something_is_one_line(
     for odd in ({k: v for k, v in FACTS.items() if k != key}, FACTS | {key: ["\x1b"]}):
         answering(monkeypatch, json.dumps(odd))
         with pytest.raises(DeeprigError, match=r"^rig1 says of its driver") as refused:
-            DriverBox("rig1", {}).status([])
+            DriverClient("rig1", {}).status([])
         assert str(refused.value).isprintable()
 
 

@@ -22,12 +22,19 @@ from deeprig.facts import survey, wake_memory
 from deeprig.facts.wake_memory import WakeTarget
 from deeprig.settings import WakeOnLan
 from deeprig.ssh import probe, ssh_config
-from deeprig.ssh.probe import Seen
+from deeprig.ssh.probe import Reachability
 from deeprig.ui.progress import Progress
 from deeprig_cli.cli import main
 from deeprig_cli.power import magic_packet
 from deeprig_cli.power import report as wake_page
-from deeprig_cli.power.magic_packet import EVERYBODY, SCRIPT, Aim, aim, is_wsl2, own_address
+from deeprig_cli.power.magic_packet import (
+    LIMITED_BROADCAST,
+    SCRIPT,
+    Destination,
+    aim,
+    is_wsl2,
+    own_address,
+)
 from deeprig_cli.power.wait import Waking
 from tests.unit.test_wake_on_lan import CONTAINER, WORKSTATION
 
@@ -55,7 +62,7 @@ def received(listener: socket.socket, count: int) -> list[bytes]:
 
 def test_the_packet_is_102_bytes_and_comes_three_times(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
-    magic_packet.send(Aim(mac=MAC, broadcast=LOOPBACK), port=port)
+    magic_packet.send(Destination(mac=MAC, broadcast=LOOPBACK), port=port)
     assert received(listener, 3) == [PACKET] * 3
     assert len(PACKET) == 102
 
@@ -160,7 +167,7 @@ def test_a_damaged_memory_is_one_line_and_written_anew(tmp_path: Path, text: str
 def test_the_packet_goes_to_the_broadcast_address_of_the_boxs_network() -> None:
     to = aim(WakeTarget(MAC, "192.168.4.0/22"), "rig1.lan")
     assert to.broadcast == "192.168.7.255"
-    assert aim(WakeTarget(MAC), LOOPBACK).broadcast == EVERYBODY
+    assert aim(WakeTarget(MAC), LOOPBACK).broadcast == LIMITED_BROADCAST
 
 
 def test_without_a_network_it_leaves_by_the_card_that_leads_to_the_box() -> None:
@@ -170,7 +177,7 @@ def test_without_a_network_it_leaves_by_the_card_that_leads_to_the_box() -> None
 
 @pytest.mark.parametrize(("source", "far"), [("192.168.1.7", False), ("10.0.0.7", True)])
 def test_a_sender_in_another_network_is_told(source: str, far: bool) -> None:
-    to = Aim(mac=MAC, broadcast="192.168.1.255", source=source, lan="192.168.1.0/24")
+    to = Destination(mac=MAC, broadcast="192.168.1.255", source=source, lan="192.168.1.0/24")
     assert to.from_elsewhere is far
     assert wake_page.elsewhere(to).startswith(f"This machine ({source}) is not in 192.168.1.0/24")
 
@@ -288,28 +295,28 @@ def test_a_jump_hosts_name_is_no_option_for_ssh() -> None:
     assert "-oStrictHostKeyChecking=yes" in words
 
 
-def waiting(monkeypatch: pytest.MonkeyPatch, *seen: Seen) -> tuple[Waking, list[float]]:
+def waiting(monkeypatch: pytest.MonkeyPatch, *seen: Reachability) -> tuple[Waking, list[float]]:
     """A wait on a clock of its own; what is seen each time, the last for ever."""
     clock, left = [0.0], list(seen)
 
     def sleep(seconds: float) -> None:
         clock[0] += seconds
 
-    def look(data: dict[str, Any]) -> Seen:
+    def look(data: dict[str, Any]) -> Reachability:
         clock[0] += 0.1  # a look takes its time
         return left.pop(0) if len(left) > 1 else left[0]
 
     monkeypatch.setattr(
         "deeprig_cli.power.wait.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep)
     )
-    monkeypatch.setattr(probe, "look", look)
+    monkeypatch.setattr(probe, "probe", look)
     return Waking({}, Progress()), clock
 
 
 def test_packets_go_on_until_ssh_answers_and_it_ends_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    waking, clock = waiting(monkeypatch, Seen.NOTHING, Seen.CLOSED)
+    waking, clock = waiting(monkeypatch, Reachability.NOTHING, Reachability.CLOSED)
     sent: list[float] = []
     assert not waking.wait(lambda: sent.append(clock[0]), 100)
     assert len(sent) == waking.bursts == 4
@@ -318,7 +325,7 @@ def test_packets_go_on_until_ssh_answers_and_it_ends_in_time(
 
 
 def test_no_packet_is_sent_where_ssh_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    waking, _ = waiting(monkeypatch, Seen.OPEN)
+    waking, _ = waiting(monkeypatch, Reachability.OPEN)
     answers = ["not yet", "not yet", ""]
     monkeypatch.setattr(probe, "why_no_login", lambda data: answers.pop(0))
     sent: list[int] = []
@@ -330,7 +337,7 @@ def test_no_packet_is_sent_where_ssh_answers(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_door_that_stays_shut_is_given_up_and_knocked_at_seldom(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    waking, clock = waiting(monkeypatch, Seen.NOTHING, Seen.OPEN)
+    waking, clock = waiting(monkeypatch, Reachability.NOTHING, Reachability.OPEN)
     tries: list[float] = []
 
     def refuse(data: dict[str, Any]) -> str:
@@ -343,15 +350,19 @@ def test_a_door_that_stays_shut_is_given_up_and_knocked_at_seldom(
     assert 120 <= waking.seconds < 140
     assert all(after - before >= 10 for before, after in pairwise(tries))
     woken = wake_page.Woken(
-        name="rig1", awake=False, aim=Aim(mac=MAC, broadcast=EVERYBODY), via=None, waking=waking
+        name="rig1",
+        awake=False,
+        aim=Destination(mac=MAC, broadcast=LIMITED_BROADCAST),
+        via=None,
+        waking=waking,
     )
     assert woken.page() == "rig1 is on, and lets nobody in: it does not let deeprig in"
 
 
 def test_in_the_end_it_is_said_what_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    waking, _ = waiting(monkeypatch, Seen.NOTHING)
+    waking, _ = waiting(monkeypatch, Reachability.NOTHING)
     waking.wait(lambda: None, 600)
-    to = Aim(mac=MAC, broadcast="192.168.1.255", lan="192.168.1.0/24")
+    to = Destination(mac=MAC, broadcast="192.168.1.255", lan="192.168.1.0/24")
     woken = wake_page.Woken(name="rig1", awake=False, aim=to, via=None, waking=waking)
     page = woken.page().splitlines()
     assert page[0] == (
