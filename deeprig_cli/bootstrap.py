@@ -10,7 +10,7 @@ from deeprig import inventory as inventories
 from deeprig.bootstrap import core as contact
 from deeprig.bootstrap.core import Outcome, Target
 from deeprig.bootstrap.prompts import Answers
-from deeprig.bootstrap.reinstall import bootstrap as with_kept_keys
+from deeprig.bootstrap.reinstall import restore_host_keys
 from deeprig.errors import DeeprigError
 from deeprig.ssh import client as connection
 from deeprig.ssh import host_key_backup, ssh_config
@@ -117,7 +117,7 @@ def contact_by(
             return shown == vouched if vouched else asked.is_the_box(target, shown, pins)
 
         if kept:
-            return with_kept_keys(target, kept=kept, accept=accept, **who)
+            return restore_host_keys(target, kept=kept, accept=accept, **who)
         return contact.bootstrap(target, accept=accept, reinstalled=reinstalled, **who)
 
     try:

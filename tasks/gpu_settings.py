@@ -165,7 +165,7 @@ class ModuleParameters(BoxFact[dict[str, str]]):
 @operation()
 def _say_from_when(options: list[str]) -> Commands:
     """A module that was loaded before its options were written runs without them."""
-    waiting = kernel_modules.not_in_force(options, host.get_fact(ModuleParameters))
+    waiting = kernel_modules.pending_options(options, host.get_fact(ModuleParameters))
     if waiting and host.state.is_executing:
         said = f"{', '.join(waiting)}: from the module's next load on, such as after a reboot."
         operations.say(host, said)

@@ -26,7 +26,7 @@ UPLOAD = (
 )
 
 
-def bootstrap(
+def restore_host_keys(
     target: Target,
     *,
     kept: HostKeys,

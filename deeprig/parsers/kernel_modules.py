@@ -97,7 +97,7 @@ def parameters(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, colon, value in pairs if colon}
 
 
-def not_in_force(options: Iterable[str], loaded: dict[str, str]) -> list[str]:
+def pending_options(options: Iterable[str], loaded: dict[str, str]) -> list[str]:
     """Those of `NVreg_Name=value` that the loaded module shows with another value.
 
     One that it does not show is left out: it may be in force.

@@ -98,7 +98,7 @@ def problems(
 
 def room_needed(rig: Rig, plan: Plan | None) -> float:
     """GB on the root file system, by the table of what was measured."""
-    known = catalog.load("room")["gigabytes"]
+    known = catalog.load("disk_space")["gigabytes"]
     parts = [known["base"]]
     parts += [known["notebook"]] if rig.notebook else []
     parts += [known["driver"]] if plan and plan.driver_packages else []

@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from deeprig.settings.types import Branch, HostName, Image, PciAddress, PublicKey, Sha256, UserName
-from deeprig.settings.validation import settings
+from deeprig.settings.validation import setting_group
 
 
-@settings
+@setting_group
 class Guest:
     """A virtual machine that gets the cards: an image with cloud-init, and who may log in to it.
 
@@ -45,7 +45,7 @@ class Guest:
         return self
 
 
-@settings
+@setting_group
 class Passthrough:
     """Graphics cards that a guest gets whole, by PCI address; the box itself does without them.
 

@@ -45,7 +45,7 @@ from deeprig.settings.types import (
     UserPort,
     Uuid,
 )
-from deeprig.settings.validation import SettingsError, settings
+from deeprig.settings.validation import SettingsError, setting_group
 from deeprig.ssh import client as connection
 from deeprig.ssh import keys as key_pair
 from deeprig.ssh import ssh_config
@@ -59,7 +59,7 @@ __all__ = [
 DEPLOY_USER = "deeprig"
 
 
-@settings
+@setting_group
 class User:
     """Somebody who logs in with a key. `present=False` takes the account away, the home stays."""
 
@@ -77,7 +77,7 @@ class User:
         return self
 
 
-@settings
+@setting_group
 class Ssh:
     """The way in: keys only, whatever port."""
 
@@ -86,7 +86,7 @@ class Ssh:
     keep_host_keys: Recipient | None = None
 
 
-@settings
+@setting_group
 class Firewall:
     """What may come in beside SSH; everything else is refused."""
 
@@ -94,7 +94,7 @@ class Firewall:
     trusted_interfaces: tuple[Interface, ...] = ()
 
 
-@settings
+@setting_group
 class Disk:
     """A data disk: a file system that is there, by UUID, or whole disks by their serial numbers.
 
@@ -120,7 +120,7 @@ class Disk:
         return self
 
 
-@settings
+@setting_group
 class Storage:
     """The folder for what must outlive a reinstall, the disks below it, and swap."""
 
@@ -138,7 +138,7 @@ class Storage:
         return self
 
 
-@settings
+@setting_group
 class PowerLimit:
     """At most this many watts for one card, at every boot."""
 
@@ -146,7 +146,7 @@ class PowerLimit:
     watts: PositiveInt
 
 
-@settings
+@setting_group
 class Driver:
     """NVIDIA's kernel modules and libraries, for computing; `source` is by the system if None."""
 
@@ -169,7 +169,7 @@ class Driver:
         return self
 
 
-@settings
+@setting_group
 class Cuda:
     """The CUDA toolkit, for those who compile; frameworks bring their own CUDA."""
 
@@ -180,7 +180,7 @@ class Cuda:
     repo_key: Fingerprint | None = None
 
 
-@settings
+@setting_group
 class Containers:
     """Docker with NVIDIA's toolkit. Who may use it is as good as root, and ports go past ufw."""
 
@@ -190,7 +190,7 @@ class Containers:
     publish: IpAddress = "127.0.0.1"
 
 
-@settings
+@setting_group
 class Python:
     """The environments that notebooks run in; made once, then only checked unless `update`."""
 
@@ -203,7 +203,7 @@ class Python:
     update: bool = False
 
 
-@settings
+@setting_group
 class Notebook:
     """JupyterLab and TensorBoard in one tmux session, reached through an SSH tunnel."""
 
@@ -222,7 +222,7 @@ class Notebook:
         return self
 
 
-@settings
+@setting_group
 class WakeOnLan:
     """The network card powers the box on; by default the card of the default route."""
 
@@ -230,7 +230,7 @@ class WakeOnLan:
     mac: Mac | None = None
 
 
-@settings
+@setting_group
 class Rig:
     """One box. A part that is None is left alone on it; one named in `absent` is taken out."""
 
@@ -338,7 +338,7 @@ def box(
     """
     if key is not None and not Path(key).expanduser().is_file():
         raise SettingsError(
-            f"{source_lines.here()}key of {name} is {str(key)!r}, which is no file; "
+            f"{source_lines.caller_location()}key of {name} is {str(key)!r}, which is no file; "
             "name the private key that `deeprig bootstrap` used."
         )
     try:
@@ -346,7 +346,7 @@ def box(
             key_pair.check(Path(key).expanduser())
         own = ssh_config.of(hostname or name)
     except DeeprigError as error:
-        raise SettingsError(f"{source_lines.here()}{error}") from None
+        raise SettingsError(f"{source_lines.caller_location()}{error}") from None
     data = connection.data(
         hostname=hostname or name,
         user=user,

@@ -7,7 +7,7 @@ from pathlib import Path
 OURS = [Path(__file__).parents[2] / name for name in ("deeprig", "deeprig_cli")]
 
 
-def here() -> str:
+def caller_location() -> str:
     """`inventory.py line 12, rig1.lan: ` for the inventory line being executed; "" if unknown."""
     for frame in reversed(traceback.extract_stack()):
         path = Path(frame.filename)

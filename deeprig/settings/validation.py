@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-def settings(part: type[T]) -> type[T]:
+def setting_group(part: type[T]) -> type[T]:
     """Make a part of the settings: frozen, checked when it is made.
 
     A wrong value raises SettingsError naming the inventory line, the host where it can be told,
@@ -32,7 +32,9 @@ def settings(part: type[T]) -> type[T]:
         try:
             check(self, **named, **values)
         except ValidationError as error:
-            raise SettingsError(source_lines.here() + _sentence(part.__name__, error)) from None
+            raise SettingsError(
+                source_lines.caller_location() + _sentence(part.__name__, error)
+            ) from None
 
     checked.__init__ = __init__  # pydantic has no hook for an error of our own
     return checked  # type: ignore[no-any-return]  # still the class that came in

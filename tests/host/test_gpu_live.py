@@ -233,7 +233,7 @@ def test_the_modules_options_are_in_force(host: Host, rig: Rig, root: str) -> No
     if not rig.driver.module_options:
         pytest.skip("Driver.module_options is empty")
     loaded = kernel_modules.parameters(host.run(f"cat {root}{kernel_modules.PARAMETERS}").stdout)
-    waiting = kernel_modules.not_in_force(rig.driver.module_options, loaded)
+    waiting = kernel_modules.pending_options(rig.driver.module_options, loaded)
     assert not waiting, f"from the next load of the module on: {', '.join(waiting)}"
 
 

@@ -290,8 +290,10 @@ def test_options_that_wait_for_the_next_load() -> None:
         "NVreg_EnableResizableBar=1",
         "NVreg_EnableGpuFirmware=0",  # not shown: nobody knows
     ]
-    assert kernel_modules.not_in_force(options, loaded) == ["NVreg_RestrictProfilingToAdminUsers=0"]
-    assert kernel_modules.not_in_force(options, {}) == []
+    assert kernel_modules.pending_options(options, loaded) == [
+        "NVreg_RestrictProfilingToAdminUsers=0"
+    ]
+    assert kernel_modules.pending_options(options, {}) == []
 
 
 def test_versions_of_the_toolkit() -> None:
