@@ -11,7 +11,7 @@ from deeprig import catalog
 from deeprig.catalog import gpu_limits
 from deeprig.catalog.gpus import Gpu, identify
 from deeprig.errors import DeeprigError
-from deeprig.ui.words import listed
+from deeprig.ui.words import join_words
 
 MOST_SHOWN = 8
 COUNT = re.compile(r"(?P<count>[1-9]\d?) ?[x\u00d7*] ?(?P<name>\S.*)", re.IGNORECASE)
@@ -165,7 +165,7 @@ def _ours() -> str:
 def _unknown(asked: str) -> str:
     known = {short: name for _, name, _ in _names() for short in (name.lower(), _short(name))}
     near = get_close_matches(_short(asked), known, n=6, cutoff=0.6)
-    meant = listed(list(dict.fromkeys(known[name] for name in near))[:3])
+    meant = join_words(list(dict.fromkeys(known[name] for name in near))[:3])
     return (
         f"{asked!r} is no card that deeprig knows by name"
         f"{f'; near it are {meant}' if meant else ''}; an id does too, such as 10de:2204."

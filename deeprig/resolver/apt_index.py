@@ -20,15 +20,15 @@ TOOLKIT = re.compile(r"cuda-(?:toolkit|minimal-build)-([1-9]\d)-(\d)")
 SERVER = re.compile(r"nvidia-(?:driver|headless|headless-no-dkms)-(\d+)-server(-open)?")
 
 
-def counts(graphics: GpuFacts, system: str, source: str) -> bool:
+def is_loaded(graphics: GpuFacts, system: str, source: str) -> bool:
     """Whether this box's apt has read this source."""
-    signs = _signs(system, source)
-    return any(name.startswith(sign) for name in graphics.offers or () for sign in signs)
+    markers = _marker_packages(system, source)
+    return any(name.startswith(each) for name in graphics.offers or () for each in markers)
 
 
-def has(graphics: GpuFacts, system: str, source: str, names: Iterable[str]) -> bool:
+def available(graphics: GpuFacts, system: str, source: str, names: Iterable[str]) -> bool:
     """Whether the source has all these packages, as far as the box can tell."""
-    if not counts(graphics, system, source):
+    if not is_loaded(graphics, system, source):
         return True
     offers = graphics.offers or {}
     return all(offers.get(name) for name in names)
@@ -36,7 +36,7 @@ def has(graphics: GpuFacts, system: str, source: str, names: Iterable[str]) -> b
 
 def has_version(graphics: GpuFacts, system: str, source: str, name: str, pattern: str) -> bool:
     """The same for one package in a version, such as libnccl2 and 2.*+cuda13.0."""
-    if not counts(graphics, system, source):
+    if not is_loaded(graphics, system, source):
         return True
     found: Mapping[str, tuple[str, ...]] = graphics.offers or {}
     return any(fnmatchcase(version, pattern) for version in found.get(name, ()))
@@ -69,7 +69,7 @@ def named_by_archive(graphics: GpuFacts, card: Gpu) -> set[tuple[str, str]]:
     return {(m[1], "open" if m[2] else "proprietary") for m in found if m}
 
 
-def _signs(system: str, source: str) -> tuple[str, ...]:
+def _marker_packages(system: str, source: str) -> tuple[str, ...]:
     if source == "nvidia":
         return tuple(catalog.load("repositories")["signs"])
     row = branches.archive(system)

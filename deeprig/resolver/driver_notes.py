@@ -6,14 +6,14 @@ from deeprig.catalog.gpus import Gpu, is_one_of, whole_system
 from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver import apt_index
 from deeprig.resolver.driver import Choice
-from deeprig.resolver.request import Question, named
-from deeprig.ui.words import listed
+from deeprig.resolver.request import Request, join_cards
+from deeprig.ui.words import join_words
 
 
-def of(question: Question, found: Choice) -> tuple[str, ...]:
+def of(request: Request, found: Choice) -> tuple[str, ...]:
     """A sentence for each thing."""
-    said = (*_whole_systems(question), *_switches(question, found))
-    return (*(f"{sentence}." for sentence in said), *new(question.graphics))
+    said = (*_whole_systems(request), *_switches(request, found))
+    return (*(f"{sentence}." for sentence in said), *new(request.graphics))
 
 
 def new(graphics: GpuFacts) -> tuple[str, ...]:
@@ -21,28 +21,29 @@ def new(graphics: GpuFacts) -> tuple[str, ...]:
     drivers = [f"driver {name}" for name in apt_index.new_branches(graphics)]
     toolkits = [f"CUDA {version}" for version in apt_index.new_toolkits(graphics)]
     there = [*drivers, *toolkits]
-    return (tables.unknown(listed(there)),) if there else ()
+    return (tables.unknown(join_words(there)),) if there else ()
 
 
-def _whole_systems(question: Question) -> list[str]:
-    rows = {str(card): row for card in question.cards if (row := whole_system(card))}
+def _whole_systems(request: Request) -> list[str]:
+    rows = {str(card): row for card in request.cards if (row := whole_system(card))}
     return [
         f"{card} is {row['is']}; Rig(driver=None) leaves that driver alone"
         for card, row in rows.items()
     ]
 
 
-def _switches(question: Question, found: Choice) -> list[str]:
-    if not question.subnet_manager:
+def _switches(request: Request, found: Choice) -> list[str]:
+    if not request.subnet_manager:
         return []
     return [
-        f"{named(_those(question, 'boards'))} comes on an HGX board whose NVSwitches are reached "
-        f"through InfiniBand: the fabric manager of driver {found.branch} and nvlsm come with it; "
-        "until they run, with the kernel's modules mlx5_ib and ib_umad, CUDA says 802 (system not "
-        "yet initialized); how NVIDIA's repository numbers nvlsm is not known to deeprig"
+        f"{join_cards(_those(request, 'boards'))} comes on an HGX board whose NVSwitches are "
+        f"reached through InfiniBand: the fabric manager of driver {found.branch} and nvlsm come "
+        "with it; until they run, with the kernel's modules mlx5_ib and ib_umad, CUDA says 802 "
+        "(system not yet initialized); how NVIDIA's repository numbers nvlsm is not "
+        "known to deeprig"
     ]
 
 
-def _those(question: Question, key: str) -> list[Gpu]:
+def _those(request: Request, key: str) -> list[Gpu]:
     ids = catalog.load("gpus")["nvswitch"][key]
-    return [card for card in question.cards if is_one_of(card, ids)]
+    return [card for card in request.cards if is_one_of(card, ids)]

@@ -5,74 +5,75 @@ from deeprig.catalog import branches, gpu_limits, tables
 from deeprig.catalog.gpus import Gpu, product
 from deeprig.resolver import apt_index
 from deeprig.resolver.refusal import Refusal
-from deeprig.resolver.request import Question, called, listed, named, place
+from deeprig.resolver.request import Request, join_cards, source_title, system_title
+from deeprig.ui.words import join_words
 
 
-def why_none(question: Question) -> str:
+def why_none(request: Request) -> str:
     """The first thing that keeps every driver from these cards."""
     return (
-        _product(question)
-        or _no_source(question)
-        or _too_old(question)
-        or _unknown(question)
-        or together(question)
-        or _branch(question)
-        or _cards(question)
-        or _flavour(question)
-        or _index(question)
+        _product(request)
+        or _no_source(request)
+        or _too_old(request)
+        or _unknown(request)
+        or together(request)
+        or _branch(request)
+        or _cards(request)
+        or _flavour(request)
+        or _index(request)
     )
 
 
-def may_run(question: Question, card: Gpu, branch: str, flavour: str) -> bool:
+def may_run(request: Request, card: Gpu, branch: str, flavour: str) -> bool:
     """Whether an unknown card may get this driver: somebody says so, or the archive's packages."""
-    settings = question.driver
+    settings = request.driver
     if settings and settings.branch and settings.flavour:
         return True
-    if question.driver_source != "distro":
+    if request.driver_source != "distro":
         return False
-    return (branch, flavour) in apt_index.named_by_archive(question.graphics, card)
+    return (branch, flavour) in apt_index.named_by_archive(request.graphics, card)
 
 
-def together(question: Question) -> str:
+def together(request: Request) -> str:
     """Cards that no one kernel module drives."""
-    old = [card for card in question.known if "open" not in gpu_limits.of(card).flavours]
-    new = [card for card in question.known if "proprietary" not in gpu_limits.of(card).flavours]
+    old = [card for card in request.known if "open" not in gpu_limits.of(card).flavours]
+    new = [card for card in request.known if "proprietary" not in gpu_limits.of(card).flavours]
     if not (old and new):
         return ""
     return (
-        f"{named(old)} runs with the proprietary modules only and {named(new)} with the open ones, "
-        "and a box loads one of them."
+        f"{join_cards(old)} runs with the proprietary modules only and {join_cards(new)} with the "
+        "open ones, and a box loads one of them."
     )
 
 
-def of_the_box(question: Question, modules: str, signed: str) -> Refusal | None:
+def of_the_box(request: Request, modules: str, signed: str) -> Refusal | None:
     """What the box itself has against a driver whose modules come so; `signed` names the settings
     with which they would come signed, if any.
     """
-    return _desktop(question) or _kernel(question) or _secure_boot(question, modules, signed)
+    return _desktop(request) or _kernel(request) or _secure_boot(request, modules, signed)
 
 
-def _product(question: Question) -> str:
+def _product(request: Request) -> str:
     """A GPU that is no board of ours."""
-    found = ((card, product(card)) for card in question.cards)
+    found = ((card, product(card)) for card in request.cards)
     return next((f"{card} {row['is']}." for card, row in found if row), "")
 
 
-def _no_source(question: Question) -> str:
-    if question.branches():
+def _no_source(request: Request) -> str:
+    if request.branches():
         return ""
-    where = place(question.system, question.driver_source)
-    return f"deeprig knows no driver in {where}{question.unusual}."
+    where = source_title(request.system, request.driver_source)
+    return f"deeprig knows no driver in {where}{request.unusual}."
 
 
-def _too_old(question: Question) -> str:
+def _too_old(request: Request) -> str:
     """A card that no branch of the table drives."""
-    where = place(question.system, question.driver_source)
-    card = next(filter(is_too_old, question.cards), None)
+    where = source_title(request.system, request.driver_source)
+    card = next(filter(is_too_old, request.cards), None)
     if card is None:
         return ""
-    border = gpu_limits.of(card).driver_border(question.branches()[0])
-    return f"{card} {border}, and {where} has {listed(sorted(question.branches()))}."
+    border = gpu_limits.of(card).driver_border(request.branches()[0])
+    return f"{card} {border}, and {where} has {join_words(sorted(request.branches()))}."
 
 
 def is_too_old(card: Gpu) -> bool:
@@ -82,96 +83,95 @@ def is_too_old(card: Gpu) -> bool:
     )
 
 
-def _unknown(question: Question) -> str:
-    settings = question.driver
-    ids = [card.id for card in question.unknown]
+def _unknown(request: Request) -> str:
+    settings = request.driver
+    ids = [card.id for card in request.unknown]
     if not ids or (settings and settings.branch and settings.flavour):
         return ""
-    asked = question.driver_source == "distro" and question.system.startswith("ubuntu-")
+    asked = request.driver_source == "distro" and request.system.startswith("ubuntu-")
     if asked and all(
-        apt_index.named_by_archive(question.graphics, card) for card in question.unknown
+        apt_index.named_by_archive(request.graphics, card) for card in request.unknown
     ):
         return ""
     return (
-        f"{listed(ids)} {'is' if len(ids) == 1 else 'are'} in no table that deeprig has"
+        f"{join_words(ids)} {'is' if len(ids) == 1 else 'are'} in no table that deeprig has"
         f"{', and no package of the archive names it' if asked else ''}, so which driver it needs "
         "is not known."
     )
 
 
-def _branch(question: Question) -> str:
-    asked = question.driver and question.driver.branch
+def _branch(request: Request) -> str:
+    asked = request.driver and request.driver.branch
     if not asked:
         return ""
-    there = question.branches()
-    for card in question.known:
+    there = request.branches()
+    for card in request.known:
         border = gpu_limits.of(card).driver_border(asked)
         if border:
             return f"{card} {border}, and Driver.branch is {asked!r}."
-    if asked not in there and asked in apt_index.new_branches(question.graphics):
+    if asked not in there and asked in apt_index.new_branches(request.graphics):
         return (
             f"{tables.unknown(f'driver {asked}')} Driver.branch asks for it, and no package of it "
-            f"says that it drives {named(question.cards)}."
+            f"says that it drives {join_cards(request.cards)}."
         )
     if asked not in there:
-        has = listed(sorted(there))
-        where = place(question.system, question.driver_source)
+        has = join_words(sorted(there))
+        where = source_title(request.system, request.driver_source)
         return f"Driver.branch is {asked!r}, and {where} has {has}."
     return ""
 
 
-def _cards(question: Question) -> str:
-    there = question.branches()
-    where = place(question.system, question.driver_source)
-    for card in question.known:
+def _cards(request: Request) -> str:
+    there = request.branches()
+    where = source_title(request.system, request.driver_source)
+    for card in request.known:
         borders = [gpu_limits.of(card).driver_border(branch) for branch in there]
         if all(borders):
-            return f"{card} {borders[0]}, and {where} has {listed(sorted(there))}."
+            return f"{card} {borders[0]}, and {where} has {join_words(sorted(there))}."
     return ""
 
 
-def _flavour(question: Question) -> str:
-    asked = question.driver and question.driver.flavour
+def _flavour(request: Request) -> str:
+    asked = request.driver and request.driver.flavour
     if not asked:
         return ""
-    unable = [card for card in question.known if asked not in gpu_limits.of(card).flavours]
+    unable = [card for card in request.known if asked not in gpu_limits.of(card).flavours]
     if unable:
-        return f"Driver.flavour is {asked!r}, which {named(unable)} cannot run."
-    where = place(question.system, question.driver_source)
-    branch = question.driver and question.driver.branch
+        return f"Driver.flavour is {asked!r}, which {join_cards(unable)} cannot run."
+    where = source_title(request.system, request.driver_source)
+    branch = request.driver and request.driver.branch
     which = f"driver {branch}" if branch else "a driver that goes with these cards"
     return f"Driver.flavour is {asked!r}, and {where} has no {asked} modules of {which}."
 
 
-def _index(question: Question) -> str:
-    where = place(question.system, question.driver_source)
-    there = " or ".join(question.branches())
-    if question.subnet_manager:
-        return (
-            f"{named(question.cards)} has NVLink 5, and deeprig knows no nvlsm for it in {where}."
-        )
-    if question.switches:
+def _index(request: Request) -> str:
+    where = source_title(request.system, request.driver_source)
+    there = " or ".join(request.branches())
+    if request.subnet_manager:
+        cards = join_cards(request.cards)
+        return f"{cards} has NVLink 5, and deeprig knows no nvlsm for it in {where}."
+    if request.switches:
         return f"The box has an NVSwitch, and {where} has no fabric manager for it."
-    cards = named(question.cards)
+    cards = join_cards(request.cards)
     return f"The index of {where} has none of the drivers that {cards} needs: {there}."
 
 
-def _desktop(question: Question) -> Refusal | None:
-    if not question.graphics.desktop or (question.driver and question.driver.desktop):
+def _desktop(request: Request) -> Refusal | None:
+    if not request.graphics.desktop or (request.driver and request.driver.desktop):
         return None
     return Refusal(
-        refusal=f"The box has a desktop ({question.graphics.desktop}), which a driver for "
+        refusal=f"The box has a desktop ({request.graphics.desktop}), which a driver for "
         "computing alone would leave without a picture.",
         instead='Driver(desktop="keep") for the full driver, or Driver(desktop="off") to have the '
         "box start without it.",
     )
 
 
-def _kernel(question: Question) -> Refusal | None:
-    if question.graphics.kernels != ():
+def _kernel(request: Request) -> Refusal | None:
+    if request.graphics.kernels != ():
         return None
-    ubuntu = question.system.startswith("ubuntu-")
-    package = "linux-image-generic" if ubuntu else f"linux-image-{question.architecture}"
+    ubuntu = request.system.startswith("ubuntu-")
+    package = "linux-image-generic" if ubuntu else f"linux-image-{request.architecture}"
     return Refusal(
         refusal="No kernel is installed in it, so there is nothing to have modules for.",
         instead=f"install one, such as {package}, or Rig(driver=None): a container has its host's "
@@ -179,12 +179,12 @@ def _kernel(question: Question) -> Refusal | None:
     )
 
 
-def _secure_boot(question: Question, modules: str, signed: str) -> Refusal | None:
-    graphics = question.graphics
+def _secure_boot(request: Request, modules: str, signed: str) -> Refusal | None:
+    graphics = request.graphics
     if not graphics.secure_boot or graphics.module_key_enrolled or modules == "prebuilt":
         return None
     rows = catalog.load("driver_packages")["module_key"]
-    key = next((row for row in rows if question.system in row["systems"]), None)
+    key = next((row for row in rows if request.system in row["systems"]), None)
     ways = [f"{signed}, whose modules are signed"] if signed else []
     if key:
         ways.append(
@@ -194,6 +194,6 @@ def _secure_boot(question: Question, modules: str, signed: str) -> Refusal | Non
     ways.append("turn Secure Boot off in the firmware's setup")
     return Refusal(
         refusal="Secure Boot is on, and its firmware does not know the key that signs modules "
-        f"built on the box: on {called(question.system)} they would not load.",
+        f"built on the box: on {system_title(request.system)} they would not load.",
         instead="; or ".join(ways) + ".",
     )

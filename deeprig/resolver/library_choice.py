@@ -6,7 +6,7 @@ from typing import Any
 from deeprig import catalog
 from deeprig.catalog import packages as package_names
 from deeprig.resolver import apt_index
-from deeprig.resolver.request import Question, named
+from deeprig.resolver.request import Request, join_cards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,27 +19,27 @@ class Library:
     why: str
 
 
-def cudnn(question: Question, cuda: str) -> Library:
+def cudnn(request: Request, cuda: str) -> Library:
     """The newest for this CUDA, or the last that has kernels for the cards."""
     table = catalog.load("cuda")
     names = package_names.filled(table["packages"]["cudnn"], cuda=cuda)
-    old = [card for card in question.known if card.architecture in table["cudnn"]["architectures"]]
+    old = [card for card in request.known if card.architecture in table["cudnn"]["architectures"]]
     wanted = table["cudnn"]["package_version"] if old else ""
     packages = tuple(f"{name}={wanted}" for name in names) if old else names
-    if not _has(question, packages):
+    if not _has(request, packages):
         return Library(version="none", packages=(), pins=(), why="the index has none for this CUDA")
     if old:
         return Library(
             version=table["cudnn"]["version"],
             packages=packages,
             pins=((" ".join(names), wanted),),
-            why=f"{table['cudnn']['version']} is the last with kernels for {named(old)}",
+            why=f"{table['cudnn']['version']} is the last with kernels for {join_cards(old)}",
         )
     major = cuda.partition(".")[0]
     return Library(version="9", packages=packages, pins=(), why=f"the newest 9 for CUDA {major}")
 
 
-def nccl(question: Question, row: dict[str, Any]) -> Library:
+def nccl(request: Request, row: dict[str, Any]) -> Library:
     """The newest build for one of the CUDAs that this row of toolkits goes with.
 
     One pattern for all of them: a plan that was made before the index was listed holds afterwards.
@@ -47,7 +47,7 @@ def nccl(question: Question, row: dict[str, Any]) -> Library:
     pattern = _any_of(row["nccl"])
     names = catalog.load("cuda")["packages"]["nccl"]
     packages = tuple(f"{name}={pattern}" for name in names)
-    if not _has(question, packages):
+    if not _has(request, packages):
         return Library(version="none", packages=(), pins=(), why="the index has none for this CUDA")
     return Library(
         version=pattern,
@@ -66,9 +66,9 @@ def _any_of(patterns: list[str]) -> str:
     return f"{stem}[{''.join(pattern.removeprefix(stem) for pattern in patterns)}]"
 
 
-def _has(question: Question, packages: tuple[str, ...]) -> bool:
+def _has(request: Request, packages: tuple[str, ...]) -> bool:
     pairs = (package.partition("=") for package in packages)
     return all(
-        apt_index.has_version(question.graphics, question.system, "nvidia", name, pattern or "*")
+        apt_index.has_version(request.graphics, request.system, "nvidia", name, pattern or "*")
         for name, _, pattern in pairs
     )

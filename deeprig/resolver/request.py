@@ -11,14 +11,13 @@ from deeprig.catalog.gpus import Gpu, is_one_of
 from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver import apt_index
 from deeprig.settings import Cuda, Driver
-from deeprig.ui.words import listed as listed
 
 Source = Literal["distro", "nvidia"]
 SOURCES: tuple[Source, ...] = ("distro", "nvidia")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class Request:
     """`system` is such as debian-12; `cards` are those in the box and those to prepare for; `torch`
     is a version that somebody asks for, or None; `python` that of the environments, "" where nobody
     says; `architecture` is Debian's name; `today` is the day whose branches are taken.
@@ -90,18 +89,18 @@ class Question:
         return "" if self.architecture == "amd64" else f" on {self.architecture}"
 
 
-def called(system: str) -> str:
+def system_title(system: str) -> str:
     """Debian 12 for debian-12."""
     return system.replace("-", " ").title()
 
 
-def place(system: str, source: str) -> str:
+def source_title(system: str, source: str) -> str:
     """Where packages come from, in words."""
     if source == "nvidia":
-        return f"NVIDIA's repository for {called(system)}"
-    return f"{called(system)}'s archive"
+        return f"NVIDIA's repository for {system_title(system)}"
+    return f"{system_title(system)}'s archive"
 
 
-def named(cards: Sequence[Gpu]) -> str:
+def join_cards(cards: Sequence[Gpu]) -> str:
     """The cards in words, each kind once."""
     return " and ".join(dict.fromkeys(str(card) for card in cards))

@@ -19,7 +19,7 @@ from deeprig.resolver import driver_notes, kernel_modules, toolkit
 from deeprig.resolver import tensorflow as tensorflow_choice
 from deeprig.resolver import torch as torch_choice
 from deeprig.resolver.refusal import Refusal
-from deeprig.resolver.request import Question, named, place
+from deeprig.resolver.request import Request, join_cards, source_title
 from deeprig.settings import Cuda, Driver, Rig
 
 __all__ = ["Plan", "Refusal", "dated", "decide", "ended", "resolve"]
@@ -155,7 +155,7 @@ def resolve(
     Debian's name; `python` the environments' version, "" for any; `today` is the day that decides
     which branches are young or have ended.
     """
-    question = Question(
+    request = Request(
         system=system,
         cards=_cards(graphics, driver),
         graphics=graphics,
@@ -169,7 +169,7 @@ def resolve(
     plan: Plan | Refusal = Plan()
     for step in (_driver, _frameworks, _toolkit):
         if isinstance(plan, Plan):
-            plan = step(plan, question)
+            plan = step(plan, request)
     return plan
 
 
@@ -186,27 +186,27 @@ def dated(plan: Plan, today: date) -> list[str]:
     return [*ended(plan, today), *tables.age(today)]
 
 
-def _driver(plan: Plan, question: Question) -> Plan | Refusal:
-    settings = question.driver
+def _driver(plan: Plan, request: Request) -> Plan | Refusal:
+    settings = request.driver
     if settings is None:
         return plan.because({"driver_branch": "Rig.driver is None: what is there is left alone"})
-    if not question.cards:
+    if not request.cards:
         why = "there is no NVIDIA card in the box; Driver(gpus=...) prepares for one"
         return plan.because({"driver_branch": why})
-    own = driver_choice.left_alone(question)
+    own = driver_choice.left_alone(request)
     if own:
         return plan.because({"driver_branch": own})
-    found = driver_choice.choose(question)
+    found = driver_choice.choose(request)
     if isinstance(found, Refusal):
         return found
-    modules, graphics = found.row[found.flavour], question.graphics
+    modules, graphics = found.row[found.flavour], request.graphics
     prebuilt, nvidia = found.modules == "prebuilt", found.source == "nvidia"
-    repository = question.repository if nvidia else None
+    repository = request.repository if nvidia else None
     return plan.because(
         {
-            "driver_branch": driver_choice.why_branch(question, found),
-            "module_flavour": driver_choice.why_flavour(question, found),
-            "driver_source": _why_source(question, found.modules),
+            "driver_branch": driver_choice.why_branch(request, found),
+            "module_flavour": driver_choice.why_flavour(request, found),
+            "driver_source": _why_source(request, found.modules),
         },
         driver_branch=found.branch,
         module_flavour=found.flavour,
@@ -216,29 +216,29 @@ def _driver(plan: Plan, question: Question) -> Plan | Refusal:
         dkms_name=modules["dkms_name"],
         library=found.library,
         headers=() if prebuilt else kernel_modules.headers(graphics),
-        driver_packages=found.packages(question),
+        driver_packages=found.packages(request),
         pin=found.pin,
         pins=_own_pins(found) if nvidia and not found.pin else (),
-        build_tools=() if prebuilt or not nvidia else kernel_modules.build_tools(question.system),
+        build_tools=() if prebuilt or not nvidia else kernel_modules.build_tools(request.system),
         repository=repository["name"] if repository else "",
-        repository_folder=_folder(repository, question),
+        repository_folder=_folder(repository, request),
         kernel_metapackages=kernel_modules.metapackages(graphics, found.kernels)
         if prebuilt
         else (),
-        notes=(*plan.notes, *driver_notes.of(question, found)),
-        warnings=_warnings(question),
+        notes=(*plan.notes, *driver_notes.of(request, found)),
+        warnings=_warnings(request),
     )
 
 
-def _why_source(question: Question, modules: str) -> str:
-    settings, where = question.driver, place(question.system, question.driver_source)
+def _why_source(request: Request, modules: str) -> str:
+    settings, where = request.driver, source_title(request.system, request.driver_source)
     ready = {
         "prebuilt": "its modules are built and signed for this kernel",
         "dkms": "its modules are built on the box, by DKMS",
     }[modules]
     if settings and settings.source:
         return f"{where}, by Driver.source; {ready}"
-    if question.subnet_manager:
+    if request.subnet_manager:
         return f"{where}, for nvlsm is there alone; {ready}"
     return f"{where}, as is usual there; {ready}"
 
@@ -249,14 +249,14 @@ def _own_pins(found: driver_choice.Choice) -> tuple[tuple[str, str], ...]:
     return ((names, f"{found.branch}.*"),)
 
 
-def _warnings(question: Question) -> tuple[str, ...]:
+def _warnings(request: Request) -> tuple[str, ...]:
     found = []
-    if question.unknown:
-        ids = ", ".join(card.id for card in question.unknown)
+    if request.unknown:
+        ids = ", ".join(card.id for card in request.unknown)
         found.append(
             f"{ids}: in no table that deeprig has; the driver is what the settings or apt say"
         )
-    board = None if question.switches else hidden_switches(question.cards)
+    board = None if request.switches else hidden_switches(request.cards)
     if board:
         found.append(
             f"this is {board['means']}; until {board['needs']} are there CUDA says 802 (system not "
@@ -265,42 +265,42 @@ def _warnings(question: Question) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _running(plan: Plan, question: Question) -> str:
+def _running(plan: Plan, request: Request) -> str:
     """The branch that will run: the planned one, else the one that is loaded, or ""."""
     if plan.driver_packages:
         return plan.driver_branch
-    return branches.of_version(question.graphics.loaded_driver)
+    return branches.of_version(request.graphics.loaded_driver)
 
 
-def _frameworks(plan: Plan, question: Question) -> Plan | Refusal:
-    cards, driver = question.cards, _running(plan, question)
+def _frameworks(plan: Plan, request: Request) -> Plan | Refusal:
+    cards, driver = request.cards, _running(plan, request)
     if not cards:
         return plan.because({"torch": "there is no card: the newest one, on the CPU"})
-    toolkits = toolkit.covered(question, driver)
+    toolkits = toolkit.covered(request, driver)
     found = torch_choice.choose(
-        question.known, driver, question.torch, toolkits, question.architecture, question.python
+        request.known, driver, request.torch, toolkits, request.architecture, request.python
     )
     if isinstance(found, Refusal):
         return found
     if found is None:
-        why = f"no torch has kernels for {named(cards)}{question.unusual}: it runs on the CPU"
+        why = f"no torch has kernels for {join_cards(cards)}{request.unusual}: it runs on the CPU"
         return plan.because({"torch": why})
     return plan.because(
-        {"torch": torch_choice.why(found, question.known, driver)},
+        {"torch": torch_choice.why(found, request.known, driver)},
         torch=torch_choice.requirement(found),
         torch_backend=found["backend"],
         torch_cuda=found["cuda"],
-        jax=torch_choice.jax(question.known, driver, question.python),
+        jax=torch_choice.jax(request.known, driver, request.python),
     )
 
 
-def _toolkit(plan: Plan, question: Question) -> Plan | Refusal:
-    settings = question.cuda
+def _toolkit(plan: Plan, request: Request) -> Plan | Refusal:
+    settings = request.cuda
     if settings is None:
         return plan.because({"cuda": "Rig.cuda is None: no toolkit"})
-    if not question.cards and question.driver:
+    if not request.cards and request.driver:
         return plan.because({"cuda": "there is no NVIDIA card in the box"})
-    found = toolkit.choose(question, _running(plan, question), plan.torch_cuda)
+    found = toolkit.choose(request, _running(plan, request), plan.torch_cuda)
     if isinstance(found, Refusal):
         if settings != Cuda(mirror=settings.mirror, repo_key=settings.repo_key):
             return found
@@ -308,10 +308,10 @@ def _toolkit(plan: Plan, question: Question) -> Plan | Refusal:
         warned = (*plan.warnings, f"no CUDA toolkit: {found.sentence}")
         return plan.because({"cuda": found.sentence}, warnings=warned)
     nvidia = settings.source == "nvidia"
-    row = question.repository if nvidia else None
+    row = request.repository if nvidia else None
     guarded = nvidia and plan.driver_source == "distro"
     shut_out = catalog.load("driver_packages")["shut_out"]["packages"] if guarded else ()
-    where = place(question.system, settings.source)
+    where = source_title(request.system, settings.source)
     return plan.because(
         {**found.reasons, "cuda_source": f"{where}, by Cuda.source"},
         cuda=found.cuda,
@@ -323,9 +323,9 @@ def _toolkit(plan: Plan, question: Question) -> Plan | Refusal:
         pins=(*plan.pins, *found.pins),
         shut_out=tuple(shut_out),
         repository=row["name"] if row else plan.repository,
-        repository_folder=_folder(row, question) or plan.repository_folder,
+        repository_folder=_folder(row, request) or plan.repository_folder,
     )
 
 
-def _folder(row: dict[str, Any] | None, question: Question) -> str:
-    return f"{row['directory']}/{row['architectures'][question.architecture]}" if row else ""
+def _folder(row: dict[str, Any] | None, request: Request) -> str:
+    return f"{row['directory']}/{row['architectures'][request.architecture]}" if row else ""

@@ -6,7 +6,7 @@ from deeprig import catalog
 from deeprig.catalog.gpus import Gpu
 from deeprig.resolver import torch as torch_choice
 from deeprig.resolver.refusal import Refusal
-from deeprig.resolver.request import named
+from deeprig.resolver.request import join_cards
 
 Unable = Mapping[Gpu, bool]
 
@@ -36,4 +36,4 @@ def warnings(found: Unable) -> tuple[str, ...]:
 
 
 def _sentence(cards: Sequence[Gpu]) -> str:
-    return f"TensorFlow's wheels have no kernels for {named(cards)}."
+    return f"TensorFlow's wheels have no kernels for {join_cards(cards)}."

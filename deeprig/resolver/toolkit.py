@@ -11,7 +11,8 @@ from deeprig.catalog.branches import number
 from deeprig.resolver import apt_index, library_choice
 from deeprig.resolver import driver as driver_choice
 from deeprig.resolver.refusal import Refusal
-from deeprig.resolver.request import Question, called, listed, named, place
+from deeprig.resolver.request import Request, join_cards, source_title, system_title
+from deeprig.ui.words import join_words
 
 Row = dict[str, Any]
 
@@ -29,47 +30,47 @@ class Toolkit:
     notes: tuple[str, ...] = ()
 
 
-def choose(question: Question, driver: str, torch_cuda: str) -> Toolkit | Refusal:
+def choose(request: Request, driver: str, torch_cuda: str) -> Toolkit | Refusal:
     """What `Cuda` asks for; `driver` is the branch that will run, "" for none or an unknown one,
     `torch_cuda` the CUDA that torch was built with.
     """
-    if question.cuda and question.cuda.source == "distro":
-        return _of_the_archive(question, driver)
-    return _of_nvidia(question, driver, torch_cuda)
+    if request.cuda and request.cuda.source == "distro":
+        return _of_the_archive(request, driver)
+    return _of_nvidia(request, driver, torch_cuda)
 
 
-def covered(question: Question, driver: str) -> list[str]:
+def covered(request: Request, driver: str) -> list[str]:
     """The CUDA versions that NVIDIA's repository has for this box, that fit it, and that are no
     newer than the driver's own.
     """
-    repository = question.repository
-    if question.cuda is None or question.cuda.source != "nvidia" or repository is None:
+    repository = request.repository
+    if request.cuda is None or request.cuda.source != "nvidia" or repository is None:
         return []
     versions: list[str] = repository["toolkits"]
     return [
         version
         for version in versions
-        if not _objection(question, version, driver)
+        if not _objection(request, version, driver)
         and (not driver or branches.covers(driver, version))
     ]
 
 
-def _of_the_archive(question: Question, driver: str) -> Toolkit | Refusal:
+def _of_the_archive(request: Request, driver: str) -> Toolkit | Refusal:
     rows: list[Row] = catalog.load("cuda")["archive"]
-    row = next((r for r in rows if r["system"] == question.system), None)
-    asked = question.cuda and question.cuda.version
+    row = next((r for r in rows if r["system"] == request.system), None)
+    asked = request.cuda and request.cuda.version
     if row is None:
         return Refusal(
-            refusal=f"deeprig knows no CUDA in {place(question.system, 'distro')}.",
+            refusal=f"deeprig knows no CUDA in {source_title(request.system, 'distro')}.",
             instead="Cuda(), from NVIDIA's repository, or Rig(cuda=None).",
         )
     if asked and asked != row["cuda"]:
         return Refusal(
-            refusal=f"Cuda.version is {asked!r}, and {place(question.system, 'distro')} has "
+            refusal=f"Cuda.version is {asked!r}, and {source_title(request.system, 'distro')} has "
             f"{row['cuda']}.",
             instead='Cuda(version=None), or Cuda(source="nvidia").',
         )
-    why_not = _objection(question, row["cuda"], driver)
+    why_not = _objection(request, row["cuda"], driver)
     if why_not:
         return Refusal(refusal=why_not, instead="Cuda(), from NVIDIA's repository.")
     return Toolkit(
@@ -78,34 +79,34 @@ def _of_the_archive(question: Question, driver: str) -> Toolkit | Refusal:
         nccl=row["nccl"],
         packages=tuple(row["packages"]),
         reasons={
-            "cuda": f"{row['cuda']} is what {place(question.system, 'distro')} has"
-            f"{_and_it_fits(question, driver)}",
+            "cuda": f"{row['cuda']} is what {source_title(request.system, 'distro')} has"
+            f"{_and_it_fits(request, driver)}",
             "nccl": f"the archive has {'none' if row['nccl'] == 'none' else 'it'}",
             "cudnn": "the archive has none for this CUDA; frameworks bring their own",
         },
-        notes=_what_is_lost(question, row["cuda"], driver),
+        notes=_what_is_lost(request, row["cuda"], driver),
     )
 
 
-def _of_nvidia(question: Question, driver: str, torch_cuda: str) -> Toolkit | Refusal:
-    repository = question.repository
-    asked = question.cuda.version if question.cuda else None
+def _of_nvidia(request: Request, driver: str, torch_cuda: str) -> Toolkit | Refusal:
+    repository = request.repository
+    asked = request.cuda.version if request.cuda else None
     if repository is None:
         return Refusal(
-            refusal=f"NVIDIA has no repository that deeprig knows for {called(question.system)}"
-            f"{question.unusual}.",
+            refusal="NVIDIA has no repository that deeprig knows for "
+            f"{system_title(request.system)}{request.unusual}.",
             instead="Rig(cuda=None); frameworks such as torch bring their own CUDA.",
         )
     there = [row for row in _toolkits() if row["version"] in repository["toolkits"]]
-    if asked in apt_index.new_toolkits(question.graphics):
+    if asked in apt_index.new_toolkits(request.graphics):
         # Of a known major: what compiles for a card goes on doing so until the next one.
         there.append({"version": asked, "nccl": [f"2.*+cuda{asked.partition('.')[0]}.*"]})
-    fitting = [row for row in there if not _objection(question, row["version"], driver)]
+    fitting = [row for row in there if not _objection(request, row["version"], driver)]
     wanted = [row for row in fitting if asked in (None, row["version"])]
     for row in _best_first(wanted, driver, torch_cuda):
-        if found := _with_libraries(question, row, driver, torch_cuda):
+        if found := _with_libraries(request, row, driver, torch_cuda):
             return found
-    return _none(question, driver, there, fitting, asked)
+    return _none(request, driver, there, fitting, asked)
 
 
 def _best_first(rows: list[Row], driver: str, torch_cuda: str) -> list[Row]:
@@ -126,18 +127,18 @@ def _best_first(rows: list[Row], driver: str, torch_cuda: str) -> list[Row]:
     return sorted(rows, key=key, reverse=True)
 
 
-def _with_libraries(question: Question, row: Row, driver: str, torch_cuda: str) -> Toolkit | None:
+def _with_libraries(request: Request, row: Row, driver: str, torch_cuda: str) -> Toolkit | None:
     """The toolkit, if the source has it, with the cuDNN and NCCL that the source has for it."""
-    cuda, system, graphics = row["version"], question.system, question.graphics
-    parts = question.cuda.parts if question.cuda else "build"
+    cuda, system, graphics = row["version"], request.system, request.graphics
+    parts = request.cuda.parts if request.cuda else "build"
     table = catalog.load("cuda")
     names = package_names.filled(table["packages"][parts], cuda=cuda) if parts != "none" else ()
-    if not apt_index.has(graphics, system, "nvidia", names):
+    if not apt_index.available(graphics, system, "nvidia", names):
         return None
-    cudnn = library_choice.cudnn(question, cuda)
-    nccl = library_choice.nccl(question, row)
+    cudnn = library_choice.cudnn(request, cuda)
+    nccl = library_choice.nccl(request, row)
     why = f"{cuda} is torch's own" if cuda == torch_cuda else f"{cuda} is the newest that fits"
-    if question.cuda and question.cuda.version:
+    if request.cuda and request.cuda.version:
         why = f"{cuda} is asked for"
     elif driver and not branches.covers(driver, cuda):
         why = f"{cuda} is the nearest to the driver's own"
@@ -148,23 +149,23 @@ def _with_libraries(question: Question, row: Row, driver: str, torch_cuda: str) 
         packages=(*names, *cudnn.packages, *nccl.packages),
         pins=(*cudnn.pins, *nccl.pins),
         reasons={
-            "cuda": f"{why}{_and_it_fits(question, driver)}"
+            "cuda": f"{why}{_and_it_fits(request, driver)}"
             if parts != "none"
             else f'Cuda.parts is "none": only the libraries that go with CUDA {cuda}',
             "cudnn": cudnn.why,
             "nccl": nccl.why,
         },
-        notes=_what_is_lost(question, cuda, driver) if parts != "none" else (),
+        notes=_what_is_lost(request, cuda, driver) if parts != "none" else (),
     )
 
 
-def _objection(question: Question, cuda: str, driver: str) -> str:
+def _objection(request: Request, cuda: str, driver: str) -> str:
     """Why this toolkit is not for these cards or this driver; empty where it is."""
-    return next(_objections(question, cuda, driver), "")
+    return next(_objections(request, cuda, driver), "")
 
 
-def _objections(question: Question, cuda: str, driver: str) -> Iterator[str]:
-    for card in question.known:
+def _objections(request: Request, cuda: str, driver: str) -> Iterator[str]:
+    for card in request.known:
         border = gpu_limits.of(card).cuda_border(cuda)
         if border:
             yield f"CUDA {cuda} does not compile for {card}, whose CUDA {border}."
@@ -173,21 +174,23 @@ def _objections(question: Question, cuda: str, driver: str) -> Iterator[str]:
         yield f"driver {driver} runs CUDA {major} and older, and CUDA {cuda} is newer."
 
 
-def _and_it_fits(question: Question, driver: str) -> str:
-    cards = f"compiles for {named(question.cards)}" if question.cards else "no card is in the box"
+def _and_it_fits(request: Request, driver: str) -> str:
+    cards = (
+        f"compiles for {join_cards(request.cards)}" if request.cards else "no card is in the box"
+    )
     limit = f", and the driver's own is {branches.cuda(driver)}" if driver else ""
-    return f"; {'it ' if question.cards else ''}{cards}{limit}"
+    return f"; {'it ' if request.cards else ''}{cards}{limit}"
 
 
-def _what_is_lost(question: Question, cuda: str, driver: str) -> tuple[str, ...]:
+def _what_is_lost(request: Request, cuda: str, driver: str) -> tuple[str, ...]:
     """What a toolkit beyond the driver's own CUDA costs, where it is one of the same major."""
     if not driver or branches.covers(driver, cuda):
         return ()
     own = branches.cuda(driver)
     newer = [
         name
-        for name in sorted(_newer_drivers(question, driver), key=list(branches.known()).index)
-        if branches.covers(name, cuda) and not branches.has_ended(name, question.today)
+        for name in sorted(_newer_drivers(request, driver), key=list(branches.known()).index)
+        if branches.covers(name, cuda) and not branches.has_ended(name, request.today)
     ]
     way = f'; Driver(branch="{newer[0]}") has {branches.cuda(newer[0])} itself' if newer else ""
     return (
@@ -197,43 +200,43 @@ def _what_is_lost(question: Question, cuda: str, driver: str) -> tuple[str, ...]
     )
 
 
-def _newer_drivers(question: Question, driver: str) -> list[str]:
+def _newer_drivers(request: Request, driver: str) -> list[str]:
     """Branches of the same source, newer than this one, that could be had instead of it."""
-    settings = question.driver
-    if settings is None or not question.cards:
+    settings = request.driver
+    if settings is None or not request.cards:
         return []
-    asked = (replace(settings, branch=name, flavour=None) for name in question.branches())
-    found = (driver_choice.first(replace(question, driver=each)) for each in asked)
+    asked = (replace(settings, branch=name, flavour=None) for name in request.branches())
+    found = (driver_choice.first(replace(request, driver=each)) for each in asked)
     return [each.branch for each in found if each and int(each.branch) > int(driver)]
 
 
 def _none(
-    question: Question, driver: str, there: list[Row], fitting: list[Row], asked: str | None
+    request: Request, driver: str, there: list[Row], fitting: list[Row], asked: str | None
 ) -> Refusal:
     """Why the repository has no toolkit for this box, and what comes nearest."""
-    where = place(question.system, "nvidia")
-    versions = listed([row["version"] for row in there])
-    ready = [row for row in fitting if _with_libraries(question, row, driver, "")]
+    where = source_title(request.system, "nvidia")
+    versions = join_words([row["version"] for row in there])
+    ready = [row for row in fitting if _with_libraries(request, row, driver, "")]
     nearest = next((row["version"] for row in _best_first(ready, driver, "")), "")
-    instead = f'Cuda(version="{nearest}").' if asked and nearest else _without(question, driver)
+    instead = f'Cuda(version="{nearest}").' if asked and nearest else _without(request, driver)
     if asked and asked not in [row["version"] for row in there]:
         what = f"Cuda.version is {asked!r}, and deeprig knows CUDA {versions} in {where}."
-    elif asked and (why := _objection(question, asked, driver)):
+    elif asked and (why := _objection(request, asked, driver)):
         what = why
     elif fitting:
         what = f"The index of {where} has no CUDA toolkit that fits."
     else:
-        first = _objection(question, there[0]["version"], driver) if there else ""
+        first = _objection(request, there[0]["version"], driver) if there else ""
         what = f"deeprig knows CUDA {versions} in {where}, and none of them fits: {first}"
     return Refusal(refusal=what, instead=instead)
 
 
-def _without(question: Question, driver: str) -> str:
+def _without(request: Request, driver: str) -> str:
     """A newer driver where one would do, else none; frameworks do not need the toolkit."""
-    for branch in _newer_drivers(question, driver) if driver else ():
-        repository = question.repository
+    for branch in _newer_drivers(request, driver) if driver else ():
+        repository = request.repository
         if repository and any(
-            not _objection(question, version, branch) for version in repository["toolkits"]
+            not _objection(request, version, branch) for version in repository["toolkits"]
         ):
             return (
                 f'Driver(branch="{branch}"), whose CUDA is {branches.cuda(branch)}; or '

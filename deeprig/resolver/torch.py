@@ -8,7 +8,7 @@ from deeprig.catalog import branches
 from deeprig.catalog.branches import number
 from deeprig.catalog.gpus import Gpu
 from deeprig.resolver.refusal import Refusal
-from deeprig.resolver.request import named
+from deeprig.resolver.request import join_cards
 
 Build = dict[str, Any]
 
@@ -55,21 +55,21 @@ def why(build: Build, cards: Sequence[Gpu], driver: str) -> str:
     """Why this torch and not the package index's newest, in a sentence."""
     there = _able(build, cards)
     unable = [card for card in cards if card not in there]
-    without = f", which has none for {named(unable)}" if unable else ""
+    without = f", which has none for {join_cards(unable)}" if unable else ""
     newest = next(row for row in _builds(build["architecture"]))
     cuda = f"torch {build['torch']} with CUDA {build['cuda']}"
     if build["torch"] == newest["torch"]:
-        return f"{cuda} has kernels for {named(there)}{without}"
+        return f"{cuda} has kernels for {join_cards(there)}{without}"
     if build["python"] and not build.get("asked"):
         older = f"newer ones need Python {newest['first_python']}, and this is {build['python']}"
-        return f"{cuda} has kernels for {named(there)}{without}; {older}"
+        return f"{cuda} has kernels for {join_cards(there)}{without}; {older}"
     if len(_able(newest, cards)) < len(there):
-        return f"{cuda} is the last with kernels for {named(there)}{without}"
+        return f"{cuda} is the last with kernels for {join_cards(there)}{without}"
     return (
-        f"{cuda} has kernels for {named(there)}{without}; newer ones need a driver from "
+        f"{cuda} has kernels for {join_cards(there)}{without}; newer ones need a driver from "
         f"{newest['driver']} on, and this one is {driver}"
         if driver and number(driver) < number(newest["driver"])
-        else f"{cuda} is what was asked for, and has kernels for {named(there)}{without}"
+        else f"{cuda} is what was asked for, and has kernels for {join_cards(there)}{without}"
     )
 
 
@@ -153,7 +153,7 @@ def _refusal(
         what = f"torch {asked} needs a driver from {least} on, and this one is {driver}."
     else:
         lacking = [card for card in cards if not any(map(_able_for(card), named_rows))] or cards
-        what = f"torch {asked} has no kernels for {named(lacking)}."
+        what = f"torch {asked} has no kernels for {join_cards(lacking)}."
     other = choose(cards, driver, None, architecture=architecture, python=python)
     fits = f'Python(torch="{other["torch"]}")' if isinstance(other, dict) else "Python(torch=None)"
     return Refusal(refusal=what, instead=f"{fits}.")

@@ -3,6 +3,6 @@
 from collections.abc import Sequence
 
 
-def listed(words: Sequence[str]) -> str:
+def join_words(words: Sequence[str]) -> str:
     """ "a, b and c"."""
     return ", ".join(words[:-1]) + (" and " if words[1:] else "") + "".join(words[-1:])

@@ -12,7 +12,7 @@ from deeprig.errors import DeeprigError
 from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
-from deeprig.resolver.request import called, named
+from deeprig.resolver.request import join_cards, system_title
 from deeprig.resolver.resolve import Plan
 from deeprig.settings import Cuda, Driver
 from deeprig.settings.types import Branch, CudaVersion, TorchVersion
@@ -40,7 +40,7 @@ class ImaginedBox:
         counts = {str(card): sum(str(other) == str(card) for other in cards) for card in cards}
         each = [f"{count} x {card}" if count > 1 else card for card, count in counts.items()]
         on = " on arm64" if self._architecture() == "arm64" else ""
-        return f"{called(self.system or '')}{on} with {' and '.join(each)}"
+        return f"{system_title(self.system or '')}{on} with {' and '.join(each)}"
 
     @property
     def is_meant(self) -> bool:
@@ -84,8 +84,8 @@ class ImaginedBox:
         bound = [card for card in self._cards() if is_one_of(card, _arm64_only())]
         if bound and self.architecture == "amd64":
             raise DeeprigError(
-                f"--arch is amd64, and {named(bound)} exists with an arm64 processor only; leave "
-                "--arch out."
+                f"--arch is amd64, and {join_cards(bound)} exists with an arm64 processor only; "
+                "leave --arch out."
             )
         return self.architecture or ("arm64" if bound else "amd64")
 

@@ -13,7 +13,7 @@ from deeprig.facts.gpus import GpuFacts
 from deeprig.facts.survey import Survey
 from deeprig.resolver import kernel_modules
 from deeprig.resolver.refusal import Refusal
-from deeprig.resolver.request import Question
+from deeprig.resolver.request import Request
 from deeprig.resolver.resolve import Plan, dated, decide, ended, resolve
 from deeprig.settings import Cuda, Driver, Python, Rig
 
@@ -1065,8 +1065,6 @@ def test_every_row_has_its_source_and_every_branch_its_place() -> None:
 
 def test_where_a_question_comes_from() -> None:
     for system, usual in (("ubuntu-24.04", "distro"), ("debian-13", "nvidia")):
-        question = Question(
-            system=system, cards=(), graphics=GpuFacts(), driver=Driver(), cuda=None
-        )
-        assert question.driver_source == usual
-        assert replace(question, driver=NVIDIA).driver_source == "nvidia"
+        request = Request(system=system, cards=(), graphics=GpuFacts(), driver=Driver(), cuda=None)
+        assert request.driver_source == usual
+        assert replace(request, driver=NVIDIA).driver_source == "nvidia"
