@@ -237,8 +237,8 @@ def _instead(request: Request) -> str:
         return f"{strange['instead']}."
     if without := _without(request):
         return f"take {join_cards(without)} out of the box."
-    if driver_refusals.together(request):
-        return "take one of them out of the box."
+    if sides := driver_refusals.no_one_module(request):
+        return f"take {join_cards(min(sides, key=len))} out of the box."
     if request.unknown:
         return (
             f"{_both_named(request, settings)}Rig(driver=None) and a driver that you choose; "

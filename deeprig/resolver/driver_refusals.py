@@ -34,12 +34,18 @@ def may_run(request: Request, card: Gpu, branch: str, flavour: str) -> bool:
     return (branch, flavour) in apt_index.named_by_archive(request.graphics, card)
 
 
-def together(request: Request) -> str:
-    """Cards that no one kernel module drives."""
+def no_one_module(request: Request) -> tuple[list[Gpu], list[Gpu]] | None:
+    """Cards that no one kernel module drives: those of the proprietary ones, those of the open."""
     old = [card for card in request.known if "open" not in gpu_limits.of(card).flavours]
     new = [card for card in request.known if "proprietary" not in gpu_limits.of(card).flavours]
-    if not (old and new):
+    return (old, new) if old and new else None
+
+
+def together(request: Request) -> str:
+    """The same in a sentence."""
+    if (found := no_one_module(request)) is None:
         return ""
+    old, new = found
     return (
         f"{join_cards(old)} runs with the proprietary modules only and {join_cards(new)} with the "
         "open ones, and a box loads one of them."

@@ -92,7 +92,8 @@ def test_a_home_that_root_may_not_look_at_is_not_taken_for_a_missing_one(
     """As FUSE closes a mount to root, a folder is closed to whoever asks here."""
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
-        Path(place, folder).mkdir(mode=0o000 if folder == "closed" else 0o755)
+        Path(place, folder).mkdir()
+        Path(place, folder).chmod(0o000 if folder == "closed" else 0o755)
         script = f"home_of() {{ echo {place}/{folder}/anna; }}\n{people.SCRIPT}"
         script = script.replace('home_of() { getent passwd "$1" | cut -d: -f6; }', "")
         nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]

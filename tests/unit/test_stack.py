@@ -449,7 +449,7 @@ REFUSALS: dict[str, tuple[str, tuple[str, ...], dict[str, Any], str, str]] = {
     ),
     "Pascal together with Blackwell": (
         "ubuntu-24.04", ("pascal", "blackwell"), {},
-        "a box loads one of them", "take one of them out",
+        "a box loads one of them", "take GeForce GTX 1080 Ti",
     ),
     "Kepler together with Rubin": (
         "debian-13", ("kepler", "rubin"), {}, "Tesla K80 (10de:102d) ends with driver 470",

@@ -217,10 +217,6 @@ def remedied(asked: Asked, refusal: Refusal) -> Asked | None:
     said = refusal.instead
     if match := TAKEN_OUT.search(said):
         gone = re.findall(r"10de:[0-9a-f]{4}", match["cards"])
-        everything = [*asked["graphics"].gpus, *map(identify, asked["driver"].gpus)]
-        gone = gone or [
-            min(everything, key=lambda card: gpu_limits.of(card).flavours != ("open",)).id
-        ]
         gpus = tuple(card for card in asked["graphics"].gpus if card.id not in gone)
         expected = tuple(one for one in asked["driver"].gpus if one not in gone)
         return {
