@@ -123,6 +123,15 @@ class _Complaints(logging.Handler):
         return f"a question could not be answered there ({fact}: {before or 'no word of why'})."
 
 
+def _log_out(state: State) -> None:
+    """pyinfra leaves that to the end of its process, and this one may go on; until then a box
+    takes the deploy for one that is still at work.
+    """
+    for host in state.inventory:
+        if client := getattr(host.connector, "client", None):
+            client.close()
+
+
 def run(
     name: str,
     data: dict[str, Any],
@@ -157,6 +166,7 @@ def run(
         logger.removeHandler(complaints)
         report.steps = _steps(state, name, own)
         disconnect_all(state)
+        _log_out(state)
     report.seconds = time.monotonic() - started
     return report
 

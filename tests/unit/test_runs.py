@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pyinfra.api.command import StringCommand
@@ -53,6 +54,21 @@ def test_a_question_that_fails_is_a_sentence(run: Callable[[bool], runs.Report],
     assert error == (
         "box: a question could not be answered there (Failing: FileNotFoundError: gone)."
     )
+
+
+@pytest.mark.parametrize("how", ["ssh", "fast"])
+def test_a_run_that_has_ended_is_logged_out(
+    how: Literal["ssh", "fast"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []  # as a program that goes on keeps what it has not thrown away yet
+    monkeypatch.setattr(runs, "State", lambda *args: kept.append(State(*args)) or kept[-1])
+    with ssh_server.serve({"PATH": "/usr/bin:/bin"}) as server:
+        data = ssh_server.data(server, tmp_path) | {"rig": Rig(connection=how)}
+        known_hosts.pin(tmp_path / "known_hosts", "127.0.0.1", server.port, server.host_key)
+        runs.run("box", data, lambda rig: _asks(name="Ask"), dry=True)
+        [link] = server.transports
+        link.join(5)
+        assert not link.is_active()
 
 
 FAKE = {"rig": Rig(), "fake_delay": 0, "fake_delay_jitter": 0}
