@@ -1,15 +1,12 @@
 """A guard on the box: the boot loader stays on a kernel whose driver module is proved."""
 
 from pyinfra.api.deploy import deploy
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations import managed_files
 from deeprig.operations.box_program import BOX
-from deeprig.operations.core import Commands, Watched
-from deeprig.operations.facts import Shell
 from deeprig.resolver.resolve import Plan
 
 GUARD, GATE = f"{BOX} boot-guard", f"{BOX} reboot-gate"
@@ -40,7 +37,9 @@ def watch(plan: Plan) -> None:
     config_files.copy(MOTD, mode="755")
     config_files.units(UNIT)
     operations.enable(name="Look at every boot, and before power-off", unit=UNIT)
-    _look(name="Look which kernel boots next, and whether it has the driver")
+    operations.converge(
+        name="Look which kernel boots next, and whether it has the driver", command=GUARD
+    )
 
 
 def _take_over_from_dkms(name: str) -> None:
@@ -59,12 +58,3 @@ def _take_over_from_dkms(name: str) -> None:
 def if_there(verb: str) -> str:
     """Ask it on boxes that have it."""
     return f"{{ [ ! -e /etc/systemd/system/{UNIT} ] || {GATE} {verb}; }}"
-
-
-@operation()
-def _look() -> Commands:
-    """Set the boot loader right where it is not, and say what a person must know."""
-    if host.get_fact(Shell, script=f"{GUARD} settled"):
-        host.noop("the boot loader is as it should be")
-        return
-    yield Watched(f"{GUARD} look")

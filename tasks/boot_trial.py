@@ -1,14 +1,10 @@
 """New kernel parameters, network and SSH settings are booted once: what fails is taken back."""
 
 from pyinfra.api.deploy import deploy
-from pyinfra.api.operation import operation
-from pyinfra.context import host
 
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.box_program import BOX
-from deeprig.operations.core import Commands, Watched
-from deeprig.operations.facts import Shell
 
 SCRIPT = f"{BOX} boot-trial"
 UNITS = ("deeprig-boot-back.service", "deeprig-boot-trial.service", "deeprig-boot-trial.timer")
@@ -34,23 +30,9 @@ def begin() -> None:
 @deploy("Boot trial")
 def arm() -> None:
     """If the box would boot with other settings than last time, have that boot be a trial."""
-    _arm(name="Boot new settings on trial")
+    operations.converge(name="Boot new settings on trial", command=SCRIPT)
 
 
 def if_there(verb: str) -> str:
     """Ask it on boxes that have it."""
     return f"{{ [ ! -e /etc/systemd/system/{UNITS[1]} ] || {SCRIPT} {verb}; }}"
-
-
-@operation()
-def _arm() -> Commands:
-    state = host.get_fact(Shell, script=f"{SCRIPT} due")
-    if state in ("settled", "armed"):
-        host.noop(f"the trial is {state}")
-        return
-    if state and state != "due":
-        if host.state.is_executing:
-            operations.say(host, f"A boot that fails is not taken back: {state}.")
-        host.noop(state)
-        return
-    yield Watched(f"{SCRIPT} arm")

@@ -5,7 +5,6 @@ import shlex
 from typing import Any
 
 from pyinfra.api.deploy import deploy
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deeprig import catalog
@@ -15,8 +14,6 @@ from deeprig.operations import apt_repositories, packages
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.box_program import SCRIPTS
-from deeprig.operations.core import Commands, Watched
-from deeprig.operations.facts import Shell
 from deeprig.operations.footprint import Trace
 from deeprig.settings import Containers, Rig
 from tasks import container_toolkit
@@ -76,7 +73,7 @@ def provide(rig: Rig, survey: Survey) -> None:
 
     _settings(rig=rig, engine=row["engine"], cards=cards)
     packages.install(name="Install Docker", packages=row["packages"], watched=True)
-    _runs(name="Have Docker run with these settings")
+    operations.converge(name="Have Docker run with these settings", command=STATE)
     if settings.user:
         operations.bring_about(
             name=f"Let {settings.user} use Docker",
@@ -130,15 +127,3 @@ def daemon(rig: Rig, engine: int, *, cards: bool) -> dict[str, Any]:
         wanted["proxies"] = {**proxies, "no-proxy": "localhost,127.0.0.1,::1"}
     since: dict[str, int] = catalog.load("containers")["since"]
     return {word: value for word, value in wanted.items() if engine >= since.get(word, 0)}
-
-
-@operation()
-def _runs() -> Commands:
-    """Have Docker run, restarted for new settings only where no container would end with it."""
-    found = host.get_fact(Shell, script=f"{STATE} state")
-    if found.startswith("later: ") and host.state.is_executing:
-        operations.say(host, f"{found.removeprefix('later: ')}.")
-    if found == "ok" or found.startswith("later: "):
-        host.noop(found)
-        return
-    yield Watched(f"{STATE} apply")

@@ -4,9 +4,7 @@ import json
 import re
 
 from pyinfra.api.deploy import deploy
-from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
-from pyinfra.api.state import State
 from pyinfra.context import host
 
 from deeprig.operations import apt_components, box_program, packages
@@ -14,7 +12,7 @@ from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.box_program import BOX
-from deeprig.operations.core import Commands, Step, Watched
+from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import Shell
 from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
@@ -37,7 +35,9 @@ def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
     operations.put(
         name=f"Write {WANTED}", dest=WANTED, content=for_the_box(plan, secure_boot=secure_boot)
     )
-    _may_come(name="See that no other driver is in the way")
+    operations.converge(
+        name="See that no other driver is in the way", command=f"{BOX} driver-may-come"
+    )
     if plan.repository:
         nvidia_repository.provide(plan=plan, driver=rig.driver, cuda=rig.cuda)
     if plan.driver_source == "distro":
@@ -48,7 +48,9 @@ def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
     if plan.headers:
         _have_headers(name="Install the kernels' headers")
     gpu_settings.wait_for_a_card()
-    _stand(name="Install the driver, with modules for every kernel")
+    operations.converge(
+        name="Install the driver, with modules for every kernel", command=DRIVER_SET
+    )
 
     config_files.copy(NOUVEAU)
     operations.bring_about(
@@ -59,7 +61,9 @@ def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
     _hold(name="Hold the driver, package by package")
     config_files.copy(AFTER_UPDATE)
     config_files.copy(MOTD, mode="755")
-    _load(name="Load the modules, or say that a reboot is owed")
+    operations.converge(
+        name="Load the modules, or say that a reboot is owed", command=f"{BOX} driver-load"
+    )
 
 
 def for_the_box(plan: Plan, *, secure_boot: bool) -> str:
@@ -86,20 +90,6 @@ def for_the_box(plan: Plan, *, secure_boot: bool) -> str:
 
 
 @operation()
-def _may_come() -> Commands:
-    """Fail before anything is listed or installed where another driver is there."""
-    if host.get_fact(Shell, script=f"{DRIVER_SET} may-come") == "ok":
-        host.noop("nothing is in the way")
-        return
-    yield Watched(f"{DRIVER_SET} may-come")
-
-
-def _refuse(state: State, host: Host, sentence: str) -> bool:
-    operations.say(host, sentence, wrong=True)
-    return False
-
-
-@operation()
 def _have_headers() -> Commands:
     """The kernels' headers, of the version of their images."""
     lacking = host.get_fact(Shell, script=f"{DRIVER_SET} headers")
@@ -109,18 +99,6 @@ def _have_headers() -> Commands:
     if lacking:  # else the script itself is yet to come, in a dry run
         yield packages.note([name.partition("=")[0] for name in lacking.split()])
     yield Watched(f"{DRIVER_SET} have-headers")
-
-
-@operation()
-def _stand() -> Commands:
-    """Have the whole driver, proved; one that is there already is not moved."""
-    found = host.get_fact(Shell, script=f"{DRIVER_SET} state")
-    if found.startswith("kept: ") and host.state.is_executing:
-        operations.say(host, f"D{found.removeprefix('kept: d')}.")
-    if found.startswith(("ok ", "kept: ")):
-        host.noop(found)
-        return
-    yield Watched(f"{DRIVER_SET} install")
 
 
 def initramfs_is_fine() -> str:
@@ -170,18 +148,3 @@ def left_alone_by_updates(names: list[str]) -> str:
         "// A library that moves under a loaded module breaks every program that uses the GPU.\n"
         f"Unattended-Upgrade::Package-Blacklist {{\n{entries}}};\n"
     )
-
-
-@operation()
-def _load() -> Commands:
-    """Load the modules where nothing holds the cards; a reboot is left to a person."""
-    found = host.get_fact(Shell, script=f"{DRIVER_SET} in-use")
-    if found == "load":
-        yield Watched(f"{DRIVER_SET} load")
-        return
-    if found.startswith("wrong: "):
-        yield Step(_refuse, f"{found.removeprefix('wrong: ')}.")
-        return
-    if found.startswith("reboot: ") and host.state.is_executing:
-        operations.say(host, f"A reboot is owed: {found.removeprefix('reboot: ')}.")
-    host.noop(found or "there is no driver yet")

@@ -47,7 +47,9 @@ def provide(guest: Guest, going: tuple[PciDevice, ...]) -> None:
     )
     about = {key: getattr(guest, key) for key in ("name", "image", "sha256", "disk_gib")}
     operations.put(name=f"Write {ASKED}", dest=ASKED, content=json.dumps(about, indent=2))
-    _stand(name="Have the guest defined, and running where its cards are there")
+    operations.converge(
+        name="Have the guest defined, and running where its cards are there", command=SCRIPT
+    )
 
 
 def values(guest: Guest, going: tuple[PciDevice, ...], *, identity: str) -> dict[str, Any]:
@@ -61,16 +63,6 @@ def values(guest: Guest, going: tuple[PciDevice, ...], *, identity: str) -> dict
         "window_mib": passthrough.window_mib(going),
         "hide_kvm": bool(guest.driver and int(guest.driver) < FIRST_OPEN_EYED_DRIVER),
     }
-
-
-@operation()
-def _stand() -> Commands:
-    """Have the guest as its settings say, on a disk that is never made anew."""
-    state = host.get_fact(Shell, script=f"{SCRIPT} state")
-    if state.startswith("ok "):
-        host.noop(state)
-        return
-    yield Watched(f"{SCRIPT} stand")
 
 
 @operation()

@@ -87,7 +87,12 @@ def serve(settings: Notebook) -> None:
     config_files.write(UNIT_FILE, notebook=settings)
 
     _guard(settings.user)
-    _answer(name="Have both servers run and answer", restart_busy=settings.restart_busy)
+    operations.converge(
+        name="Have both servers run and answer",
+        command=SERVER,
+        arguments="--even-busy" if settings.restart_busy else "",
+        shown=True,
+    )
 
 
 def _linger(user: str) -> None:
@@ -132,21 +137,3 @@ def _password(settings: Notebook) -> None:
         user=settings.user,
         mode="400",
     )
-
-
-@operation()
-def _answer(restart_busy: bool) -> Commands:
-    """Start what does not run, restart what runs with old settings, and wait for the answers.
-
-    While somebody computes there the restart is left for later; the next run finds it owed.
-    """
-    state = host.get_fact(Shell, script=f"{SERVER} state")
-    if state == "ok":
-        host.noop("both answer")
-        return
-    work = state.partition("; busy: ")[2]
-    if work and not restart_busy and host.state.is_executing:
-        operations.say(host, f"The restart is left for later: {work}; the next run does it.")
-        host.noop("left for later")
-        return
-    yield Watched(f"{SERVER} start {'--even-busy' if restart_busy else ''}")

@@ -9,8 +9,7 @@ from deeprig.facts.pci import Bus
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.box_program import BOX, SCRIPTS
-from deeprig.operations.core import Commands, Watched
-from deeprig.operations.facts import Shell
+from deeprig.operations.core import Commands
 from deeprig.settings.passthrough import Passthrough
 from tasks import guest, kernel_parameters
 
@@ -40,7 +39,7 @@ def give(settings: Passthrough, bus: Bus) -> None:
     operations.enable(name="Give the cards away at every boot", unit=UNIT, start=False)
     if settings.hand_over == "when-idle":
         operations.put(name=f"Write {WHEN_IDLE}", dest=WHEN_IDLE, content=IDLE)
-        _change_hands(name="Have idle cards change hands now")
+        operations.converge(name="Have idle cards change hands now", command=NOW)
     else:
         operations.remove(name=f"No {WHEN_IDLE}", path=WHEN_IDLE)
     if settings.guest and going:
@@ -59,7 +58,10 @@ def take_back(bus: Bus) -> None:
     if bus.guest_there:
         guest.rest(name="Stop the guest, and leave it defined")
     config_files.write(LIST, devices=())
-    _change_hands(name="Have idle cards come back now, where they went so")
+    operations.converge(
+        name="Have idle cards come back now, where they went so",
+        command=NOW,
+    )
     operations.remove(name=f"No {GRUB}", path=GRUB)
     _have_the_boot_know()
     operations.bring_about(
@@ -95,18 +97,6 @@ def initramfs_knows() -> str:
         f"for f in {LIST} {BIND} {HOOK} {BEFORE_UDEV}; do for i in /boot/initrd.img-*; do "
         "[ ! -e $i ] || [ ! -e $f ] || [ $i -nt $f ] || exit 1; done; done; echo newer"
     )
-
-
-@operation()
-def _change_hands() -> Commands:
-    """Cards that nothing uses, without a boot; who uses one is said, and it waits for the boot."""
-    state = host.get_fact(Shell, script=f"[ ! -e {WHEN_IDLE} ] || {NOW} state")
-    if state != "due":
-        if host.state.is_executing and state not in ("", "settled"):
-            operations.say(host, state)
-        host.noop(state or "a card changes hands at a boot")
-        return
-    yield Watched(f"{NOW} move")
 
 
 @operation()

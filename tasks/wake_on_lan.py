@@ -14,14 +14,13 @@ from pyinfra.context import host
 from deeprig.errors import DeeprigError
 from deeprig.facts import network as network_cards
 from deeprig.facts import wake_memory
-from deeprig.facts.network import Card, Network
+from deeprig.facts.network import Network
 from deeprig.facts.wake_memory import WakeTarget
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations import packages
 from deeprig.operations.box_program import SCRIPTS
-from deeprig.operations.core import Commands, Watched
-from deeprig.operations.facts import Shell
+from deeprig.operations.core import Commands
 from deeprig.operations.footprint import Trace
 from deeprig.settings import WakeOnLan
 from tasks import archive
@@ -74,7 +73,9 @@ def enable(settings: WakeOnLan, network: Network) -> None:
         config_files.copy(TLP)
     config_files.units(UNIT, card=card)
     operations.enable(name="Arm it at every boot and before power-off", unit=UNIT)
-    _arm(name=f"Arm {card.name} now", card=card)
+    operations.converge(
+        name=f"Arm {card.name} now", command=SCRIPT, arguments=shlex.quote(card.name)
+    )
     if box := wake_memory.of(network, settings):
         _remember(name="Remember here how to wake it", box=box)
 
@@ -115,16 +116,3 @@ def _tell(line: str) -> Commands:
         operations.say(host, line)
     host.noop(line)
     yield from ()
-
-
-@operation()
-def _arm(card: Card) -> Commands:
-    """Have a magic packet wake the box, unless the card has refused that in this boot."""
-    named = shlex.quote(card.name)
-    state = host.get_fact(Shell, script=f"{SCRIPT} state {named}")
-    if state == "refused" and host.state.is_executing:
-        operations.say(host, f"{card.name} cannot be armed for Wake-on-LAN: it refuses.")
-    if state in ("armed", "refused"):
-        host.noop(f"{card.name} is {state}")
-        return
-    yield Watched(f"{SCRIPT} arm {named}")

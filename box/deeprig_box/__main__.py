@@ -1,6 +1,7 @@
 """`deeprig-box COMMAND ...`; `deeprig-box help` names the commands, `help COMMAND` says more."""
 
 import contextlib
+import json
 import os
 import sys
 from importlib import import_module
@@ -14,24 +15,27 @@ PRIVATE, USUAL = 0o077, 0o022
 
 class Command(NamedTuple):
     """Its module, and what it runs in: a language for what it parses, and a umask; None is the
-    caller's.
+    caller's. What `converges` has `check` and `apply` (lib/standing.py).
     """
 
     module: str
     language: str | None = None
     umask: int | None = USUAL
+    converges: bool = False
 
 
 COMMANDS = {
-    "apt-repository": Command("apt.repository", "C"),
+    "apt-repository": Command("apt.repository", "C", converges=True),
     "as-user": Command("lib.run_as", umask=None),
-    "boot-guard": Command("boot.guard", "C.UTF-8"),
-    "boot-trial": Command("boot.trial", "C.UTF-8"),
+    "boot-guard": Command("boot.guard", "C.UTF-8", converges=True),
+    "boot-trial": Command("boot.trial", "C.UTF-8", converges=True),
     "bounded": Command("lib.bounded", umask=None),
     "data-disk": Command("storage.disk", "C"),
-    "data-folder": Command("storage.folder", "C"),
+    "data-folder": Command("storage.folder", "C", converges=True),
+    "driver-load": Command("nvidia.load", "C.UTF-8", converges=True),
+    "driver-may-come": Command("driver.desired", "C.UTF-8", converges=True),
     "driver-move": Command("driver.cli", "C.UTF-8"),
-    "driver-set": Command("driver.install", "C.UTF-8"),
+    "driver-set": Command("driver.install", "C.UTF-8", converges=True),
     "driver-waiting": Command("nvidia.held_updates"),
     "home-links": Command("storage.home", umask=None),
     "job": Command("jobs.cli", umask=None),
@@ -39,9 +43,9 @@ COMMANDS = {
     "notebook-guard": Command("notebook.guard", "C"),
     "notebook-kernels": Command("notebook.kernels", umask=None),
     "notebook-run": Command("notebook.run", umask=None),
-    "notebook-server": Command("notebook.server", "C"),
-    "passthrough-guest": Command("passthrough.guest", "C.UTF-8"),
-    "passthrough-now": Command("passthrough.rebind", "C", umask=None),
+    "notebook-server": Command("notebook.server", "C", converges=True),
+    "passthrough-guest": Command("passthrough.guest", "C.UTF-8", converges=True),
+    "passthrough-now": Command("passthrough.rebind", "C", umask=None, converges=True),
     "power-limits": Command("nvidia.power_limits", "C", umask=None),
     "python-env": Command("python.env"),
     "reboot-gate": Command("boot.gate", "C.UTF-8"),
@@ -51,7 +55,10 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run a command; one line on stderr and status 1 say what is wrong."""
+    """Run a command; one line on stderr and status 1 say what is wrong.
+
+    Those that bring something about have `check`, a line of JSON (lib/standing.py), and `apply`.
+    """
     name, *words = sys.argv[1:] or ["help"]
     if name == "help":
         print(told(words[0] if words else ""))
@@ -67,7 +74,13 @@ def main() -> None:
     if command.language:
         os.environ["LC_ALL"] = command.language
     try:
-        sys.exit(import_module(f"deeprig_box.{command.module}").main())
+        module = import_module(f"deeprig_box.{command.module}")
+        if command.converges and words[:1] == ["check"]:
+            print(json.dumps(module.check(words[1:])._asdict()))
+        elif command.converges and words[:1] == ["apply"]:
+            module.apply(words[1:])
+        else:
+            sys.exit(module.main())
     except BoxError as error:
         said = str(error)
         sys.exit(said if said.endswith((".", "?")) else f"{said}.")

@@ -4,13 +4,8 @@ import json
 import shlex
 from dataclasses import asdict, dataclass, field
 
-from pyinfra.api.operation import operation
-from pyinfra.context import host
-
 from deeprig.operations import core as operations
 from deeprig.operations.box_program import BOX
-from deeprig.operations.core import Commands, Watched
-from deeprig.operations.facts import Shell
 
 SCRIPT = f"{BOX} apt-repository"
 SPECS = "/etc/deeprig/repositories"
@@ -53,7 +48,11 @@ def provide(repository: Repository) -> None:
     operations.put(
         name=f"Write {spec}", dest=spec, content=json.dumps(asdict(repository), indent=2)
     )
-    _listed(name=f"List {repository.title}, by its key", repository=repository.name)
+    operations.converge(
+        name=f"List {repository.title}, by its key",
+        command=SCRIPT,
+        arguments=shlex.quote(repository.name),
+    )
 
 
 def removal(name: str) -> str:
@@ -63,13 +62,3 @@ def removal(name: str) -> str:
         f"[ ! -e {SPECS}/{quoted}.json ] || {SCRIPT} remove {quoted}; "
         f"ls {SPECS}/*.json >/dev/null 2>&1 || rm -rf {SPECS}"
     )
-
-
-@operation()
-def _listed(repository: str) -> Commands:
-    """List it, unless it is already, with this key, these preferences and nothing beside it."""
-    named = shlex.quote(repository)
-    if host.get_fact(Shell, script=f"{SCRIPT} state {named}") == "ok":
-        host.noop("it is listed")
-        return
-    yield Watched(f"{SCRIPT} install {named}")

@@ -1,9 +1,11 @@
 """What pyinfra has no operation for, or none that is safe enough on a box without a screen."""
 
 import hashlib
+import json
 import shlex
 import time
 from collections.abc import Callable, Generator
+from typing import NamedTuple
 
 from paramiko import SSHException
 from pyinfra import logger
@@ -17,7 +19,9 @@ from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import host
 
 from deeprig.operations import managed_files
+from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.facts import BootId, LinkTarget, Shell
+from deeprig.parsers import untrusted
 from deeprig.ui.visible import visible
 
 Commands = Generator[PyinfraCommand, None, None]
@@ -124,6 +128,51 @@ def bring_about(holds: str, commands: list[str], stdin: str | None = None) -> Co
         return
     for command in commands:
         yield StringCommand(command, _stdin=stdin) if stdin else StringCommand(command)
+
+
+class Standing(NamedTuple):
+    """How a command of the box's program says that it stands; nothing where it is not there yet."""
+
+    state: str = ""
+    say: str = ""
+
+
+class Stands(BoxFact[Standing]):
+    """What `check` of a command says, a line of JSON."""
+
+    default = Standing
+
+    def command(self, check: str) -> StringCommand:
+        return StringCommand(f"(\n{check}\n) 2>/dev/null || true")
+
+    def process(self, output: list[str]) -> Standing:
+        said = untrusted.shaped(json.loads(output[-1]), {"state": str, "say": str})
+        return Standing(said["state"], said["say"])
+
+
+@operation()
+def converge(command: str, arguments: str = "", shown: bool = False) -> Commands:
+    """Have a command of the box's program bring about what it looks after, if that is owed.
+
+    What it says is told, whatever comes of it; what is refused fails the box. `shown` is for what a
+    plan names as owed, though a run may leave it for later.
+    """
+    found: Standing = host.get_fact(Stands, check=f"{command} check {arguments}")
+    if found.state == "refused":
+        yield Step(_refuse, found.say)
+        return
+    planned = shown and found.state == "later" and not host.state.is_executing
+    if found.state in ("ok", "later") and not planned:
+        if found.say and host.state.is_executing:
+            say(host, found.say)
+        host.noop(found.say or "it is as it should be")
+        return
+    yield Watched(f"{command} apply {arguments}")
+
+
+def _refuse(state: State, host: Host, sentence: str) -> bool:
+    say(host, sentence, wrong=True)
+    return False
 
 
 @operation()

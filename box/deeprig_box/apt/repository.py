@@ -20,6 +20,7 @@ from deeprig_box.apt.spec import SPECS, Repository
 from deeprig_box.lib import openpgp as openpgp_keys
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.lib.files import keep, write_or_remove
+from deeprig_box.lib.standing import OK, OWED, Standing
 
 
 def state(repository: Repository) -> str:
@@ -95,6 +96,15 @@ def remove(repository: Repository) -> None:
     ours = [repository.sources, repository.keyring, *repository.preferences("")]
     for path in [*ours, SPECS / f"{repository.spec['name']}.json"]:
         path.unlink(missing_ok=True)
+
+
+def check(words: list[str]) -> Standing:
+    found = state(Repository(words[0]))
+    return Standing(OK) if found == "ok" else Standing(OWED, found)
+
+
+def apply(words: list[str]) -> None:
+    install(Repository(words[0]))
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from deeprig_box.boot import state as boot_record
 from deeprig_box.boot.grub import Loader
 from deeprig_box.lib import place
 from deeprig_box.lib.errors import BoxError
+from deeprig_box.lib.standing import OK, OWED, Standing
 from deeprig_box.nvidia import driver as driver_proof
 
 OTHER = (
@@ -182,9 +183,23 @@ def lift() -> None:
         boot_build.leave_to_us(False)
 
 
-def main() -> None:
-    # It changes no package, and asks for each kernel what dpkg takes its time to say.
+def check(_: list[str]) -> Standing:
+    remember()
+    return Standing(OK if settled() else OWED)
+
+
+def apply(_: list[str]) -> None:
+    remember()
+    look(quiet=False)
+
+
+def remember() -> None:
+    """It changes no package, and asks for each kernel what dpkg takes its time to say."""
     driver_proof.installed = functools.cache(driver_proof.installed)
+
+
+def main() -> None:
+    remember()
     asked = sys.argv[1:]
     if asked[:1] == ["look"]:
         look(quiet="--quiet" in asked)

@@ -31,6 +31,7 @@ from deeprig_box.lib import bounded, files, place
 from deeprig_box.lib import workload as boot_work
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.lib.programs import run
+from deeprig_box.lib.standing import LATER, OK, OWED, Standing
 
 STATE = Path("/var/lib/deeprig/boot-trial.json")
 MOTD = Path("/var/lib/deeprig/boot-trial.motd")
@@ -208,6 +209,20 @@ def back() -> None:
     go_back("a boot with new settings did not come up")
     if network:  # some of it was read before this
         run("systemctl", "reboot", "--no-block")
+
+
+def check(_: list[str]) -> Standing:
+    found = due()
+    if found in ("settled", "armed"):
+        return Standing(OK)
+    if found == "due":
+        return Standing(OWED)
+    return Standing(LATER, f"A boot that fails is not taken back: {found}.")
+
+
+def apply(_: list[str]) -> None:
+    with boot_record.alone():
+        arm()
 
 
 def main() -> None:

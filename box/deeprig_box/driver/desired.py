@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from deeprig_box.driver import foreign as driver_others
+from deeprig_box.lib.errors import BoxError
+from deeprig_box.lib.standing import OK, REFUSED, Standing
 from deeprig_box.nvidia import driver as driver_proof
 
 WANTED = Path("/etc/deeprig/driver-wanted.json")
@@ -68,3 +70,19 @@ def from_another(asked: dict[str, Any], source: str) -> str:
         f'takes {WHOSE[asked["source"]]}\'s; Driver(source="{source}") keeps it, '
         "`deeprig driver upgrade` moves it"
     )
+
+
+def check(_: list[str]) -> Standing:
+    """Whether the wanted driver may come to this box at all; nothing of ours mends it."""
+    why = objection()
+    return Standing(REFUSED, f"{why[0].upper()}{why[1:]}.") if why else Standing(OK)
+
+
+def apply(words: list[str]) -> None:
+    """Only the reason why it cannot."""
+    if (found := check(words)).state == REFUSED:
+        raise BoxError(found.say)
+
+
+def main() -> None:
+    raise BoxError("driver-may-come takes `check` or `apply`")

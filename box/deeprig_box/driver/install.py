@@ -1,13 +1,10 @@
 """NVIDIA's driver as it is planned: whole, with a module for each kernel, or gone.
 
 state      one line: `ok ...`, `kept ...` for another one that stands, or what is missing
-may-come   `ok`, or why the wanted driver must not come to this box
 headers    `ok`, or those of the kernels that are missing, as apt takes them
 have-headers  bring them, or none of them and the reason
 install    bring it about; if the modules do not build, take out what came, so that dpkg is clean
 mend       the same for an install that was cut off; does nothing where none was
-in-use     `ok`, `load`, `wrong: WHY`, or `reboot: WHY`
-load       the modules, or the reason why not
 
 What is wanted is /etc/deeprig/driver-wanted.json; what stands is /etc/deeprig/driver.json.
 Exit status 0 when done, 1 after one line on stderr that says what is wrong.
@@ -15,6 +12,7 @@ Exit status 0 when done, 1 after one line on stderr that says what is wrong.
 
 import shutil
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from deeprig_box.driver import dkms as driver_build
@@ -36,9 +34,9 @@ from deeprig_box.driver.cleanup import (
 from deeprig_box.driver.desired import kept, objection, stands, wanted
 from deeprig_box.driver.simulate import APT_GET, run
 from deeprig_box.lib.errors import BoxError
+from deeprig_box.lib.standing import OK, OWED, Standing
 from deeprig_box.nvidia import driver as driver_proof
 from deeprig_box.nvidia import index as driver_index
-from deeprig_box.nvidia import load as driver_load
 
 
 def state() -> str:
@@ -54,10 +52,16 @@ def state() -> str:
     return driver_proof.state()
 
 
-def may_come() -> None:
-    if why := objection():
-        raise BoxError(f"{why[0].upper()}{why[1:]}")
-    print("ok")
+def check(_: list[str]) -> Standing:
+    found = state()
+    if found.startswith("kept: "):
+        why = found.removeprefix("kept: ")
+        return Standing(OK, f"{why[0].upper()}{why[1:]}.")
+    return Standing(OK) if found.startswith("ok ") else Standing(OWED, found)
+
+
+def apply(_: list[str]) -> None:
+    install()
 
 
 def install() -> None:
@@ -126,16 +130,13 @@ def pin(plan: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    says = {
+    says: dict[str, Callable[[], str]] = {
         "state": state,
         "headers": lambda: " ".join(driver_headers.lacking(wanted())) or "ok",
-        "in-use": driver_proof.in_use,
     }
-    does = {
+    does: dict[str, Callable[[], object]] = {
         "have-headers": lambda: driver_headers.install(wanted()),
         "install": install,
-        "load": driver_load.load,
-        "may-come": may_come,
         "mend": mend,
     }
     action = sys.argv[1] if len(sys.argv) == 2 else ""

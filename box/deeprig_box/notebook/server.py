@@ -15,6 +15,7 @@ import time
 from typing import NamedTuple
 
 from deeprig_box.lib import as_user, bounded, place
+from deeprig_box.lib import standing as stands
 from deeprig_box.lib.processes import visible
 from deeprig_box.notebook.processes import UNIT, WINDOW, servers, settings, stranger
 
@@ -198,6 +199,19 @@ def start(even_busy: bool) -> None:
     if not wait(READY_SECONDS):
         log = "~/.local/state/deeprig/{jupyter,tensorboard}.log"
         sys.exit(f"{'; '.join(silent())} after {READY_SECONDS} s; see {USER.pw_name}'s {log}.")
+
+
+def check(words: list[str]) -> stands.Standing:
+    found = state()
+    doing = found.partition("; busy: ")[2]
+    if doing and "--even-busy" not in words:
+        said = f"The restart is left for later: {doing}; the next run does it."
+        return stands.Standing(stands.LATER, said)
+    return stands.Standing(stands.OK) if found == "ok" else stands.Standing(stands.OWED, found)
+
+
+def apply(words: list[str]) -> None:
+    start(even_busy="--even-busy" in words)
 
 
 def main() -> None:

@@ -6,10 +6,24 @@ from pathlib import Path
 
 from deeprig_box.driver.simulate import run
 from deeprig_box.lib.errors import BoxError
-from deeprig_box.nvidia.driver import plan, said
+from deeprig_box.lib.standing import LATER, OK, OWED, REFUSED, Standing
+from deeprig_box.nvidia.driver import in_use, plan, said
 
 FOLDERS = ("etc/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d")
 ROOT = Path("/")
+
+
+def check(words: list[str]) -> Standing:
+    found, _separator, why = in_use().partition(": ")
+    if found == "wrong":
+        return Standing(REFUSED, f"{why}.")
+    if found == "reboot":
+        return Standing(LATER, f"A reboot is owed: {why}.")
+    return Standing(OWED if found == "load" else OK)
+
+
+def apply(_: list[str]) -> None:
+    load()
 
 
 def load() -> None:
@@ -35,3 +49,7 @@ def files() -> Iterator[Path]:
 
 def lines(file: Path) -> list[str]:
     return file.read_text(errors="replace").splitlines()
+
+
+def main() -> None:
+    raise BoxError("driver-load takes `check` or `apply`")

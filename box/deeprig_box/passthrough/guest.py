@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.lib.programs import run_long as run
+from deeprig_box.lib.standing import OK, OWED, Standing
 from deeprig_box.passthrough import guest_files
 
 ASKED = Path("/etc/deeprig/guest.json")
@@ -150,6 +151,15 @@ def stop(guest: str) -> None:
     else:
         print(f"{guest} is stopped, and stays defined with its disk; `virsh undefine --nvram "
               f"{guest}` takes it away.")  # fmt: skip
+
+
+def check(_: list[str]) -> Standing:
+    found = state()
+    return Standing(OK if found.startswith("ok ") else OWED, found)
+
+
+def apply(_: list[str]) -> None:
+    stand()
 
 
 def main() -> None:

@@ -19,8 +19,11 @@ from deeprig_box.boot.passthrough import DEVICES, GIVEN, TRIED, listed, taken
 from deeprig_box.lib import bounded, place
 from deeprig_box.lib import processes as proc
 from deeprig_box.lib.errors import BoxError
+from deeprig_box.lib.standing import LATER, OK, OWED, Standing
 
 SECONDS = 30
+# A deploy with hand_over="when-idle" leaves it.
+WHEN_IDLE = Path("/etc/deeprig/passthrough-when-idle")
 BIND = Path(place.script("passthrough-bind"))
 GRAPHICS = "0x03"  # of PCI's classes
 DEV = Path("/dev")
@@ -152,19 +155,32 @@ def in_use(slot: str, functions: list[str], but: str = "") -> str:
     return f"{slot} is used by {', '.join(found)}; it changes hands at a boot." if found else ""
 
 
-def main() -> None:
+def check(_: list[str]) -> Standing:
+    if not WHEN_IDLE.exists():
+        return Standing(OK, "")  # they change hands at a boot
+    found = state()
+    known = {"settled": OK, "due": OWED}
+    return Standing(known[found]) if found in known else Standing(LATER, found)
+
+
+def apply(_: list[str]) -> None:
     try:
-        act()
+        move_all()
     except (OSError, subprocess.SubprocessError) as error:
         raise BoxError(f"A card did not change hands: {error}") from None
 
 
-def act() -> None:
-    if sys.argv[1:] == ["state"]:
-        print(state())
-        return
-    if sys.argv[1:] != ["move"]:
-        sys.exit("usage: passthrough-now state | move")
+def main() -> None:
+    match sys.argv[1:]:
+        case ["state"]:
+            print(state())
+        case ["move"]:
+            apply([])
+        case _:
+            sys.exit("usage: passthrough-now state | move")
+
+
+def move_all() -> None:
     for slot, functions in waiting().items():
         for address in functions:
             release(address)

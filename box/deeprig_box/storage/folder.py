@@ -18,6 +18,7 @@ from pathlib import Path
 from deeprig_box.lib import as_user, place
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.lib.root_only import FOLDER, somebody, walked
+from deeprig_box.lib.standing import OK, OWED, Standing
 
 SECONDS = 60
 # Something of any kind, without opening it: what it is can no longer change.
@@ -173,31 +174,46 @@ def users_part(own: Path, user: pwd.struct_passwd, *, check: bool) -> str:
     return said if said == "ok" or said.startswith("note ") else ""
 
 
+def check(words: list[str]) -> Standing:
+    found = bring_about([*words, "--check"])
+    if found.startswith("note "):
+        return Standing(OK, f"{found.removeprefix('note ')}.")
+    return Standing(OK if found == "ok" else OWED)
+
+
+def apply(words: list[str]) -> None:
+    bring_about(words)
+
+
 def main() -> None:
-    try:
-        act()
-    except as_user.Wrong as wrong:
-        said = f"Something in a home or in the data folder does not answer: {wrong}"
-        raise BoxError(said) from None
+    found = bring_about(sys.argv[1:])
+    if "--check" in sys.argv:
+        print(found, end="\n" if found else "")
 
 
-def act() -> None:
+def bring_about(words: list[str]) -> str:
+    """How it stands by `--check`, and by then otherwise."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only print how it stands")
     parser.add_argument("--disk", action="append", default=[], help="must be mounted")
     parser.add_argument("folder", type=Path)
     parser.add_argument("user", nargs="?", help="whose folder to have in it")
-    asked = parser.parse_args()
-    folder, check = asked.folder, asked.check
-    guard(folder, asked.disk)
+    asked = parser.parse_args(words)
+    guard(asked.folder, asked.disk)
+    try:
+        return have(asked.folder, asked.user, check=asked.check)
+    except as_user.Wrong as wrong:
+        said = f"Something in a home or in the data folder does not answer: {wrong}"
+        raise BoxError(said) from None
+
+
+def have(folder: Path, name: str | None, *, check: bool) -> str:
     top = the_top(folder, check=check)
     if top is None:
-        return
-    said = "ok"
-    if asked.user:
-        user = pwd.getpwnam(asked.user)
-        if the_own(top, folder / user.pw_name, user, check=check) is None:
-            return
-        said = users_part(folder / user.pw_name, user, check=check)
-    if check:
-        print(said)
+        return ""
+    if not name:
+        return "ok"
+    user = pwd.getpwnam(name)
+    if the_own(top, folder / user.pw_name, user, check=check) is None:
+        return ""
+    return users_part(folder / user.pw_name, user, check=check)
