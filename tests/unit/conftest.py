@@ -1,5 +1,6 @@
 """What all unit tests share."""
 
+import os
 from collections.abc import Iterator
 from datetime import date
 
@@ -24,3 +25,12 @@ def day() -> Iterator[None]:
         for module in (resolve, plan_report, plan):
             patch.setattr(module, "date", TheDay)
         yield
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """Programs of a box set it for themselves; here it ends with the test."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
