@@ -57,4 +57,4 @@ def _take_over_from_dkms(name: str) -> None:
 
 def if_there(verb: str) -> str:
     """Ask it on boxes that have it."""
-    return f"{{ [ ! -e /etc/systemd/system/{UNIT} ] || {GATE} {verb}; }}"
+    return f"{{ [ ! -e /etc/systemd/system/{UNIT} ] || [ ! -x {BOX} ] || {GATE} {verb}; }}"

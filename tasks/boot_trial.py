@@ -35,4 +35,5 @@ def arm() -> None:
 
 def if_there(verb: str) -> str:
     """Ask it on boxes that have it."""
-    return f"{{ [ ! -e /etc/systemd/system/{UNITS[1]} ] || {SCRIPT} {verb}; }}"
+    unit = f"/etc/systemd/system/{UNITS[1]}"
+    return f"{{ [ ! -e {unit} ] || [ ! -x {BOX} ] || {SCRIPT} {verb}; }}"

@@ -104,7 +104,7 @@ class PowerLimits(BoxFact[list[str]]):
     default = list
 
     def command(self) -> str:
-        return f"test ! -e {WATTS} || {POWER_LIMITS} --check"
+        return f"[ ! -e {WATTS} ] || [ ! -x {BOX} ] || {POWER_LIMITS} --check"
 
     def process(self, output: list[str]) -> list[str]:
         return [line.strip() for line in output if line.strip()]

@@ -31,7 +31,7 @@ def arm(transport: paramiko.Transport, host_data: dict[str, Any], settings: Wake
     name = shlex.quote(card.name)
     tried = root_shell.run(
         transport,
-        f"[ -e {UNIT} ] || {{ echo not deployed; exit 0; }}; "
+        f"[ -e {UNIT} ] && [ -x {ARM} ] || {{ echo not deployed; exit 0; }}; "
         f"sudo -n {ARM} arm {name} && sudo -n {ARM} state {name}",
         seconds=SECONDS,
     )

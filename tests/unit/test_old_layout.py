@@ -1,14 +1,18 @@
 """A box of versions before there was a package: what calls it is moved, and the loose files go."""
 
+import inspect
 import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deeprig.operations import managed_files, old_layout
+from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.old_layout import Left, OldLayout
+from tasks import driver, gpu_settings, reboot  # noqa: F401  # their facts
 from tests.lanes import ROOT
 
 OLD = "/usr/local/lib/deeprig"
@@ -97,6 +101,31 @@ def test_while_another_is_at_work_all_of_them_stay(
 def test_a_box_without_them_is_asked_and_has_none() -> None:
     assert OldLayout().process([]) == Left()
     assert Left().goes == []
+
+
+def facts() -> list[type[BoxFact[Any]]]:
+    """Those that ask the box's program and take no argument."""
+    found = [fact for fact in BoxFact.__subclasses__() if fact.__module__.startswith("tasks.")]
+    return [
+        fact for fact in found if not inspect.signature(fact.command).parameters.keys() - {"self"}
+    ]
+
+
+def test_a_box_without_the_program_answers_what_is_asked_before_it_comes(tmp_path: Path) -> None:
+    """A fact that ends in an error fails the box, and all are asked before anything is put."""
+    asked = 0
+    for fact in facts():
+        command = fact().command()
+        text = command if isinstance(command, str) else command.get_raw_value()
+        if f"{OLD}/current" not in text:
+            continue
+        asked += 1
+        for path in re.findall(r"/etc/[\w./-]+", text):
+            (tmp_path / path.strip("/")).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path.strip("/")).touch()
+        text = text.replace("/etc/", f"{tmp_path}/etc/").replace(OLD, str(tmp_path / "gone"))
+        assert subprocess.run(["sh", "-c", text]).returncode == 0, fact
+    assert asked >= 3
 
 
 def test_nothing_of_ours_calls_a_loose_file() -> None:
