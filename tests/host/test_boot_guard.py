@@ -10,7 +10,7 @@ from testinfra.host import Host
 from deeprig.operations import box_program
 from deeprig.resolver.resolve import Plan
 from deeprig.settings import Rig
-from tasks import boot_guard, reboot
+from tasks import boot_guard
 
 DUE = "from deeprig_box.boot import kernel_check; print(kernel_check.owed())"
 LOOK = "`sudo {} state` says what is wrong, and what to do"
@@ -73,7 +73,7 @@ def test_a_build_that_fails_does_not_fail_the_kernels_installation(host: Host, p
 @pytest.mark.remedy(LOOK.format(boot_guard.GUARD))
 def test_the_next_boot_comes_up_with_the_driver(host: Host, plan: Plan) -> None:
     with host.sudo():
-        checked = host.run(f"{reboot.GATE} check")
+        checked = host.run(f"{boot_guard.GATE} check")
     assert checked.rc == 0, checked.stderr.strip()
 
 

@@ -13,7 +13,7 @@ from lab import boxes
 from lab.stand_ins import nvidia_repository
 from lab.stand_ins.deb import Package
 from lab.stand_ins.nvidia_repository import Repository
-from tasks import boot_guard, reboot
+from tasks import boot_guard
 from tests.lab.conftest import run_on, wait_for
 from tests.lab.guarded import (
     APT,
@@ -117,14 +117,14 @@ def test_a_kernel_whose_build_fails_is_installed_and_not_booted(
 def test_the_gate_sees_the_kernel_that_boots_next_not_the_newest(
     kernels: Kernels, run: Run
 ) -> None:
-    assert run(f"sudo {reboot.GATE} check") == f"ok {kernels.first}\n"
+    assert run(f"sudo {boot_guard.GATE} check") == f"ok {kernels.first}\n"
 
 
 def test_a_kernel_that_a_person_chose_for_the_next_boot_has_to_pass_the_gate_too(
     kernels: Kernels, run: Run
 ) -> None:
     choose_once(run, kernels.second)
-    said = run(f"sudo {reboot.GATE} check 2>&1 && echo passed", check=False)
+    said = run(f"sudo {boot_guard.GATE} check 2>&1 && echo passed", check=False)
     run("sudo grub-editenv /boot/grub/grubenv unset next_entry")
     [sentence] = [line for line in said.splitlines() if line.startswith("No reboot: ")]
     assert f"kernel {kernels.second} boots next, and there is no nvidia for kernel" in sentence

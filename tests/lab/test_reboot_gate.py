@@ -176,7 +176,7 @@ def test_a_box_that_would_come_up_without_its_driver_is_not_rebooted(
         assert run(f"ls {WENT_ON}", check=False) == ""
     finally:
         run(mend)
-    assert run(f"sudo {reboot.GATE} check") == f"ok {kernel}\n"
+    assert run(f"sudo {boot_guard.GATE} check") == f"ok {kernel}\n"
 
 
 def test_never_is_never(
