@@ -17,13 +17,12 @@ from pyinfra.connectors.base import DataMeta
 from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_meta
 from pyinfra.connectors.util import CommandOutput, OutputLine, execute_command_with_sudo_retry
 
-from fast_ssh import commands, frames, sending
+from fast_ssh import commands, frames, pyinfra_patches, sending
+from fast_ssh.cache import SECONDS, Cache
 from fast_ssh.commands import Command
 from fast_ssh.errors import NoShell
+from fast_ssh.history import History, Question
 from fast_ssh.kept import Kept
-from fast_ssh.lighter import lighten
-from fast_ssh.memory import SECONDS, Memory
-from fast_ssh.record import Question, Record
 from fast_ssh.watch import Watched, watch
 from fast_ssh.wire import ERR
 
@@ -52,13 +51,13 @@ class FastSSHConnector(Watched, SSHConnector):
 
     def __init__(self, state: Any, host: Any) -> None:
         super().__init__(state, host)
-        lighten()
+        pyinfra_patches.apply()
         state_home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
         data: dict[str, Any] = {**self.data}
         folder = Path(data["fast_questions"] or f"{state_home}/fast-ssh").expanduser()
         name = f"{quote(host.name, safe='')}.json"
-        record = Record(folder / name, str(data["fast_asker"]))
-        self.kept = Kept(record, Memory(float(data["fast_answer_seconds"])))
+        history = History(folder / name, str(data["fast_asker"]))
+        self.kept = Kept(history, Cache(float(data["fast_answer_seconds"])))
         self._in_callback = False
         self._plain = False
         self.lost: paramiko.Transport | None = None  # the link, where it had gone before the end
@@ -81,23 +80,23 @@ class FastSSHConnector(Watched, SSHConnector):
         assert self.client is not None
         self.kept.transport = self.client.get_transport()
         self._complain()
-        self.kept.foresee()
+        self.kept.prefetch()
 
     def _complain(self) -> None:
-        if self.kept.record.complaint:
-            self.host.log(f"{self.kept.record.complaint}.", logger.warning)
-            self.kept.record.complaint = ""
+        if self.kept.history.complaint:
+            self.host.log(f"{self.kept.history.complaint}.", logger.warning)
+            self.kept.history.complaint = ""
 
     def disconnect(self) -> None:
         link = self.kept.transport
         self.lost = link if link and not link.is_active() else None
         self.kept.close()
-        self.kept.record.keep()
+        self.kept.history.keep()
         self._complain()
         super().disconnect()
 
     def forget(self) -> None:
-        self.kept.memory.forget()
+        self.kept.cache.forget()
 
     def callback(self, running: bool) -> None:
         self._in_callback = running

@@ -5,11 +5,11 @@ from contextlib import suppress
 import paramiko
 
 from fast_ssh import sending, shell
+from fast_ssh.cache import Cache
 from fast_ssh.commands import Command
 from fast_ssh.errors import NoShell, ShellLost
 from fast_ssh.frames import ROOT
-from fast_ssh.memory import Memory
-from fast_ssh.record import Question, Record
+from fast_ssh.history import History, Question
 from fast_ssh.shell import Shell
 from fast_ssh.wire import Done, Pending, Watcher, Wire
 
@@ -19,12 +19,12 @@ OPEN_SECONDS = 20
 class Kept:
     """Questions and tasks for one host. Raises NoShell where no shell can be kept there."""
 
-    def __init__(self, record: Record, memory: Memory) -> None:
-        self.record, self.memory = record, memory
+    def __init__(self, history: History, cache: Cache) -> None:
+        self.history, self.cache = history, cache
         self.transport: paramiko.Transport | None = None
         self.password: str | None = None
         self._shell: Shell | None = None
-        self._foreseen = False
+        self._prefetched = False
 
     def ask(self, question: Question, *, remember: bool) -> Done:
         """The answer to a command that only reads; a remembered one while that is true."""
@@ -34,15 +34,15 @@ class Kept:
             self.close()  # a question may be asked twice
             return self._answer(question, remember=remember)
 
-    def foresee(self) -> None:
+    def prefetch(self) -> None:
         """Ask all that the last run asked, before anybody waits for an answer."""
         # The way back from root's shell would be waited for, so that comes last.
-        questions = sorted(self.memory.next(self.record.known()), key=lambda q: q.level == ROOT)
-        if not questions or self.record.by_password:
+        questions = sorted(self.cache.next(self.history.known()), key=lambda q: q.level == ROOT)
+        if not questions or self.history.by_password:
             return
         with suppress(NoShell, ShellLost):  # whoever asks first is told so
             here = self._open()
-            self._foreseen = True
+            self._prefetched = True
             self._send(here, questions)
             here.wire.flush()
 
@@ -63,30 +63,30 @@ class Kept:
 
     def close(self) -> None:
         """Throw the shell away, and the answers that it still owes."""
-        self.memory.drop()
+        self.cache.drop()
         if self._shell:
             self._shell.close()
         self._shell = None
 
     def _answer(self, question: Question, *, remember: bool) -> Done:
-        if self.password and self._foreseen:
+        if self.password and self._prefetched:
             self.close()  # in that shell sudo was asked without it
-        self._foreseen = False
+        self._prefetched = False
         here = self._open()
         if not remember:
             return here.answer(here.ask(*question))
-        pending = self.memory.find(question) or self._ask_with_others(here, question)
+        pending = self.cache.find(question) or self._ask_with_others(here, question)
         done = here.answer(pending)
-        self.record.note(question, by_password=self.password is not None)
+        self.history.note(question, by_password=self.password is not None)
         if not pending.complete:  # sudo let nobody in, and that is no answer to a question
-            self.memory.drop()
+            self.cache.drop()
         elif not pending.beside:
-            self.record.took(question, pending.seconds)
+            self.history.took(question, pending.seconds)
         return done
 
     def _ask_with_others(self, here: Shell, question: Question) -> Pending:
         """Ask it, and together with it what was asked after it the last time."""
-        return self._send(here, [question, *self.memory.next(self.record.after(question))])[
+        return self._send(here, [question, *self.cache.next(self.history.after(question))])[
             question
         ]
 
@@ -95,12 +95,12 @@ class Kept:
         # Level by level, for each way to root and back is another sudo.
         for level in dict.fromkeys(question.level for question in batch):
             together = [question for question in batch if question.level == level]
-            beside = self.record.slowest(together) if len(together) > 1 else []
+            beside = self.history.slowest(together) if len(together) > 1 else []
             jobs = {question: here.begin(*question) for question in beside}
             for question in together:
                 job = jobs.get(question)
                 sent[question] = here.collect(level, job) if job else here.ask(*question)
-                self.memory.keep(question, sent[question])
+                self.cache.keep(question, sent[question])
         return sent
 
     def _open(self) -> Shell:

@@ -21,12 +21,12 @@ from deeprig.ssh.command import ENGLISH
 from deeprig.ui import screen
 from deeprig.ui.visible import visible
 from fast_ssh import login_shell
+from fast_ssh.cache import Cache
 from fast_ssh.commands import Command
 from fast_ssh.errors import NoShell, ShellLost, TooMuch
 from fast_ssh.frames import ROOT, USER
+from fast_ssh.history import History, Question
 from fast_ssh.kept import Kept
-from fast_ssh.memory import Memory
-from fast_ssh.record import Question, Record
 from fast_ssh.wire import QUESTION_SECONDS, Done
 
 # An answer is of this run, however slow the box is: who asks one by one has no newer one either.
@@ -65,7 +65,7 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
         levels = (USER, ROOT) if data["rig"].connection == "fast" else ()
         files = {level: record / f"{quote(name, safe='')}.{level}.json" for level in levels}
         self._kept = {
-            level: Kept(Record(file, data.get("fast_asker", "")), Memory(WHOLE_RUN))
+            level: Kept(History(file, data.get("fast_asker", "")), Cache(WHOLE_RUN))
             for level, file in files.items()
         }
         self._changes = False
@@ -85,7 +85,7 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
         self.client  # noqa: B018
         self._ahead = bool(self._kept) and self._seconds_up() >= SECONDS_TO_START
         for kept in self._kept.values() if self._ahead else ():
-            kept.foresee()
+            kept.prefetch()
 
     def _seconds_up(self) -> int:
         """Since its first process began, which a container has too; 0 where nobody can say."""
@@ -100,8 +100,8 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
     def close(self) -> None:
         for kept in self._kept.values():
             kept.close()
-            kept.record.keep()
-        complaints = [kept.record.complaint for kept in self._kept.values()]
+            kept.history.keep()
+        complaints = [kept.history.complaint for kept in self._kept.values()]
         if said := next(filter(None, complaints), ""):
             screen.echo(f"{said}.", err=True)
         self.client.close()
@@ -167,7 +167,7 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
         kept = self._kept[question.level]
         if self._changes:
             for either in self._kept.values():
-                either.memory.forget()
+                either.cache.forget()
             return kept.run(Command(*question, question.command, None, DO_SECONDS))
         # A check that asks the same twice wants to know whether it is so still.
         again = question in self._asked

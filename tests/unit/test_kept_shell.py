@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from fast_ssh import shell as shells
+from fast_ssh.cache import Cache
 from fast_ssh.errors import NoShell, ShellLost
 from fast_ssh.frames import ROOT, USER
-from fast_ssh.memory import Memory
-from fast_ssh.record import Question
+from fast_ssh.history import Question
 from fast_ssh.wire import Done, Pending
 from tests.unit.local_shell import PASSWORD, Make, maker
 
@@ -294,12 +294,12 @@ def test_the_secret_that_ends_answers_stands_in_no_argument(make: Make) -> None:
 
 
 def test_an_answer_that_is_too_old_takes_those_as_old_along_and_no_others() -> None:
-    memory = Memory(1.0)
+    cache = Cache(1.0)
     ages = {"old": 5.0, "as old": 3.0, "new": 0.1, "to come": None}
     for number, (word, age) in enumerate(ages.items()):
         pending = Pending(number, None, None)
         pending.came = 0.0 if age is None else time.monotonic() - age
-        memory.keep(Question(USER, word), pending)
-    assert memory.find(Question(USER, "old")) is None
-    again = memory.next([Question(USER, word) for word in ages])
+        cache.keep(Question(USER, word), pending)
+    assert cache.find(Question(USER, "old")) is None
+    again = cache.next([Question(USER, word) for word in ages])
     assert [question.command for question in again] == ["old", "as old"]

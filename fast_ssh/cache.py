@@ -2,14 +2,14 @@
 
 import time
 
-from fast_ssh.record import Question
+from fast_ssh.history import Question
 from fast_ssh.wire import Pending
 
 # Somebody else may change the host meanwhile: no answer is used that is older than this.
 SECONDS = 10.0
 
 
-class Memory:
+class Cache:
     """The answers of one host, and how many questions to ask ahead."""
 
     def __init__(self, seconds: float = SECONDS) -> None:

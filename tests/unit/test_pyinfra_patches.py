@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pyinfra.api import Config, Inventory, State, arguments, util
 
-from fast_ssh.lighter import lighten
+from fast_ssh import pyinfra_patches
 
 
 def results(state: State) -> tuple[Any, ...]:
@@ -34,7 +34,7 @@ def test_pyinfra_finds_the_same_and_reads_no_source_for_it(monkeypatch: pytest.M
     found, work = [], []
     for light in (False, True, True):
         if light:
-            lighten()
+            pyinfra_patches.apply()
         looked.clear()
         found.append(results(state))
         work.append(len(looked))

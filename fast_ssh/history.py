@@ -30,7 +30,7 @@ class Known(NamedTuple):
     seconds: float = 0.0
 
 
-class Record:
+class History:
     """What is asked of one host, in the order in which it was asked."""
 
     def __init__(self, file: Path, asker: str = "") -> None:

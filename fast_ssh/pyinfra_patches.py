@@ -21,7 +21,7 @@ class Place(NamedTuple):
     lineno: int
 
 
-def lighten() -> None:
+def apply() -> None:
     """Have this process look nothing up that is not used, and evaluate once."""
     if getattr(util, "stack", None) is inspect.stack:
         util.stack = _stack  # type: ignore[attr-defined,assignment]
