@@ -45,9 +45,12 @@ BOOT_UNIT = "deeprig-access-boot.service"
 
 
 class Wall(NamedTuple):
-    """The firewall that is wanted: rules beside SSH's, by name; None for one that goes."""
+    """The firewall that is wanted: rules beside SSH's, by name; None for one that goes. `left` are
+    names of ours that stay where they stand.
+    """
 
     rules: dict[str, ufw.Rule] | None
+    left: tuple[str, ...] = ()
 
 
 @deploy("SSH and firewall")
@@ -152,7 +155,11 @@ def _wall(rig: Rig, survey: Survey) -> Wall | None:
     if rig.firewall is None:
         return None
     guests = bool(rig.passthrough and rig.passthrough.guest)
-    return Wall(firewall.rules(rig.firewall, survey=survey, guests=guests))
+    left_alone = rig.passthrough is None and "passthrough" not in rig.absent
+    return Wall(
+        firewall.rules(rig.firewall, survey=survey, guests=guests),
+        tuple(firewall.GUESTS) if left_alone else (),  # a guest from before is still there
+    )
 
 
 class Plan(NamedTuple):
@@ -219,7 +226,7 @@ def _plan(files: dict[str, str], wall: Wall | None, way: Way, strong_rsa: bool) 
             commands, said = firewall.off(there, to)
         else:
             needed, kept = firewall.needed([way.port, *way.others], now.rules, door)
-            commands = firewall.on(needed | wall.rules, there, kept)
+            commands = firewall.on(needed | wall.rules, there, {*kept, *wall.left})
             said = firewall.six_shut_off(there)
             said += firewall.guests_shut_off(wall.rules, there)
             said += [

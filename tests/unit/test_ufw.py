@@ -2,11 +2,13 @@
 
 import pytest
 
+from deeprig.facts.survey import Survey
 from deeprig.parsers import ufw
 from deeprig.parsers.door import Door
 from deeprig.parsers.ufw import Half, Rule
 from deeprig.parsers.untrusted import NotSo
-from tasks import firewall
+from deeprig.settings import Passthrough, Rig
+from tasks import access, firewall
 from tasks.firewall import Before, Now
 
 LAN = Door("192.168.1.5", "192.168.1.9", 22, "eth0")
@@ -168,3 +170,22 @@ def test_an_owners_policies_are_not_loosened() -> None:
 def test_what_is_no_rule_is_refused(line: str) -> None:
     with pytest.raises(NotSo):
         ufw.read(line)
+
+
+@pytest.mark.parametrize(
+    ("settings", "stays"),
+    [
+        (Rig(), True),  # passthrough=None leaves it alone, its guest too
+        (Rig(absent={"passthrough"}), False),
+        (Rig(passthrough=Passthrough(gpus=("0000:01:00.0",), guest=None)), False),
+    ],
+)
+def test_a_guests_rules_stay_where_passthrough_is_left_alone(settings: Rig, stays: bool) -> None:
+    wall = access._wall(settings, Survey())
+    assert wall is not None
+    assert wall.rules == {}
+    name = b"deeprig guest names".hex()
+    there = now(halves(f"4 allow any 53 0.0.0.0/0 any 0.0.0.0/0 in_virbr0 comment={name}"))
+    assert there.rules[0].ours == "guest names"  # the control
+    taken = firewall.on(wall.rules, there, wall.left)
+    assert any("delete" in command for command in taken) is not stays
