@@ -174,7 +174,7 @@ def test_kernels_are_held_together_with_modules_that_were_made_for_them(
 
 @pytest.mark.remedy("`deeprig driver upgrade`; or unhold them, `sudo apt upgrade`, and deploy")
 def test_no_fix_of_the_driver_has_waited_for_a_month(host: Host, plan: resolve.Plan) -> None:
-    ask = "import driver_waiting as w; print(chr(10).join(w.overdue()))"
+    ask = "from deeprig_box.nvidia import held_updates as w; print(chr(10).join(w.overdue()))"
     with host.sudo():
         said = host.check_output(box_program.command(ask))
     assert said == ""

@@ -116,7 +116,7 @@ def verified(file: Path) -> dict[str, list[str]]:
 
 def packages(login: Login, names: list[str] | None = None) -> dict[str, str]:
     """Name -> version of the driver's installed packages, or of these."""
-    asked = names or login(f'sudo sh -c "{SET}"').split()
+    asked = names or login(f"sudo {SET}").split()
     form = "'${Package} ${Version}\\n'"
     rows = login(f"dpkg-query -W -f {form} {' '.join(asked)}").splitlines()
     return {name: version for name, _, version in (row.partition(" ") for row in rows)}

@@ -328,7 +328,8 @@ def test_the_address_is_on_no_command_line_and_in_no_output(
         "/usr/local/lib/deeprig/current/deeprig-box watch --test" in said
     )  # the control: all of it is shown
     assert secret not in said
-    assert login(f"sudo grep -c deeprig/watch {seen}", check=False).strip() != "0"  # the control
+    control = f"sudo grep -c 'deeprig-box watch' {seen}"
+    assert login(control, check=False).strip() != "0"
     assert login(f"sudo grep -c {pattern} {seen}", check=False).strip() == "0"
     assert (
         login(f"sudo rm {seen}; sudo journalctl -q -o export | grep -c {pattern}", check=False)

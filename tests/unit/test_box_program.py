@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import contextlib
 import gzip
 import os
 import shutil
@@ -24,6 +25,8 @@ ELSEWHERE = (
     "deeprig_box.notebook.run",  # by the tools' own Python, which has what it imports
     "deeprig_box.notebook.server",  # whose notebook it is, it reads first of all
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -244,3 +247,44 @@ def test_rooms_say_what_they_hold_and_none_is_crowded() -> None:
         if folder.is_dir() and folder.name != "__pycache__":
             assert (folder / "__init__.py").read_text().startswith('"""')
             assert len([file for file in folder.glob("*.py") if file.stem != "__init__"]) <= 20
+
+
+OF_ENVIRONMENTS = ("jax", "jupyter_client", "nbformat", "numpy", "tensorflow", "torch", "zmq")
+
+
+def _sent() -> dict[str, set[str]]:
+    """Where a text in the sources is a program for the box, and the modules that it imports."""
+    found: dict[str, set[str]] = {}
+    for place in ("tests/host", "tests/lab", "tasks", "deeprig", "deeprig_cli"):
+        for file in sorted((ROOT / place).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text())):
+                text = node.value if isinstance(node, ast.Constant) else None
+                if not isinstance(text, str) or not text.startswith(("import ", "from ")):
+                    continue
+                with contextlib.suppress(SyntaxError):
+                    for one in ast.walk(ast.parse(text)):
+                        at = f"{file.relative_to(ROOT)}:{node.lineno}"
+                        if isinstance(one, ast.Import):
+                            found.setdefault(at, set()).update(name.name for name in one.names)
+                        elif isinstance(one, ast.ImportFrom) and one.module:
+                            names = {f"{one.module}.{name.name}" for name in one.names}
+                            found.setdefault(at, set()).update(names)
+    return found
+
+
+def test_what_is_sent_to_the_box_imports_what_the_program_has() -> None:
+    """A module that was renamed shows on a box alone, as a check that fails."""
+    sent = _sent()
+    ours = {at: names for at, names in sent.items() if any("deeprig_box" in n for n in names)}
+    assert len(ours) > 5  # the control: they are found
+    for at, names in sent.items():
+        for name in names:
+            top, _, rest = name.partition(".")
+            if at.startswith("tests/lab/") and top != "deeprig_box":
+                continue  # an inventory's own, right or wrong
+            place = ROOT / "box" / top / Path(*rest.split("."))
+            there = place.with_suffix(".py").is_file() or place.is_dir()
+            # A name of a module, imported from it, is not looked for.
+            there = there or place.parent.with_suffix(".py").is_file()
+            known = top in {*sys.stdlib_module_names, *OF_ENVIRONMENTS} or (ROOT / top).is_dir()
+            assert there if top == "deeprig_box" else known, f"{at}: {name}"
