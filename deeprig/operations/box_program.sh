@@ -16,6 +16,13 @@ compile() { # FOLDER
         "$1/deeprig_box" > /dev/null 2>&1 || true # without Python, or with one too old: not yet
 }
 
+# Python 3.11 for one takes for whole what the disk had no room for, and would trust it for ever.
+fits() { # FOLDER
+    head -c 262144 /dev/zero > "$1/.room" && rm "$1/.room" || return
+    [ ! -d "$1/deeprig_box/__pycache__" ] || python3 -I -c "import marshal, pathlib, sys
+for file in pathlib.Path(sys.argv[1]).rglob('*.pyc'): marshal.loads(file.read_bytes()[16:])" "$1"
+}
+
 make() { # DRAFT, from stdin
     chmod 755 "$1"
     base64 -d | tar -C "$1" --no-same-owner -xzm
@@ -25,6 +32,10 @@ make() { # DRAFT, from stdin
         ! cmp -s "$file" "$old" || touch -r "$old" "$file"
     done
     compile "$1"
+    fits "$1" 2> /dev/null || {
+        echo "$top has no room for the program; \`df -h $top\` says how full its disk is" >&2
+        exit 1
+    }
     find "$1" -exec sync {} +
 }
 

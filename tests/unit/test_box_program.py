@@ -166,6 +166,49 @@ def test_a_power_cut_leaves_the_one_or_the_other_whole(
             old = (top / "current").resolve()
 
 
+FULL = """
+try() {
+    mount -t tmpfs -o size="$1" tmpfs disk
+    sh put put "$name" < archive
+    echo $?
+}
+name=$1
+for more in 100 200 300; do # KiB beside the sources, which are not all that is compiled
+    try $(($2 + more))k
+    [ ! -e disk/current ] || echo "left with $more"
+    umount disk
+done
+try 8m
+sh put stands "$name"
+disk/current/deeprig-box bounded 9 echo it runs
+"""
+
+
+def test_a_full_disk_leaves_no_half_program(tmp_path: Path) -> None:
+    """With a real small disk: Python 3.11 took a module for compiled that was cut off, and said so
+    of every command, whatever was deployed afterwards.
+    """
+    name, content = box_program.archive()
+    (tmp_path / "archive").write_bytes(base64.b64encode(gzip.compress(content)))
+    put = box_program.PUT.replace("top=/usr/local/lib/deeprig", f"top={tmp_path}/disk")
+    (tmp_path / "put").write_text(put)
+    (tmp_path / "disk").mkdir()
+    sources = sum(-(-file.stat().st_size // 4096) * 4 for file in box_program.files())
+    said = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", FULL, "sh", name, str(sources)],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    if "unshare:" in said.stderr:
+        pytest.skip(f"no mount namespace can be had: {said.stderr.strip()}")
+    *full, ended, stands, runs = said.stdout.splitlines()
+    assert full == ["1"] * 3
+    assert set(said.stderr.splitlines()) == {
+        f"{tmp_path}/disk has no room for the program; `df -h {tmp_path}/disk` says how full its "
+        "disk is"
+    }
+    assert (ended, stands, runs) == ("0", "yes", "it runs")
+
+
 def test_what_somebody_changed_is_mended(call: Call, top: Path, older: Path) -> None:
     call("put", older)
     script = top / "current/bin/notebook-window"
