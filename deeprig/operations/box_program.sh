@@ -67,6 +67,8 @@ put() {
         mv -T "$draft" "$top/$name"
         sync $top
     fi
+    # A copy in its place, as backups make that follow links: as a draft it goes when it is not in use.
+    [ -L $top/current ] || [ ! -e $top/current ] || mv -T $top/current "$(mktemp -d $top/.new.XXXXXX)"
     rm -f $top/.current
     ln -s "$name" $top/.current
     mv -fT $top/.current $top/current

@@ -226,6 +226,20 @@ def test_what_somebody_changed_is_mended(call: Call, top: Path, older: Path) -> 
         assert script.read_text() == before
 
 
+def test_a_copy_in_the_place_of_the_link_gives_way(call: Call, top: Path, older: Path) -> None:
+    """A backup that follows links brings one back; no deploy came any further there."""
+    call("put", older)
+    whole = (top / "current").resolve()
+    (top / "current").unlink()
+    shutil.copytree(whole, top / "current")
+    assert call("stands", older).stdout == ""
+    done = call("put", older)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (top / "current").resolve() == whole
+    call("tidy", older)
+    assert sorted(file.name for file in top.iterdir()) == [".lock", whole.name, "current"]
+
+
 @pytest.fixture
 def running(call: Call, top: Path, older: Path) -> Iterator[subprocess.Popen[str]]:
     """A command of the version that is there, which takes its time."""
