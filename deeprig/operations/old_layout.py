@@ -19,6 +19,12 @@ ASK = Path(__file__).with_suffix(".sh").read_text()
 LASTING = {"notebook-window", "job", "job-window", "notebook-run"}
 # tmux starts it anew, by its path, should it be killed.
 NEEDED = {"notebook-window"}
+# What the watch knows GPUs' errors by; where it is left alone, nobody else brings it.
+XIDS = "gpu_xids.json"
+KEEP_XIDS = (
+    "[ -e /etc/deeprig/gpu-xids.json ] || [ ! -e /etc/systemd/system/deeprig-watch.service ] || "
+    f"mv {TOP}/{XIDS} /etc/deeprig/gpu-xids.json"
+)
 RUN = ("/etc/kernel/", "/etc/initramfs-tools/", "/etc/NetworkManager/dispatcher.d/")
 
 
@@ -72,5 +78,7 @@ def leave() -> Commands:
             change = f"s/{old}\\/\\(wake-on-lan\\|notebook-window\\)/{new}\\/\\1/g"
             yield StringCommand("sed -i", QuoteString(change), QuoteString(path))
     yield StringCommand("systemctl daemon-reload")
+    if XIDS in left.goes:
+        yield StringCommand(KEEP_XIDS)
     if left.goes:
         yield StringCommand(f"cd {TOP} && rm -rf", *map(QuoteString, left.goes))

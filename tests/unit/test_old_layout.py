@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from deeprig.operations import managed_files, old_layout
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.old_layout import Left, OldLayout
-from tasks import driver, gpu_settings, reboot  # noqa: F401  # their facts
+from tasks import driver, gpu_settings, notify, reboot  # noqa: F401  # their facts
 from tests.lanes import ROOT
 
 OLD = "/usr/local/lib/deeprig"
@@ -96,6 +97,26 @@ def test_while_another_is_at_work_all_of_them_stay(
     """It may call any of the others."""
     started("boot-guard")
     assert ask().goes == []
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_watch_that_is_left_alone_keeps_what_it_knows_of_gpus_errors(
+    watched: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program looks for it elsewhere than the loose one did; without it no error is told."""
+    for path in (OLD, "/etc/deeprig", "/etc/systemd/system"):
+        (tmp_path / path.strip("/")).mkdir(parents=True)
+    (tmp_path / OLD.strip("/") / "gpu_xids.json").write_text("{}\n")
+    if watched:
+        (tmp_path / "etc/systemd/system/deeprig-watch.service").touch()
+    left = Left(files=frozenset({"gpu_xids.json", "watch"}))
+    monkeypatch.setattr(old_layout, "host", SimpleNamespace(get_fact=lambda fact: left))
+    for command in old_layout.leave._inner():
+        text = str(command).replace("/etc/", f"{tmp_path}/etc/").replace(OLD, f"{tmp_path}{OLD}")
+        if "systemctl" not in text:
+            assert subprocess.run(["sh", "-c", text]).returncode == 0
+    assert (tmp_path / notify.XIDS.strip("/")).exists() is watched
+    assert list((tmp_path / OLD.strip("/")).iterdir()) == []
 
 
 def test_a_box_without_them_is_asked_and_has_none() -> None:
