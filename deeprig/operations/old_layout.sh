@@ -28,5 +28,9 @@ for name in $names; do [ ! -e $top/"$name" ] || echo "file $name"; done
 # shellcheck disable=SC2086 # a list of words
 alternatives=$(echo $names | tr ' ' '|')
 grep -lsE "$top/($alternatives)([^a-z_.-]|\$)" "$@" | sed 's/^/hook /'
-cat /proc/[0-9]*/cmdline 2> /dev/null | tr '\0' '\n' | grep -aoE "$top/[a-z_-]+(\.py)?" | sort -u |
-    sed "s,$top/,,; /^current\$/d; s/^/used /"
+# Anybody may call a process what they like: of others than us, those count that are for them to run.
+{
+    ps -ww -U "$(id -ru)" -o args=
+    # shellcheck disable=SC2009 # the whole command line is looked at
+    ps -ww -N -U "$(id -ru)" -o args= | grep -aE "$top/(job|job-window|notebook-run|notebook-window)( |\$)"
+} | grep -aoE "$top/[a-z_-]+(\.py)?" | sort -u | sed "s,$top/,,; /^current\$/d; s/^/used /"

@@ -1,6 +1,8 @@
 """A box of versions before there was a package: what calls it is moved, and the loose files go."""
 
 import inspect
+import os
+import pwd
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -117,6 +119,21 @@ def test_a_watch_that_is_left_alone_keeps_what_it_knows_of_gpus_errors(
             assert subprocess.run(["sh", "-c", text]).returncode == 0
     assert (tmp_path / notify.XIDS.strip("/")).exists() is watched
     assert list((tmp_path / OLD.strip("/")).iterdir()) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has processes of two users")
+def test_what_somebody_else_runs_by_their_names_keeps_none(ask: Ask, top: Path) -> None:
+    """But for what the work user runs; who asks for a password has root's rights meanwhile."""
+    nobody = pwd.getpwnam("nobody").pw_uid
+    for name, used in (("boot-guard", set()), ("notebook-window", {"notebook-window"})):
+        words = [str(top / name), "60"]
+        process = subprocess.Popen(words, executable="/usr/bin/sleep", user=nobody)
+        try:
+            assert ask().used == used
+        finally:
+            process.kill()
+            process.wait()
+    assert "boot-guard" in ask().goes
 
 
 def test_a_box_without_them_is_asked_and_has_none() -> None:
