@@ -9,6 +9,7 @@ umask 022
 top=/usr/local/lib/deeprig
 python=$(readlink -m /usr/bin/python3)
 name=${2-}-${python##*/}
+loose="( ! -user $(id -u) -o -perm /022 )" # a link too: its mode is 777
 
 compile() { # FOLDER
     # By what is in a file, not by its time; a traceback names where it will lie.
@@ -36,11 +37,14 @@ make() { # DRAFT, from stdin
         echo "$top has no room for the program; \`df -h $top\` says how full its disk is" >&2
         exit 1
     }
+    chmod -R go-w "$1" # what an ACL of the folders above gave
     find "$1" -exec sync {} +
 }
 
-# What a folder is named by: each file's mode and content.
+# What a folder is named by: each file's mode and content. Root runs it: all of it is root's alone.
 whole() { # FOLDER
+    # shellcheck disable=SC2086 # words of find's
+    [ -z "$(find $top/ -prune $loose -print; find "$1/" $loose -print)" ] || return
     found=$(cd "$1" && {
         find . -name __pycache__ -prune -o -type f -printf '%m %p\n' | sort -k 2
         find . -name __pycache__ -prune -o -type f -print | sort | xargs -d '\n' sha256sum
@@ -50,6 +54,8 @@ whole() { # FOLDER
 
 # By a file that root alone can open: whoever may open one to read it could lock it.
 alone() {
+    # shellcheck disable=SC2086 # words of find's; a link there leads elsewhere
+    find $top/ -mindepth 1 -maxdepth 1 -name .lock $loose -exec rm -f {} +
     (umask 077 && : >> $top/.lock)
     exec 9< $top/.lock
     flock 9
@@ -57,6 +63,7 @@ alone() {
 
 put() {
     mkdir -p $top
+    chown "$(id -u)" $top/ && chmod go-w $top/
     alone
     # Somebody changed it: what is right goes beside it.
     [ ! -d "$top/$name" ] || whole "$top/$name" || name=$name.$$

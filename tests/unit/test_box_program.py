@@ -218,12 +218,26 @@ def test_what_somebody_changed_is_mended(call: Call, top: Path, older: Path) -> 
         lambda: script.chmod(0o777),
         lambda: (top / "current/deeprig_box/more.py").touch(),
         script.unlink,
+        lambda: script.parent.chmod(0o777),
+        lambda: (top / "current/deeprig_box/__pycache__").chmod(0o777),
+        lambda: (top / "current/deeprig_box/more.py").symlink_to("/tmp/more.py"),
+        lambda: top.chmod(0o777),
+        *([lambda: os.chown(script, 1, 1)] if os.getuid() == 0 else []),
     ):
         change()
         assert call("stands", older).stdout == ""
         assert call("put", older).returncode == 0
         assert call("stands", older).stdout == "yes\n"
         assert script.read_text() == before
+    (top / ".lock").unlink()
+    (top / ".lock").symlink_to("somewhere")
+    (top / "current").unlink()
+    assert call("put", older).returncode == 0
+    assert not (top / ".lock").is_symlink()
+    if os.getuid() == 0:
+        os.chown(top / ".lock", 1, 1)
+        call("put", older)
+        assert (top / ".lock").stat().st_uid == 0
 
 
 def test_a_copy_in_the_place_of_the_link_gives_way(call: Call, top: Path, older: Path) -> None:
