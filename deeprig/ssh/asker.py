@@ -9,7 +9,7 @@ import hashlib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("deeprig", "deeprig_cli", "tasks", "fast_ssh", "tests/host", "files", "templates")
+FOLDERS = ("deeprig", "deeprig_cli", "tasks", "fast_ssh", "tests/host", "files", "templates", "box")
 
 
 @functools.cache
