@@ -32,6 +32,7 @@ case "$*" in
   *"driver-move begin"*) echo "$*" >> {folder}/begun;;
   *"driver-move follow"*) /bin/cat {folder}/record; echo one more >> {folder}/boots
     /bin/mv -f {folder}/next {folder}/record 2>/dev/null;;
+  *"cat >"*) /bin/cat >/dev/null;; # who writes to one that has ended is told that it is closed
 esac
 exit 0
 """
