@@ -24,6 +24,7 @@ BOXES = pytest.StashKey[list[Box]]()  # those that the checks are of, where they
 WARNING, NOTE, FAKE = "warning", "note", "fake"
 NOT_SAID = ("remedy", "nothing_there", "of_the_record")  # fields of a check that JSON has not
 LONGEST_REASON = 300
+LONGEST_NOTE = 2000  # also of what a skip says
 USUAL_REMEDY = "run the deploy again; if it stays, look at what it says on the box"
 
 
@@ -143,12 +144,13 @@ class Collector:
         outcome = "unasked" if isinstance(error, DeeprigError) else str(report.outcome)
         if outcome == "passed" and WARNING in said:
             outcome = "warned"
+        why = reason(report, error) or str(said.get(WARNING) or said.get(NOTE) or "")
         check = Check(
             host=_host(item),
             component=item.path.stem.removeprefix("test_"),
             check=visible(sentence(item)),
             outcome=outcome,
-            reason=visible(reason(report, error) or str(said.get(WARNING) or said.get(NOTE) or "")),
+            reason=visible(why[:LONGEST_NOTE]),  # a box's own words may be of any length
             seconds=round(self._seconds, 3),
             remedy=_argument(item, "remedy") or USUAL_REMEDY,
             fake=FAKE in said,

@@ -269,6 +269,18 @@ def test_a_check_says_of_itself_what_there_is_to_know(pytester: pytest.Pytester)
     ]
 
 
+def test_what_a_box_says_in_a_note_or_a_skip_is_shown_in_part(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_gpu_live="""
+        import pytest
+        def test_noted(request): request.node.user_properties.append(("note", "y" * 2**20))
+        def test_skipped(): pytest.skip("y" * 2**20)
+        def test_failed(): assert False, "y" * 2**20
+        """
+    )
+    assert all(1 < len(one.reason) < 5000 for one in collect(pytester))
+
+
 def test_a_box_with_nothing_to_look_at_is_told_from_one_that_was_not_looked_at(
     pytester: pytest.Pytester,
 ) -> None:
