@@ -36,10 +36,21 @@ def _begin() -> Commands:
     """No change of the box: what says so lies below /run and counts as long as the login."""
     if host.state.is_executing:
         _, output = host.run_shell_command(Aside("sh -c", QuoteString(TAKE)), _sudo=True)
-        if said := _said(output.stdout):
+        if said := _not_taken(output.stdout.strip(), output.stderr.strip()):
             yield operations.Step(_refuse, said)
             return
     host.noop("this one alone")
+
+
+def _not_taken(answer: str, errors: str) -> list[str]:
+    """Why this deploy is not the one that is at work; no answer is no leave to go on."""
+    if answer == "taken":
+        return []
+    last = errors.splitlines()[-1:] or ["no word of why"]
+    return _said(answer) or [
+        f"It cannot write down that this deploy is at work ({last[0]}); `df -h /run` there says "
+        "whether there is room."
+    ]
 
 
 def _refuse(state: State, host: Host, said: list[str]) -> bool:

@@ -15,21 +15,22 @@ PRIVATE, USUAL = 0o077, 0o022
 
 class Command(NamedTuple):
     """Its module, and what it runs in: a language for what it parses, and a umask; None is the
-    caller's. What `converges` has `check` and `apply` (lib/standing.py).
+    caller's. What `converges` has `check` and `apply` (lib/standing.py). It takes `least` words.
     """
 
     module: str
     language: str | None = None
     umask: int | None = USUAL
     converges: bool = False
+    least: int = 0
 
 
 COMMANDS = {
-    "apt-repository": Command("apt.repository", "C", converges=True),
-    "as-user": Command("lib.run_as", umask=None),
+    "apt-repository": Command("apt.repository", "C", converges=True, least=2),
+    "as-user": Command("lib.run_as", umask=None, least=3),
     "boot-guard": Command("boot.guard", "C.UTF-8", converges=True),
     "boot-trial": Command("boot.trial", "C.UTF-8", converges=True),
-    "bounded": Command("lib.bounded", umask=None),
+    "bounded": Command("lib.bounded", umask=None, least=2),
     "data-disk": Command("storage.disk", "C"),
     "data-folder": Command("storage.folder", "C", converges=True),
     "driver-load": Command("nvidia.load", "C.UTF-8", converges=True),
@@ -37,12 +38,12 @@ COMMANDS = {
     "driver-move": Command("driver.cli", "C.UTF-8"),
     "driver-set": Command("driver.install", "C.UTF-8", converges=True),
     "driver-waiting": Command("nvidia.held_updates"),
-    "home-links": Command("storage.home", umask=None),
+    "home-links": Command("storage.home", umask=None, least=1),
     "job": Command("jobs.cli", umask=None),
-    "job-window": Command("jobs.window", umask=PRIVATE),
+    "job-window": Command("jobs.window", umask=PRIVATE, least=1),
     "notebook-guard": Command("notebook.guard", "C"),
     "notebook-kernels": Command("notebook.kernels", umask=None),
-    "notebook-run": Command("notebook.run", umask=None),
+    "notebook-run": Command("notebook.run", umask=None, least=2),
     "notebook-server": Command("notebook.server", "C", converges=True),
     "passthrough-guest": Command("passthrough.guest", "C.UTF-8", converges=True),
     "passthrough-now": Command("passthrough.rebind", "C", umask=None, converges=True),
@@ -60,11 +61,13 @@ def main() -> None:
     Those that bring something about have `check`, a line of JSON (lib/standing.py), and `apply`.
     """
     name, *words = sys.argv[1:] or ["help"]
-    if name == "help":
+    if name in ("help", "--help", "-h"):
         print(told(words[0] if words else ""))
         return
     if name not in COMMANDS:
         sys.exit(f"deeprig-box has no command {name!r}; `deeprig-box help` names them.")
+    if len(words) < COMMANDS[name].least:
+        sys.exit(f"deeprig-box {name} lacks words; `deeprig-box help {name}` says what it takes.")
     sys.argv = [f"deeprig-box {name}", *words]
     with contextlib.suppress(OSError):  # what `ps` shows
         Path("/proc/self/comm").write_text(name)
@@ -85,7 +88,7 @@ def main() -> None:
         said = str(error)
         sys.exit(said if said.endswith((".", "?")) else f"{said}.")
     except OSError as error:
-        sys.exit(f"{error.filename or 'The box'}: {error.strerror}.")
+        sys.exit(f"{error.filename or 'The box'}: {error.strerror or error}.")
 
 
 def told(name: str) -> str:

@@ -57,15 +57,17 @@ other() {
   [ -z "$pid" ] || ! is_there "$pid" || echo "$pid" "$(ps -o etimes= -p "$pid" | tr -d ' ')"
 }
 
-# The same; and where there is none, this login's is it from now on.
+# The same; and where there is none, `taken`: this login's is it from now on. One that came by no
+# sshd has nothing that ends with it, and takes nothing.
 take() {
   {
     flock 9
     found=$(other) me=$(login) gone=$(taken)
     if [ "$found" ]; then echo "$found"
-    elif [ "$me" -gt 1 ]; then
+    elif [ "$me" -le 1 ]; then echo taken
+    else
       [ -z "$gone" ] || kill "$gone"
-      echo "$me $(began "$me")" >$lock.new && mv $lock.new $lock
+      echo "$me $(began "$me")" >$lock.new && mv $lock.new $lock && echo taken
     fi
   } 9>>$lock.lock
 }

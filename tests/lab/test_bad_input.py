@@ -184,7 +184,7 @@ def test_another_deploy_that_is_at_work(
 ) -> None:
     other = connection.connect(host_data(box))
     try:
-        assert shell(other, f"sudo sh -c {shlex.quote(one_deploy.TAKE)}") == ""
+        assert shell(other, f"sudo sh -c {shlex.quote(one_deploy.TAKE)}") == "taken\n"
         status, said = pyinfra(changed())
         assert status == 1
         [pid] = re.findall(r"for 0 min, and each would undo .* `sudo kill ([0-9]+)` there", said)
@@ -266,4 +266,5 @@ def test_an_unplugged_cable_ends_the_run_in_one_sentence(
         assert said.count("has not answered for 12 seconds; see to its power and cable") == 1
     finally:
         network.plug(box.host)
-    assert login(f"sudo sh -c {shlex.quote(one_deploy.TAKE)}") == ""  # it is in nobody's way
+    taken = login(f"sudo sh -c {shlex.quote(one_deploy.TAKE)}").strip()
+    assert taken == "taken"  # what went with the cable is in nobody's way

@@ -129,6 +129,18 @@ def test_each_command_says_what_it_takes(command: str) -> None:
     assert done.stdout.strip()
 
 
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.least])
+def test_a_command_without_its_words_is_one_line(name: str) -> None:
+    for words in range(COMMANDS[name].least):
+        done = subprocess.run(
+            [BOX / "deeprig-box", name, *["1"] * words],
+            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        [said] = done.stderr.splitlines()
+        assert done.returncode == 1
+        assert f"`deeprig-box help {name}`" in said
+
+
 def test_an_unknown_command_is_one_line() -> None:
     done = subprocess.run([BOX / "deeprig-box", "x"], capture_output=True, text=True)
     assert done.returncode == 1

@@ -63,8 +63,8 @@ def logins(tmp_path: Path) -> Iterator[list[Login]]:
 def test_one_deploy_keeps_the_other_out_until_it_ends(logins: list[Login]) -> None:
     first, second = logins
     assert first(one_deploy.OTHER) == second(one_deploy.OTHER) == ""
-    assert first(one_deploy.TAKE) == ""
-    assert first(one_deploy.TAKE) == ""  # as often as it likes
+    assert first(one_deploy.TAKE) == "taken"
+    assert first(one_deploy.TAKE) == "taken"  # as often as it likes
     assert first(one_deploy.OTHER) == ""  # it is not in its own way
     for script in (one_deploy.OTHER, one_deploy.TAKE):
         pid, seconds = second(script).split()
@@ -72,7 +72,7 @@ def test_one_deploy_keeps_the_other_out_until_it_ends(logins: list[Login]) -> No
         assert 0 <= int(seconds) < 60
     first.ends()  # however it does
     assert second(one_deploy.OTHER) == ""
-    assert second(one_deploy.TAKE) == ""
+    assert second(one_deploy.TAKE) == "taken"
 
 
 @pytest.mark.parametrize("sends", [True, False])
@@ -87,7 +87,7 @@ def test_a_deploy_whose_computer_is_gone_is_in_nobodys_way(
         first, second = Login(tmp_path, server.getsockname()), Login(tmp_path)
         person, _ = server.accept()
         try:
-            assert first(one_deploy.TAKE) == ""
+            assert first(one_deploy.TAKE) == "taken"
             heard = first(f"{one_deploy.SCRIPT}heard {first.process.pid}")
             assert re.fullmatch("segs_in:[0-9]+", heard)  # the control: its connection is found
             if sends:
@@ -95,7 +95,7 @@ def test_a_deploy_whose_computer_is_gone_is_in_nobodys_way(
                 beat.start()
             quick = one_deploy.SCRIPT.replace("patience=15", "patience=2")
             assert bool(second(f"{quick}other")) is sends
-            assert bool(second(f"{quick}take")) is sends
+            assert (second(f"{quick}take") != "taken") is sends
             if not sends:
                 assert first.process.wait(5) != 0  # what it began does not go on beside the other
         finally:
@@ -134,3 +134,13 @@ def test_without_sshd_above_it_a_deploy_takes_nothing(tmp_path: Path) -> None:
 def test_it_is_told_with_the_way_out(answer: str, said: str) -> None:
     [sentence] = one_deploy._said(answer)
     assert re.search(said, sentence)
+
+
+def test_where_nothing_can_be_written_down_no_deploy_goes_on(tmp_path: Path) -> None:
+    """As where /run is full: the folder is not there."""
+    script = one_deploy.TAKE.replace("/run/", f"{tmp_path}/gone/")
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    [said] = one_deploy._not_taken(done.stdout.strip(), done.stderr.strip())
+    assert "cannot write down that this deploy is at work" in said
+    assert one_deploy._not_taken("taken", "") == []
+    assert "for 12 min" in one_deploy._not_taken("1234 720", "")[0]
