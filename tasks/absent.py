@@ -4,7 +4,7 @@ from pyinfra.api.deploy import deploy
 
 from deeprig.operations import footprint
 from deeprig.operations.footprint import Trace
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 from tasks import (
     containers,
@@ -19,7 +19,7 @@ from tasks import (
 
 
 @deploy("Absent")
-def take_out(rig: Rig, plan: Plan) -> None:
+def take_out(rig: Rig, plan: StackPlan) -> None:
     """Back to the state before them, what stands on others first.
 
     The firewall goes with the way in, which is proved without it (tasks/access.py), and cards come
@@ -30,7 +30,7 @@ def take_out(rig: Rig, plan: Plan) -> None:
             footprint.take_out(name, trace)
 
 
-def of_all(rig: Rig, plan: Plan) -> dict[str, Trace]:
+def of_all(rig: Rig, plan: StackPlan) -> dict[str, Trace]:
     """What each component leaves on a box, in the order in which they can go."""
     return {
         "notify": notify.TRACE,

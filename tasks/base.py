@@ -16,7 +16,7 @@ from deeprig.operations.facts import HostSurvey, MayBecomeRoot
 from deeprig.preflight import disks, passthrough, ssh_algorithms
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.runner import link_watch, timeline
 from deeprig.runner import run as runs
 from deeprig.settings import Rig
@@ -103,7 +103,7 @@ def _sudo() -> str:
     return str(host.get_fact(MayBecomeRoot, _sudo=False))
 
 
-def decide(rig: Rig, survey: Survey) -> Plan | None:
+def decide(rig: Rig, survey: Survey) -> StackPlan | None:
     """What goes on the box for its GPUs; None where nothing would work: then it has been failed."""
     found = resolve.decide(survey, rig)
     if isinstance(found, Refusal):

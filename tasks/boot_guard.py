@@ -7,7 +7,7 @@ from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations import managed_files
 from deeprig.operations.box_program import BOX
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 
 GUARD, GATE = f"{BOX} boot-guard", f"{BOX} reboot-gate"
 HOOKS = [
@@ -25,7 +25,7 @@ KEEP = "/etc/apt/apt.conf.d/deeprig-kernels.conf"
 
 
 @deploy("Boot guard")
-def watch(plan: Plan) -> None:
+def watch(plan: StackPlan) -> None:
     """Whatever kernel comes, and whoever brings it: the box boots one that has the driver."""
     if not plan.driver_packages:
         return

@@ -15,7 +15,7 @@ from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands
 from deeprig.operations.footprint import Trace
 from deeprig.operations.package_facts import PackageVersions
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 from tasks import cuda_path, nvidia_repository, sessions
 
@@ -44,7 +44,7 @@ def trace(*, repository_stays: bool) -> Trace:
 
 
 @deploy("CUDA")
-def install(plan: Plan, rig: Rig) -> None:
+def install(plan: StackPlan, rig: Rig) -> None:
     """nvcc and the libraries, at the planned version, without recommends, on everybody's PATH."""
     if not plan.cuda_packages:
         operations.say(host, f"No CUDA: {plan.reasons['cuda']}.")
@@ -82,7 +82,7 @@ class WouldInstall(BoxFact[dict[str, str]]):
         return dict(line.split() for line in output if len(line.split()) == 2)
 
 
-def unwelcome(would: dict[str, str], plan: Plan) -> str:
+def unwelcome(would: dict[str, str], plan: StackPlan) -> str:
     """Why these packages must not come, in a sentence; empty if they may."""
     drivers = [name for name in would if DRIVERS.match(name) and name not in plan.driver_packages]
     if drivers:
@@ -96,7 +96,7 @@ def unwelcome(would: dict[str, str], plan: Plan) -> str:
 
 
 @operation()
-def _brings_no_driver(plan: Plan) -> Commands:
+def _brings_no_driver(plan: StackPlan) -> Commands:
     """Fail before anything is installed where apt would bring a driver along."""
     wanted = list(plan.cuda_packages)
     if not packages.lacking(wanted, host.get_fact(PackageVersions, packages=wanted)):

@@ -14,7 +14,7 @@ from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, Watched
 from deeprig.operations.facts import Shell
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 from tasks import gpu_settings, nvidia_repository
 
@@ -27,7 +27,7 @@ UPDATES = "/etc/apt/apt.conf.d/deeprig-driver.conf"
 
 
 @deploy("NVIDIA driver")
-def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
+def install(plan: StackPlan, rig: Rig, secure_boot: bool = False) -> None:
     """The planned driver, its modules proved, nouveau out of the way, nothing moves by itself."""
     if not plan.driver_packages:
         operations.say(host, f"No driver: {plan.reasons['driver_branch']}.")
@@ -66,7 +66,7 @@ def install(plan: Plan, rig: Rig, secure_boot: bool = False) -> None:
     )
 
 
-def for_the_box(plan: Plan, *, secure_boot: bool) -> str:
+def for_the_box(plan: StackPlan, *, secure_boot: bool) -> str:
     """The plan as driver_proof.py reads it."""
     return json.dumps(
         {

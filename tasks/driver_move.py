@@ -8,7 +8,7 @@ from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, Watched
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 from tasks import base, boot_guard, driver, nvidia_repository
 
@@ -17,7 +17,7 @@ UNIT = "deeprig-driver-move.service"
 
 
 @deploy("Driver moves")
-def provide(plan: Plan) -> None:
+def provide(plan: StackPlan) -> None:
     """The unit that goes on after a power cut; the rest is the program's."""
     if not plan.driver_packages:
         return
@@ -26,7 +26,7 @@ def provide(plan: Plan) -> None:
 
 
 @deploy("Driver move")
-def prepare(plan: Plan, rig: Rig, secure_boot: bool) -> None:
+def prepare(plan: StackPlan, rig: Rig, secure_boot: bool) -> None:
     """All that a move to this plan needs; the driver itself stays where it is."""
     base.have_program()
     boot_guard.watch(plan=plan)

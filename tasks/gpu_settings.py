@@ -13,7 +13,7 @@ from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands
 from deeprig.parsers import kernel_modules
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Driver
 
 PERSISTENCED = "nvidia-persistenced.service"
@@ -34,7 +34,7 @@ def wait_for_a_card() -> None:
 
 
 @deploy("GPU settings")
-def provide(settings: Driver, plan: Plan) -> None:
+def provide(settings: Driver, plan: StackPlan) -> None:
     """Persistence really on; limits and options as set. MIG, ECC, compute mode stay as they are."""
     if not plan.driver_packages:
         return
@@ -123,7 +123,7 @@ def _limit_power() -> Commands:
     host.noop(state)
 
 
-def _options(settings: Driver, plan: Plan) -> None:
+def _options(settings: Driver, plan: StackPlan) -> None:
     """The module's options, in force from its next load on."""
     if not settings.module_options:
         operations.remove(name=f"Remove {OPTIONS}", path=OPTIONS)

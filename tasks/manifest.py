@@ -17,7 +17,7 @@ from deeprig.operations import core as operations
 from deeprig.operations.core import Commands
 from deeprig.operations.facts import Manifest
 from deeprig.operations.package_facts import InstalledVersions
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 from tasks import passthrough, wake_on_lan
 
@@ -25,7 +25,7 @@ PATH = "/var/lib/deeprig/manifest.json"
 
 
 @deploy("Manifest")
-def write(rig: Rig, survey: Survey, plan: Plan, *, anew: bool = False) -> None:
+def write(rig: Rig, survey: Survey, plan: StackPlan, *, anew: bool = False) -> None:
     """Keep the record on the box, for its owner and for the next run."""
     record(
         name=f"Write {PATH}",

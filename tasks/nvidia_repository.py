@@ -5,7 +5,7 @@ from typing import Any
 from deeprig import catalog
 from deeprig.operations import apt_repositories
 from deeprig.operations.apt_repositories import Preference, Repository
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Cuda, Driver
 
 NAME = "nvidia"
@@ -19,12 +19,12 @@ LIBRARIES = "libcudnn* libnccl*"
 PREFERRED, ONLY_THERE, EXACTLY, NEVER = 600, 100, 990, -1
 
 
-def provide(plan: Plan, driver: Driver | None, cuda: Cuda | None) -> None:
+def provide(plan: StackPlan, driver: Driver | None, cuda: Cuda | None) -> None:
     """Have the repository of the plan, by its key; a mirror of it where the settings name one."""
     apt_repositories.provide(repository(plan, driver, cuda))
 
 
-def repository(plan: Plan, driver: Driver | None, cuda: Cuda | None) -> Repository:
+def repository(plan: StackPlan, driver: Driver | None, cuda: Cuda | None) -> Repository:
     """What the plan takes from NVIDIA, as apt is to know it."""
     asked = driver if driver and plan.driver_source == "nvidia" else cuda
     known = catalog.load("repositories")
@@ -55,7 +55,7 @@ def _foreign(rows: list[dict[str, Any]], own: tuple[str, ...]) -> dict[str, str]
     return {key: row["directory"] for row in rows for key in row["fingerprints"] if key not in own}
 
 
-def preferences(plan: Plan) -> dict[str, tuple[Preference, ...]]:
+def preferences(plan: StackPlan) -> dict[str, tuple[Preference, ...]]:
     """What is wanted comes from there; all else from the distribution, where it has it."""
     first: list[Preference] = [(" ".join(plan.shut_out), "", NEVER)] if plan.shut_out else []
     first += [(glob, f"version {version}", EXACTLY) for glob, version in plan.pins]

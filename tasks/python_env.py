@@ -28,7 +28,7 @@ from tasks import archive
 DATA = Path(__file__).parent.parent / "deeprig/catalog/notebook"
 TOOL_ENV, PYTHON_ENV = f"{BOX} tool-env", f"{BOX} python-env"
 HOURS = 12
-NO_GPU = resolve.Plan()
+NO_GPU = resolve.StackPlan()
 HEAD_START = "deeprig-head-start"
 UNMADE = ("", "absent", "unfinished")  # what the scripts' --check says of these
 # Each home is looked at as its owner. Who does not answer in time keeps the Pythons too.
@@ -63,7 +63,7 @@ class Asked:
 
     settings: Python
     user: str | None
-    plan: frameworks.Plan = NO_GPU
+    plan: frameworks.WheelPlan = NO_GPU
     cache: str | None = None
     locks: str | None = None
 

@@ -10,7 +10,7 @@ from deeprig import catalog
 from deeprig.facts import network
 from deeprig.facts.survey import Survey
 from deeprig.parsers import untrusted
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 
 SCRIPT = (Path(__file__).parent / "conditions.sh").read_text()
@@ -60,7 +60,7 @@ def read(output: list[str]) -> Conditions:
 
 
 def problems(
-    now: Conditions, survey: Survey, rig: Rig, plan: Plan | None, *, first: bool
+    now: Conditions, survey: Survey, rig: Rig, plan: StackPlan | None, *, first: bool
 ) -> list[str]:
     """One each, with what to do: first what would end a run, last what it waits for or leaves out.
 
@@ -96,7 +96,7 @@ def problems(
     return [*found, *_wake(survey, rig)]
 
 
-def room_needed(rig: Rig, plan: Plan | None) -> float:
+def room_needed(rig: Rig, plan: StackPlan | None) -> float:
     """GB on the root file system, by the table of what was measured."""
     known = catalog.load("disk_space")["gigabytes"]
     parts = [known["base"]]

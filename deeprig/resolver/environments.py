@@ -6,8 +6,8 @@ from typing import Any, Protocol
 from deeprig import catalog
 
 
-class Plan(Protocol):
-    """What `stack` says about wheels: two requirements, and the index of torch's own builds."""
+class WheelPlan(Protocol):
+    """What a StackPlan says about wheels: two requirements, and the index of torch's own builds."""
 
     @property
     def torch(self) -> str: ...
@@ -27,7 +27,7 @@ class Environment:
     torch_index: str = ""
 
 
-def environment(framework: str, plan: Plan, *, torch_index: str | None = None) -> Environment:
+def environment(framework: str, plan: WheelPlan, *, torch_index: str | None = None) -> Environment:
     """What one framework's environment is made of on a box with this plan.
 
     `torch_index` takes the place of the backend's own index.

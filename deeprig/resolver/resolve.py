@@ -22,13 +22,13 @@ from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.request import Request, join_cards, source_title
 from deeprig.settings import Cuda, Driver, Rig
 
-__all__ = ["Plan", "Refusal", "dated", "decide", "ended", "resolve"]
+__all__ = ["Refusal", "StackPlan", "dated", "decide", "ended", "resolve"]
 
 NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class StackPlan:
     """What goes on a box, "none" for what does not, and why: a sentence for each choice.
 
     `torch` and `jax` are requirements; `torch_backend` is the index of torch's builds, such as
@@ -82,7 +82,7 @@ class Plan:
         wanted = self.packages if packages is None else packages
         return tuple(package.partition("=")[0] for package in wanted)
 
-    def because(self, reasons: dict[str, str], **choices: Any) -> "Plan":
+    def with_choice(self, reasons: dict[str, str], **choices: Any) -> "StackPlan":
         """The plan with these choices too."""
         return replace(self, reasons={**self.reasons, **reasons}, **choices)
 
@@ -100,7 +100,7 @@ NOT_HERE = (
 )
 
 
-def decide(survey: Survey, rig: Rig) -> Plan | Refusal:
+def decide(survey: Survey, rig: Rig) -> StackPlan | Refusal:
     """The plan for a surveyed box."""
     system = f"{survey.system}-{survey.version}"
     torch = rig.python.torch if rig.python else None
@@ -122,9 +122,13 @@ def decide(survey: Survey, rig: Rig) -> Plan | Refusal:
         architecture=architecture,
         python=python,
     )
-    if isinstance(found, Plan) and survey.container and not _cards(survey.graphics, rig.driver):
+    if (
+        isinstance(found, StackPlan)
+        and survey.container
+        and not _cards(survey.graphics, rig.driver)
+    ):
         unseen = {"cuda": NOT_HERE} if rig.cuda else {}
-        found = found.because(unseen | ({"driver_branch": NOT_HERE} if rig.driver else {}))
+        found = found.with_choice(unseen | ({"driver_branch": NOT_HERE} if rig.driver else {}))
     wanted = rig.python.frameworks if rig.python else ()
     if isinstance(found, Refusal) or "tensorflow" not in wanted:
         return found
@@ -150,7 +154,7 @@ def resolve(
     architecture: str = "amd64",
     python: str = "",
     today: date | None = None,
-) -> Plan | Refusal:
+) -> StackPlan | Refusal:
     """What goes on a box of this system with these cards, or why nothing does; `architecture` is
     Debian's name; `python` the environments' version, "" for any; `today` is the day that decides
     which branches are young or have ended.
@@ -166,14 +170,14 @@ def resolve(
         python=python,
         today=today or date.today(),
     )
-    plan: Plan | Refusal = Plan()
+    plan: StackPlan | Refusal = StackPlan()
     for step in (_driver, _frameworks, _toolkit):
-        if isinstance(plan, Plan):
+        if isinstance(plan, StackPlan):
             plan = step(plan, request)
     return plan
 
 
-def ended(plan: Plan, today: date) -> list[str]:
+def ended(plan: StackPlan, today: date) -> list[str]:
     """What of the plan gets no fixes any more on that day, a sentence each."""
     end = branches.end(plan.driver_branch)
     if end is None or end >= today:
@@ -181,28 +185,30 @@ def ended(plan: Plan, today: date) -> list[str]:
     return [f"NVIDIA's fixes for driver {plan.driver_branch} ended on {end}; take a newer branch"]
 
 
-def dated(plan: Plan, today: date) -> list[str]:
+def dated(plan: StackPlan, today: date) -> list[str]:
     """What of the plan, and of the tables that it was made from, is too old on that day."""
     return [*ended(plan, today), *tables.age(today)]
 
 
-def _driver(plan: Plan, request: Request) -> Plan | Refusal:
+def _driver(plan: StackPlan, request: Request) -> StackPlan | Refusal:
     settings = request.driver
     if settings is None:
-        return plan.because({"driver_branch": "Rig.driver is None: what is there is left alone"})
+        return plan.with_choice(
+            {"driver_branch": "Rig.driver is None: what is there is left alone"}
+        )
     if not request.cards:
         why = "there is no NVIDIA card in the box; Driver(gpus=...) prepares for one"
-        return plan.because({"driver_branch": why})
+        return plan.with_choice({"driver_branch": why})
     own = driver_choice.left_alone(request)
     if own:
-        return plan.because({"driver_branch": own})
+        return plan.with_choice({"driver_branch": own})
     found = driver_choice.choose(request)
     if isinstance(found, Refusal):
         return found
     modules, graphics = found.row[found.flavour], request.graphics
     prebuilt, nvidia = found.modules == "prebuilt", found.source == "nvidia"
     repository = request.repository if nvidia else None
-    return plan.because(
+    return plan.with_choice(
         {
             "driver_branch": driver_choice.why_branch(request, found),
             "module_flavour": driver_choice.why_flavour(request, found),
@@ -265,17 +271,17 @@ def _warnings(request: Request) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _running(plan: Plan, request: Request) -> str:
+def _running(plan: StackPlan, request: Request) -> str:
     """The branch that will run: the planned one, else the one that is loaded, or ""."""
     if plan.driver_packages:
         return plan.driver_branch
     return branches.of_version(request.graphics.loaded_driver)
 
 
-def _frameworks(plan: Plan, request: Request) -> Plan | Refusal:
+def _frameworks(plan: StackPlan, request: Request) -> StackPlan | Refusal:
     cards, driver = request.cards, _running(plan, request)
     if not cards:
-        return plan.because({"torch": "there is no card: the newest one, on the CPU"})
+        return plan.with_choice({"torch": "there is no card: the newest one, on the CPU"})
     toolkits = toolkit.covered(request, driver)
     found = torch_choice.choose(
         request.known, driver, request.torch, toolkits, request.architecture, request.python
@@ -284,8 +290,8 @@ def _frameworks(plan: Plan, request: Request) -> Plan | Refusal:
         return found
     if found is None:
         why = f"no torch has kernels for {join_cards(cards)}{request.unusual}: it runs on the CPU"
-        return plan.because({"torch": why})
-    return plan.because(
+        return plan.with_choice({"torch": why})
+    return plan.with_choice(
         {"torch": torch_choice.why(found, request.known, driver)},
         torch=torch_choice.requirement(found),
         torch_backend=found["backend"],
@@ -294,25 +300,25 @@ def _frameworks(plan: Plan, request: Request) -> Plan | Refusal:
     )
 
 
-def _toolkit(plan: Plan, request: Request) -> Plan | Refusal:
+def _toolkit(plan: StackPlan, request: Request) -> StackPlan | Refusal:
     settings = request.cuda
     if settings is None:
-        return plan.because({"cuda": "Rig.cuda is None: no toolkit"})
+        return plan.with_choice({"cuda": "Rig.cuda is None: no toolkit"})
     if not request.cards and request.driver:
-        return plan.because({"cuda": "there is no NVIDIA card in the box"})
+        return plan.with_choice({"cuda": "there is no NVIDIA card in the box"})
     found = toolkit.choose(request, _running(plan, request), plan.torch_cuda)
     if isinstance(found, Refusal):
         if settings != Cuda(mirror=settings.mirror, repo_key=settings.repo_key):
             return found
         # Nobody asked for a toolkit in particular, and most can do without.
         warned = (*plan.warnings, f"no CUDA toolkit: {found.sentence}")
-        return plan.because({"cuda": found.sentence}, warnings=warned)
+        return plan.with_choice({"cuda": found.sentence}, warnings=warned)
     nvidia = settings.source == "nvidia"
     row = request.repository if nvidia else None
     guarded = nvidia and plan.driver_source == "distro"
     shut_out = catalog.load("driver_packages")["shut_out"]["packages"] if guarded else ()
     where = source_title(request.system, settings.source)
-    return plan.because(
+    return plan.with_choice(
         {**found.reasons, "cuda_source": f"{where}, by Cuda.source"},
         cuda=found.cuda,
         cuda_source=settings.source,

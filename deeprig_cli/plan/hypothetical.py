@@ -13,7 +13,7 @@ from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.request import join_cards, system_title
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Cuda, Driver
 from deeprig.settings.types import Branch, CudaVersion, TorchVersion
 
@@ -47,7 +47,7 @@ class ImaginedBox:
         """Whether any option describes it."""
         return any(vars(self).values())
 
-    def decide(self) -> Plan | Refusal:
+    def decide(self) -> StackPlan | Refusal:
         """What would go on it. Raises DeeprigError for a card or version that cannot be."""
         if not self.gpus:
             raise DeeprigError(

@@ -13,7 +13,7 @@ from deeprig.preflight import conditions
 from deeprig.preflight.conditions import Conditions
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.runner.run import Report
 from deeprig.settings import Rig
 from deeprig.ui.summary import Line
@@ -31,7 +31,7 @@ class PlanReport:
     since: ChangesSince | None = None
 
     @property
-    def decided(self) -> Plan | Refusal | None:
+    def decided(self) -> StackPlan | Refusal | None:
         """What goes on it for its GPUs; None for a box that was not reached."""
         survey = self.report.survey
         return resolve.decide(survey, self.rig) if survey and not survey.strange else None
@@ -43,7 +43,7 @@ class PlanReport:
         if survey is None or self.conditions is None:
             return []
         first = self.since is None or not self.since.last
-        plan = plan if isinstance(plan, Plan) else None
+        plan = plan if isinstance(plan, StackPlan) else None
         return conditions.problems(self.conditions, survey, self.rig, plan, first=first)
 
     @property

@@ -8,7 +8,7 @@ import click
 
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 
 SHOWN = {
     "driver_branch": "driver",
@@ -35,7 +35,7 @@ NAMES_THAT_STAY = (
 )
 
 
-def lines(decided: Plan | Refusal, *, torch: bool, today: date) -> list[str]:
+def lines(decided: StackPlan | Refusal, *, torch: bool, today: date) -> list[str]:
     """One line for each choice with its reason and for each warning, or the refusal and the way
     out. torch where it is asked for.
     """
@@ -64,7 +64,7 @@ def refused(reasons: Iterable[str]) -> list[str]:
     return [f"  {click.style('refused:', fg='red')} {reason}" for reason in reasons]
 
 
-def to_json(decided: Plan | Refusal, *, today: date) -> dict[str, Any]:
+def to_json(decided: StackPlan | Refusal, *, today: date) -> dict[str, Any]:
     """The plan's fields, those that others build on first, or `refusal` and `instead`."""
     found: dict[str, Any] = decided.to_json()
     if isinstance(decided, Refusal):
@@ -73,9 +73,9 @@ def to_json(decided: Plan | Refusal, *, today: date) -> dict[str, Any]:
     return {**first, **found, "warnings": _warnings(decided, today)}
 
 
-def _warnings(plan: Plan, today: date) -> list[str]:
+def _warnings(plan: StackPlan, today: date) -> list[str]:
     return [*plan.warnings, *resolve.dated(plan, today)]
 
 
-def _backend(plan: Plan) -> str:
+def _backend(plan: StackPlan) -> str:
     return f" with {plan.torch_backend}" if plan.torch_backend else ""

@@ -18,7 +18,7 @@ from deeprig.facts.survey import Survey, read, script
 from deeprig.inventory import Box
 from deeprig.parsers.door import ASK, Door
 from deeprig.parsers.door import read as door_of
-from deeprig.resolver.resolve import Plan, decide
+from deeprig.resolver.resolve import StackPlan, decide
 from deeprig.settings import Rig
 from deeprig.ssh import client as connection
 from deeprig.ssh import dial
@@ -227,12 +227,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 @pytest.fixture(scope="session")
-def stack_plan(survey: Survey, rig: Rig, fake: str, request: pytest.FixtureRequest) -> Plan:
+def stack_plan(survey: Survey, rig: Rig, fake: str, request: pytest.FixtureRequest) -> StackPlan:
     """What goes on this box for its GPUs."""
     if request.config.getoption("--here"):
         return here.plan(survey, rig, Path("/etc/deeprig-lab-gpu/root" if fake else "/"))
     plan = decide(survey, rig)
-    assert isinstance(plan, Plan), f"{plan.refusal} What would work: {plan.instead}"
+    assert isinstance(plan, StackPlan), f"{plan.refusal} What would work: {plan.instead}"
     return plan
 
 

@@ -15,7 +15,7 @@ from deeprig.inventory import Box
 from deeprig.parsers import kernel_modules, nvidia_smi
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Cuda, Driver, Rig
 from deeprig.ssh import bounded
 from deeprig_cli.verify.host import Answer
@@ -70,7 +70,7 @@ def seen(survey: Survey) -> Survey:
     return replace(survey, graphics=found)
 
 
-def plan(survey: Survey, rig: Rig, root: Path) -> Plan:
+def plan(survey: Survey, rig: Rig, root: Path) -> StackPlan:
     """What would go on it; where nothing would, what runs on it, so that it is looked at too."""
     decided = resolve.decide(survey, rig)
     if not isinstance(decided, Refusal):
@@ -78,6 +78,6 @@ def plan(survey: Survey, rig: Rig, root: Path) -> Plan:
     version = root / "proc/driver/nvidia/version"
     running = kernel_modules.running(version.read_text()) if version.exists() else None
     if running is None:
-        return Plan()
+        return StackPlan()
     branch = branches.of_version(running.version)
-    return Plan(driver_branch=branch, module_flavour=running.flavour)
+    return StackPlan(driver_branch=branch, module_flavour=running.flavour)

@@ -8,7 +8,7 @@ import pytest
 from testinfra.host import Host
 
 from deeprig.operations import box_program
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 from tasks import boot_guard
 
@@ -17,7 +17,7 @@ LOOK = "`sudo {} state` says what is wrong, and what to do"
 
 
 @pytest.fixture(scope="module")
-def plan(stack_plan: Plan, rig: Rig) -> Plan:
+def plan(stack_plan: StackPlan, rig: Rig) -> StackPlan:
     if rig.driver is None:
         pytest.skip("Rig.driver is None: the driver is left to its owner")
     if not stack_plan.driver_packages:
@@ -26,14 +26,14 @@ def plan(stack_plan: Plan, rig: Rig) -> Plan:
 
 
 @pytest.fixture
-def said(host: Host, plan: Plan) -> list[str]:
+def said(host: Host, plan: StackPlan) -> list[str]:
     """What the guard says: `ok ...`, or a sentence for each thing that a person must know."""
     with host.sudo():
         return host.check_output(f"{boot_guard.GUARD} state").splitlines()
 
 
 @pytest.fixture
-def record(host: Host, plan: Plan) -> dict[str, Any]:
+def record(host: Host, plan: StackPlan) -> dict[str, Any]:
     """What the guard wrote down when it last looked."""
     with host.sudo():
         found: dict[str, Any] = json.loads(host.file(boot_guard.RECORD).content_string)
@@ -41,7 +41,9 @@ def record(host: Host, plan: Plan) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("moment", ["preinst", "postinst", "postrm", "header_postinst"])
-def test_whoever_installs_a_kernel_has_the_guard_look(host: Host, plan: Plan, moment: str) -> None:
+def test_whoever_installs_a_kernel_has_the_guard_look(
+    host: Host, plan: StackPlan, moment: str
+) -> None:
     hook = host.file(f"/etc/kernel/{moment}.d/zzz-deeprig-guard")
     assert hook.exists
     assert hook.mode & 0o111 == 0o111
@@ -50,18 +52,20 @@ def test_whoever_installs_a_kernel_has_the_guard_look(host: Host, plan: Plan, mo
     assert called[-1] == hook.path
 
 
-def test_every_run_of_apt_has_the_guard_look(host: Host, plan: Plan) -> None:
+def test_every_run_of_apt_has_the_guard_look(host: Host, plan: StackPlan) -> None:
     said = host.check_output("apt-config dump --format '%v%n' DPkg::Post-Invoke")
     assert boot_guard.GUARD.split()[0] in said and " boot-guard " in said
 
 
-def test_the_guard_looks_at_every_boot_and_before_power_off(host: Host, plan: Plan) -> None:
+def test_the_guard_looks_at_every_boot_and_before_power_off(host: Host, plan: StackPlan) -> None:
     guard = host.service(boot_guard.UNIT)
     assert guard.is_enabled
     assert guard.is_running
 
 
-def test_a_build_that_fails_does_not_fail_the_kernels_installation(host: Host, plan: Plan) -> None:
+def test_a_build_that_fails_does_not_fail_the_kernels_installation(
+    host: Host, plan: StackPlan
+) -> None:
     if plan.modules == "prebuilt":
         pytest.skip("the modules come ready made")
     # DKMS before 3.1 heeds the second only.
@@ -71,7 +75,7 @@ def test_a_build_that_fails_does_not_fail_the_kernels_installation(host: Host, p
 
 
 @pytest.mark.remedy(LOOK.format(boot_guard.GUARD))
-def test_the_next_boot_comes_up_with_the_driver(host: Host, plan: Plan) -> None:
+def test_the_next_boot_comes_up_with_the_driver(host: Host, plan: StackPlan) -> None:
     with host.sudo():
         checked = host.run(f"{boot_guard.GATE} check")
     assert checked.rc == 0, checked.stderr.strip()
@@ -88,7 +92,7 @@ def test_the_newest_kernel_is_the_one_that_boots(
 
 
 @pytest.mark.remedy("`sudo systemctl reboot` there, or deploy again")
-def test_no_reboot_is_owed(host: Host, plan: Plan, warn: Callable[..., None]) -> None:
+def test_no_reboot_is_owed(host: Host, plan: StackPlan, warn: Callable[..., None]) -> None:
     with host.sudo():
         owed = host.check_output(box_program.command(DUE))
     if owed:

@@ -47,7 +47,7 @@ IN_A_FOLDER = 'd=$(mktemp -d) && cd "$d" && {{ {}; }}; s=$?; rm -r "$d"; exit $s
 
 
 @pytest.fixture(scope="module")
-def plan(stack_plan: resolve.Plan, rig: Rig) -> resolve.Plan:
+def plan(stack_plan: resolve.StackPlan, rig: Rig) -> resolve.StackPlan:
     if rig.cuda is None:
         pytest.skip("Rig.cuda is None: no toolkit is wanted")
     if not stack_plan.cuda_packages:
@@ -63,7 +63,7 @@ def cards(survey: Survey, rig: Rig) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def stand_in(host: Host, plan: resolve.Plan) -> bool:
+def stand_in(host: Host, plan: resolve.StackPlan) -> bool:
     """Whether the compiler is the lab's, which hands kernels to g++ as plain functions."""
     return "stand-in made by deeprig's lab" in host.check_output("nvcc --version")
 
@@ -74,18 +74,18 @@ def compiled(host: Host, source: str, command: str) -> str:
     return str(host.check_output("sh -c %s", IN_A_FOLDER.format(steps)))
 
 
-def test_the_toolkit_is_the_planned_one(host: Host, plan: resolve.Plan) -> None:
+def test_the_toolkit_is_the_planned_one(host: Host, plan: resolve.StackPlan) -> None:
     said = host.check_output("nvcc --version")
     found = re.search(r"release (\d+\.\d+)", said)
     assert found and found[1] == plan.cuda
 
 
-def test_every_planned_package_is_there(host: Host, plan: resolve.Plan) -> None:
+def test_every_planned_package_is_there(host: Host, plan: resolve.StackPlan) -> None:
     names = plan.names(plan.cuda_packages)
     assert [name for name in names if not host.package(name).is_installed] == []
 
 
-def test_every_package_is_of_the_planned_version(host: Host, plan: resolve.Plan) -> None:
+def test_every_package_is_of_the_planned_version(host: Host, plan: resolve.StackPlan) -> None:
     asked = dict(entry.split("=", 1) for entry in plan.cuda_packages if "=" in entry)
     if not asked:
         pytest.skip("the plan names no versions: the archive has one")
@@ -93,7 +93,7 @@ def test_every_package_is_of_the_planned_version(host: Host, plan: resolve.Plan)
     assert [name for name in asked if not fnmatchcase(found[name], asked[name])] == []
 
 
-def test_an_upgrade_keeps_the_libraries_at_their_cuda(host: Host, plan: resolve.Plan) -> None:
+def test_an_upgrade_keeps_the_libraries_at_their_cuda(host: Host, plan: resolve.StackPlan) -> None:
     if plan.cuda_source != "nvidia":
         pytest.skip("the archive has one CUDA")
     said = host.check_output("apt-get -s -o Debug::NoLocking=true dist-upgrade")
@@ -105,7 +105,7 @@ def test_an_upgrade_keeps_the_libraries_at_their_cuda(host: Host, plan: resolve.
                 assert fnmatchcase(version, pattern), name
 
 
-def test_the_toolkit_brought_no_driver_along(host: Host, plan: resolve.Plan) -> None:
+def test_the_toolkit_brought_no_driver_along(host: Host, plan: resolve.StackPlan) -> None:
     said = host.check_output("dpkg-query -W -f '${db:Status-Status} ${Package}\\n'")
     there = [line.split()[1] for line in said.splitlines() if line.startswith("installed ")]
     drivers = [name for name in there if DRIVERS.match(name)]
@@ -116,11 +116,11 @@ def test_the_toolkit_brought_no_driver_along(host: Host, plan: resolve.Plan) -> 
     assert drivers == []
 
 
-def test_no_metapackage_is_there_that_replaces_drivers(host: Host, plan: resolve.Plan) -> None:
+def test_no_metapackage_is_there_that_replaces_drivers(host: Host, plan: resolve.StackPlan) -> None:
     assert not host.package("cuda").is_installed
 
 
-def test_nccl_is_as_planned(host: Host, plan: resolve.Plan) -> None:
+def test_nccl_is_as_planned(host: Host, plan: resolve.StackPlan) -> None:
     header = host.file("/usr/include/nccl.h")
     if plan.nccl == resolve.NONE:
         assert not header.exists
@@ -132,7 +132,7 @@ def test_nccl_is_as_planned(host: Host, plan: resolve.Plan) -> None:
 
 @pytest.mark.parametrize("kind", [*sessions.SESSIONS, "user unit"])
 def test_the_compiler_is_found_and_no_library_path_set(
-    host: Host, plan: resolve.Plan, rig: Rig, data: dict[str, Any], login: Any, kind: str
+    host: Host, plan: resolve.StackPlan, rig: Rig, data: dict[str, Any], login: Any, kind: str
 ) -> None:
     if kind == "notebook" and rig.notebook is None:
         pytest.skip("Rig.notebook is None: there is no notebook server")
@@ -152,7 +152,7 @@ def test_the_compiler_is_found_and_no_library_path_set(
 
 
 def test_the_libraries_are_not_loaded_before_everybody_elses(
-    host: Host, plan: resolve.Plan
+    host: Host, plan: resolve.StackPlan
 ) -> None:
     """/etc/environment and profile.d are where instructions tell people to put it."""
     said = host.run("grep -rs LD_LIBRARY_PATH= /etc/environment /etc/profile.d /etc/environment.d")
@@ -165,7 +165,7 @@ def test_the_libraries_are_not_loaded_before_everybody_elses(
     [("libcudnn.so.9", "cudnnGetVersion", (10000, 100)), ("libnccl.so.2", "ncclGetVersion", ())],
 )
 def test_the_library_loads_and_gives_its_version(
-    host: Host, plan: resolve.Plan, library: str, function: str, scale: tuple[int, ...]
+    host: Host, plan: resolve.StackPlan, library: str, function: str, scale: tuple[int, ...]
 ) -> None:
     planned = plan.cudnn if scale else plan.nccl
     if planned == resolve.NONE:
@@ -183,7 +183,7 @@ def test_the_library_loads_and_gives_its_version(
 
 @pytest.mark.tier("functional")
 def test_a_program_that_nvcc_compiled_runs(
-    host: Host, plan: resolve.Plan, survey: Survey, stand_in: bool, note: Say
+    host: Host, plan: resolve.StackPlan, survey: Survey, stand_in: bool, note: Say
 ) -> None:
     """On a card, where there is one; else up to where it would need one."""
     said = compiled(host, PROGRAM, "nvcc -o a a.cu && ./a").strip()
@@ -196,7 +196,9 @@ def test_a_program_that_nvcc_compiled_runs(
 
 
 @pytest.mark.tier("functional")
-def test_the_program_holds_code_for_a_card(host: Host, plan: resolve.Plan, stand_in: bool) -> None:
+def test_the_program_holds_code_for_a_card(
+    host: Host, plan: resolve.StackPlan, stand_in: bool
+) -> None:
     if stand_in:
         pytest.skip(STAND_IN)
     said = compiled(host, PROGRAM, "nvcc -o a a.cu && readelf --wide --sections a")
@@ -206,7 +208,7 @@ def test_the_program_holds_code_for_a_card(host: Host, plan: resolve.Plan, stand
 
 @pytest.mark.tier("functional")
 def test_nvcc_compiles_for_the_cards(
-    host: Host, plan: resolve.Plan, cards: list[str], stand_in: bool, note: Say
+    host: Host, plan: resolve.StackPlan, cards: list[str], stand_in: bool, note: Say
 ) -> None:
     if stand_in:
         note(f"{STAND_IN}; it knows their architecture")
@@ -220,7 +222,7 @@ def test_nvcc_compiles_for_the_cards(
 
 
 @pytest.mark.tier("functional")
-def test_a_broken_kernel_does_not_compile(host: Host, plan: resolve.Plan) -> None:
+def test_a_broken_kernel_does_not_compile(host: Host, plan: resolve.StackPlan) -> None:
     """The control: the compiler does look at what it is given."""
     said = compiled(host, "__global__ void f() { nothing; }", "nvcc -c a.cu 2>&1 || echo refused")
     assert said.endswith("refused")
@@ -228,7 +230,7 @@ def test_a_broken_kernel_does_not_compile(host: Host, plan: resolve.Plan) -> Non
 
 
 @pytest.mark.tier("functional")
-def test_a_program_links_with_nccl(host: Host, plan: resolve.Plan) -> None:
+def test_a_program_links_with_nccl(host: Host, plan: resolve.StackPlan) -> None:
     if plan.nccl == resolve.NONE:
         pytest.skip(f"the plan for {plan.cuda} has no NCCL")
     source = (

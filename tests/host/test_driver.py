@@ -21,7 +21,7 @@ PROVE = "from deeprig_box.nvidia import driver as d; print({})"
 
 
 @pytest.fixture(scope="module")
-def plan(stack_plan: resolve.Plan, rig: Rig) -> resolve.Plan:
+def plan(stack_plan: resolve.StackPlan, rig: Rig) -> resolve.StackPlan:
     if rig.driver is None:
         pytest.skip("Rig.driver is None: the driver is left to its owner")
     if not stack_plan.driver_packages:
@@ -30,7 +30,7 @@ def plan(stack_plan: resolve.Plan, rig: Rig) -> resolve.Plan:
 
 
 @pytest.fixture
-def ask(host: Host, plan: resolve.Plan) -> Callable[[str], list[str]]:
+def ask(host: Host, plan: resolve.StackPlan) -> Callable[[str], list[str]]:
     """What nvidia/driver.py on the box says to an expression, in words."""
 
     def said(expression: str) -> list[str]:
@@ -46,7 +46,7 @@ def kernels(ask: Callable[[str], list[str]]) -> list[str]:
 
 
 @pytest.fixture
-def version(host: Host, plan: resolve.Plan) -> str:
+def version(host: Host, plan: resolve.StackPlan) -> str:
     """535.309.01, by the package that holds the modules' source."""
     return str(host.package(plan.driver_packages[0]).version).partition("-")[0]
 
@@ -58,7 +58,7 @@ def driver_set(ask: Callable[[str], list[str]]) -> set[str]:
 
 
 @pytest.fixture
-def installed(host: Host, plan: resolve.Plan) -> dict[str, str]:
+def installed(host: Host, plan: resolve.StackPlan) -> dict[str, str]:
     """Name -> version."""
     form = "dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\\n'"
     rows = [line.split() for line in host.check_output(form).splitlines()]
@@ -66,18 +66,18 @@ def installed(host: Host, plan: resolve.Plan) -> dict[str, str]:
 
 
 @pytest.mark.remedy("`deeprig driver upgrade` moves it; a deploy never does")
-def test_the_driver_is_of_the_planned_branch(plan: resolve.Plan, version: str) -> None:
+def test_the_driver_is_of_the_planned_branch(plan: resolve.StackPlan, version: str) -> None:
     assert version.startswith(f"{plan.driver_branch}.")
 
 
-def test_every_planned_package_is_there(host: Host, plan: resolve.Plan) -> None:
+def test_every_planned_package_is_there(host: Host, plan: resolve.StackPlan) -> None:
     names = plan.names(plan.driver_packages)
     missing = [name for name in names if not host.package(name).is_installed]
     assert missing == []
 
 
 def test_the_kernel_that_boots_next_has_its_headers(
-    host: Host, plan: resolve.Plan, kernels: list[str]
+    host: Host, plan: resolve.StackPlan, kernels: list[str]
 ) -> None:
     if plan.modules == "prebuilt":
         pytest.skip("the modules come ready made")
@@ -85,7 +85,7 @@ def test_the_kernel_that_boots_next_has_its_headers(
 
 
 def test_every_kernel_has_the_module_of_that_version(
-    host: Host, plan: resolve.Plan, kernels: list[str], version: str
+    host: Host, plan: resolve.StackPlan, kernels: list[str], version: str
 ) -> None:
     with host.sudo():
         for kernel in kernels:
@@ -94,7 +94,7 @@ def test_every_kernel_has_the_module_of_that_version(
 
 
 def test_the_module_is_of_the_planned_flavour(
-    host: Host, plan: resolve.Plan, kernels: list[str]
+    host: Host, plan: resolve.StackPlan, kernels: list[str]
 ) -> None:
     licence = {"open": "Dual MIT/GPL", "proprietary": "NVIDIA"}[plan.module_flavour]
     with host.sudo():
@@ -103,7 +103,7 @@ def test_the_module_is_of_the_planned_flavour(
 
 
 def test_dkms_says_installed_for_every_kernel(
-    host: Host, plan: resolve.Plan, kernels: list[str], version: str
+    host: Host, plan: resolve.StackPlan, kernels: list[str], version: str
 ) -> None:
     if plan.modules == "prebuilt":
         pytest.skip("the modules come ready made")
@@ -135,7 +135,7 @@ def test_libraries_and_modules_have_one_version(
 
 @pytest.mark.remedy("`deeprig driver upgrade` moves both to one build")
 def test_the_fabric_manager_is_of_the_drivers_build(
-    installed: dict[str, str], plan: resolve.Plan, version: str
+    installed: dict[str, str], plan: resolve.StackPlan, version: str
 ) -> None:
     names = [name for name in installed if OF_THE_BUILD.match(name)]
     if not names:
@@ -151,7 +151,7 @@ def test_exactly_the_drivers_packages_are_held(host: Host, driver_set: set[str])
 
 
 def test_no_part_of_the_driver_is_of_another_version(
-    driver_set: set[str], installed: dict[str, str], plan: resolve.Plan, version: str
+    driver_set: set[str], installed: dict[str, str], plan: resolve.StackPlan, version: str
 ) -> None:
     """The audit from the other side: what apt would call a driver's, by name and version alone."""
     looks = re.compile(r"^(lib)?nvidia-(compute|dkms|kernel|utils|headless)|^libcuda1$")
@@ -164,7 +164,7 @@ def test_no_part_of_the_driver_is_of_another_version(
 
 
 def test_kernels_are_held_together_with_modules_that_were_made_for_them(
-    driver_set: set[str], plan: resolve.Plan
+    driver_set: set[str], plan: resolve.StackPlan
 ) -> None:
     if plan.modules != "prebuilt":
         pytest.skip("DKMS builds for whatever kernel comes")
@@ -173,7 +173,7 @@ def test_kernels_are_held_together_with_modules_that_were_made_for_them(
 
 
 @pytest.mark.remedy("`deeprig driver upgrade`; or unhold them, `sudo apt upgrade`, and deploy")
-def test_no_fix_of_the_driver_has_waited_for_a_month(host: Host, plan: resolve.Plan) -> None:
+def test_no_fix_of_the_driver_has_waited_for_a_month(host: Host, plan: resolve.StackPlan) -> None:
     ask = "from deeprig_box.nvidia import held_updates as w; print(chr(10).join(w.overdue()))"
     with host.sudo():
         said = host.check_output(box_program.command(ask))
@@ -181,7 +181,7 @@ def test_no_fix_of_the_driver_has_waited_for_a_month(host: Host, plan: resolve.P
 
 
 def test_the_days_that_a_fix_waits_are_counted_without_anybodys_doing(
-    host: Host, plan: resolve.Plan
+    host: Host, plan: resolve.StackPlan
 ) -> None:
     said = host.check_output("apt-config dump --format '%v%n' APT::Update::Post-Invoke-Success")
     assert "deeprig-box; [ ! -x $box ] || $box driver-waiting" in said
@@ -189,7 +189,7 @@ def test_the_days_that_a_fix_waits_are_counted_without_anybodys_doing(
 
 
 def test_the_packages_are_kept_for_a_day_without_a_network(
-    host: Host, driver_set: set[str], plan: resolve.Plan, version: str
+    host: Host, driver_set: set[str], plan: resolve.StackPlan, version: str
 ) -> None:
     kept = host.check_output("ls /var/lib/deeprig/driver-debs/%s", version).split()
     names = {file.partition("_")[0] for file in kept}
@@ -205,14 +205,14 @@ def test_automatic_updates_leave_exactly_the_driver_alone(host: Host, driver_set
     assert host.file(driver.UPDATES).content_string.count('$";') == len(driver_set)
 
 
-def test_nouveau_and_nova_are_never_loaded(host: Host, plan: resolve.Plan) -> None:
+def test_nouveau_and_nova_are_never_loaded(host: Host, plan: resolve.StackPlan) -> None:
     with host.sudo():
         said = host.check_output("modprobe --showconfig | grep -E '^blacklist (nouveau|nova)'")
     listed = {line.split()[1] for line in said.splitlines()}
     assert {"nouveau", "nova_core", "nova_drm"} <= listed
 
 
-def test_the_initramfs_does_not_load_nouveau_first(host: Host, plan: resolve.Plan) -> None:
+def test_the_initramfs_does_not_load_nouveau_first(host: Host, plan: resolve.StackPlan) -> None:
     with host.sudo():
         assert host.check_output("sh -c %s", driver.initramfs_is_fine()) in (
             "fine",
@@ -220,7 +220,9 @@ def test_the_initramfs_does_not_load_nouveau_first(host: Host, plan: resolve.Pla
         )
 
 
-def test_no_desktop_came_with_the_driver(host: Host, plan: resolve.Plan, survey: Survey) -> None:
+def test_no_desktop_came_with_the_driver(
+    host: Host, plan: resolve.StackPlan, survey: Survey
+) -> None:
     if survey.graphics.desktop:
         pytest.skip(f"the box has a desktop of its own, {survey.graphics.desktop}")
     said = host.check_output("dpkg-query -W -f '${db:Status-Status} ${Package}\\n'")
@@ -229,18 +231,18 @@ def test_no_desktop_came_with_the_driver(host: Host, plan: resolve.Plan, survey:
     assert [n for n in desktop if n not in plan.names()] == []
 
 
-def test_no_metapackage_is_there_that_replaces_drivers(host: Host, plan: resolve.Plan) -> None:
+def test_no_metapackage_is_there_that_replaces_drivers(host: Host, plan: resolve.StackPlan) -> None:
     for name in ("cuda", "cuda-drivers", "nvidia-open"):
         assert name in plan.names() or not host.package(name).is_installed, name
 
 
-def test_the_archives_are_listed_once(host: Host, plan: resolve.Plan) -> None:
+def test_the_archives_are_listed_once(host: Host, plan: resolve.StackPlan) -> None:
     with host.sudo():
         said = host.run("apt-get indextargets --format '$(SOURCESENTRY)'")
     assert "configured multiple times" not in said.stderr
 
 
 @pytest.mark.of_the_record
-def test_the_record_says_what_was_planned(host: Host, plan: resolve.Plan) -> None:
+def test_the_record_says_what_was_planned(host: Host, plan: resolve.StackPlan) -> None:
     decided = json.loads(host.file(manifest.PATH).content_string)["decided"]
     assert decided["stack"] == json.loads(json.dumps(plan.to_json()))

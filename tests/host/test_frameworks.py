@@ -8,7 +8,7 @@ from testinfra.host import Host
 
 from deeprig.facts.survey import Survey
 from deeprig.resolver import environments
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 from tests.host.computing import CUDNN_IN_USE, GPUS_SEEN, MULTIPLIES, NEAR
 from tests.host.kernels import compute
@@ -30,7 +30,7 @@ def framework(request: pytest.FixtureRequest, rig: Rig) -> str:
 
 
 def test_the_framework_has_the_version_asked_for(
-    host: Host, user: str, stack_plan: Plan, framework: str
+    host: Host, user: str, stack_plan: StackPlan, framework: str
 ) -> None:
     wanted = Requirement(environments.environment(framework, stack_plan).requirements[0])
     with host.sudo(user):

@@ -15,7 +15,7 @@ from deeprig.facts.survey import Survey
 from deeprig.parsers import cuda_versions, kernel_modules, nvidia_smi, topology
 from deeprig.parsers.nvidia_smi import FIELDS, QUERY, Card
 from deeprig.resolver import resolve
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 from deeprig.ssh import bounded
 from deeprig_cli.verify.runner import NothingThere
@@ -65,14 +65,14 @@ Say = Callable[[str], None]
 
 
 @pytest.fixture(scope="module")
-def plan(stack_plan: Plan, rig: Rig) -> Plan:
+def plan(stack_plan: StackPlan, rig: Rig) -> StackPlan:
     if rig.driver is None:
         pytest.skip("Rig.driver is None: the driver is left to its owner")
     return stack_plan
 
 
 @pytest.fixture(scope="module")
-def present(plan: Plan, survey: Survey) -> tuple[Gpu, ...]:
+def present(plan: StackPlan, survey: Survey) -> tuple[Gpu, ...]:
     """The cards on the bus."""
     if not survey.graphics.gpus:
         raise NothingThere("there is no NVIDIA card in the box")
@@ -152,7 +152,7 @@ def test_no_other_driver_holds_a_card(host: Host, present: tuple[Gpu, ...], root
 
 
 @REBOOT
-def test_module_library_and_plan_are_one_version(host: Host, plan: Plan, root: str) -> None:
+def test_module_library_and_plan_are_one_version(host: Host, plan: StackPlan, root: str) -> None:
     loaded = host.run(f"cat {root}/sys/module/nvidia/version").stdout.strip() or "none"
     for name in LIBRARIES:
         file = host.run("sh -c %s sh %s %s", FIRST_LIBRARY, name, root).stdout.strip()
@@ -167,7 +167,9 @@ def test_module_library_and_plan_are_one_version(host: Host, plan: Plan, root: s
 
 
 @REBOOT
-def test_the_loaded_module_is_of_the_planned_flavour(host: Host, plan: Plan, root: str) -> None:
+def test_the_loaded_module_is_of_the_planned_flavour(
+    host: Host, plan: StackPlan, root: str
+) -> None:
     running = kernel_modules.running(host.run(f"cat {root}/proc/driver/nvidia/version").stdout)
     assert running, "no NVIDIA module is loaded"
     assert running.flavour == plan.module_flavour, (
@@ -175,7 +177,7 @@ def test_the_loaded_module_is_of_the_planned_flavour(host: Host, plan: Plan, roo
     )
 
 
-def test_every_card_says_the_same_driver(plan: Plan, cards: tuple[Card, ...]) -> None:
+def test_every_card_says_the_same_driver(plan: StackPlan, cards: tuple[Card, ...]) -> None:
     others = [
         f"{card} says {card.driver or 'no driver'}"
         for card in cards
@@ -266,7 +268,7 @@ def test_a_busy_cards_link_is_as_fast_as_it_can_be(cards: tuple[Card, ...], warn
 
 
 def test_cuda_is_of_no_newer_major_than_the_driver(
-    host: Host, plan: Plan, cards: tuple[Card, ...], note: Say
+    host: Host, plan: StackPlan, cards: tuple[Card, ...], note: Say
 ) -> None:
     """A driver runs every toolkit of its own major: NVIDIA's minor-version compatibility."""
     if plan.cuda == resolve.NONE:
@@ -300,12 +302,14 @@ def test_mig_ecc_and_compute_mode_are_as_their_owner_left_them(
     note("; ".join(dict.fromkeys(said)))
 
 
-def test_the_driver_still_gets_fixes(plan: Plan, present: tuple[Gpu, ...], warn: Say) -> None:
+def test_the_driver_still_gets_fixes(plan: StackPlan, present: tuple[Gpu, ...], warn: Say) -> None:
     if said := resolve.dated(plan, date.today()):
         warn("; ".join(said))
 
 
-def test_nothing_is_wanting_in_the_plan(plan: Plan, present: tuple[Gpu, ...], warn: Say) -> None:
+def test_nothing_is_wanting_in_the_plan(
+    plan: StackPlan, present: tuple[Gpu, ...], warn: Say
+) -> None:
     if plan.warnings:
         warn("; ".join(plan.warnings))
 
@@ -331,7 +335,7 @@ def test_the_fabric_manager_runs(host: Host, fabric: str) -> None:
     "linux-modules-extra-$(uname -r)` brings it; then restart nvidia-fabricmanager"
 )
 def test_the_subnet_manager_reaches_the_switches(
-    host: Host, plan: Plan, fabric: str, root: str
+    host: Host, plan: StackPlan, fabric: str, root: str
 ) -> None:
     """Those of NVLink 5 are spoken with through InfiniBand's ib_umad, which nothing loads."""
     if "nvlsm" not in plan.driver_packages:
@@ -398,7 +402,7 @@ def test_no_bridge_sends_traffic_between_cards_through_the_processor(
 
 
 @pytest.fixture
-def torch(rig: Rig, plan: Plan) -> None:
+def torch(rig: Rig, plan: StackPlan) -> None:
     if rig.python is None or rig.notebook is None or "torch" not in rig.python.frameworks:
         pytest.skip("this box was not asked for torch (Python.frameworks)")
 
@@ -449,7 +453,7 @@ def test_nccl_adds_up_over_all_cards(
 
 @pytest.mark.tier("functional")
 def test_a_kernel_from_nvcc_runs_on_every_card(
-    host: Host, plan: Plan, cards: tuple[Card, ...], root: str
+    host: Host, plan: StackPlan, cards: tuple[Card, ...], root: str
 ) -> None:
     if plan.cuda == resolve.NONE:
         pytest.skip(f"no toolkit is planned: {plan.reasons.get('cuda', 'Rig.cuda is None')}")

@@ -5,7 +5,7 @@ import json
 import pytest
 from testinfra.host import Host
 
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Driver, Rig
 from deeprig_cli.verify.runner import NothingThere
 from tasks import gpu_settings
@@ -13,7 +13,7 @@ from tasks.gpu_settings import LIMITS, NODES, PERSISTENCED
 
 
 @pytest.fixture(scope="module")
-def driver(stack_plan: Plan, rig: Rig) -> Driver:
+def driver(stack_plan: StackPlan, rig: Rig) -> Driver:
     if rig.driver is None:
         pytest.skip("Rig.driver is None: the driver is left to its owner")
     if not stack_plan.driver_packages:
@@ -48,7 +48,7 @@ def test_the_power_limits_are_those_asked_for(host: Host, driver: Driver) -> Non
 
 @pytest.mark.tier("config")
 def test_the_modules_options_are_those_asked_for(
-    host: Host, driver: Driver, stack_plan: Plan
+    host: Host, driver: Driver, stack_plan: StackPlan
 ) -> None:
     with host.sudo():
         known = host.run("modprobe --showconfig").stdout.splitlines()

@@ -26,14 +26,14 @@ FROM_NVIDIA = re.compile(
 
 
 @pytest.fixture(scope="module")
-def plan(stack_plan: resolve.Plan) -> resolve.Plan:
+def plan(stack_plan: resolve.StackPlan) -> resolve.StackPlan:
     if not stack_plan.repository:
         pytest.skip("nothing of the plan comes from NVIDIA's repository")
     return stack_plan
 
 
 @pytest.fixture(scope="module")
-def from_there(host: Host, plan: resolve.Plan) -> set[str]:
+def from_there(host: Host, plan: resolve.StackPlan) -> set[str]:
     """What is installed in a version that the repository has."""
     with host.sudo():
         listed = set(host.check_output("sh -c %s", LISTED.format(SOURCE)).splitlines())
@@ -42,12 +42,12 @@ def from_there(host: Host, plan: resolve.Plan) -> set[str]:
     return {line.split()[0] for line in host.check_output(form).splitlines() if line in listed}
 
 
-def test_it_stands_as_it_was_compared(host: Host, plan: resolve.Plan) -> None:
+def test_it_stands_as_it_was_compared(host: Host, plan: resolve.StackPlan) -> None:
     with host.sudo():
         assert host.check_output(f"{apt_repositories.SCRIPT} state %s", NAME) == "ok"
 
 
-def test_an_update_says_nothing_of_it(host: Host, plan: resolve.Plan, rig: Rig) -> None:
+def test_an_update_says_nothing_of_it(host: Host, plan: resolve.StackPlan, rig: Rig) -> None:
     repository = nvidia_repository.repository(plan, rig.driver, rig.cuda)
     with host.sudo():
         said = host.run("apt-get -q update 2>&1").stdout
@@ -58,7 +58,7 @@ def test_an_update_says_nothing_of_it(host: Host, plan: resolve.Plan, rig: Rig) 
 
 
 def test_nothing_is_from_there_but_what_the_plan_needs(
-    host: Host, plan: resolve.Plan, from_there: set[str]
+    host: Host, plan: resolve.StackPlan, from_there: set[str]
 ) -> None:
     wanted = [*plan.names(plan.cuda_packages), plan.pin]
     if plan.driver_source == "nvidia":
@@ -71,7 +71,7 @@ def test_nothing_is_from_there_but_what_the_plan_needs(
     assert from_there - closure == set()
 
 
-def test_dkms_is_the_one_that_the_driver_asks_for(host: Host, plan: resolve.Plan) -> None:
+def test_dkms_is_the_one_that_the_driver_asks_for(host: Host, plan: resolve.StackPlan) -> None:
     """It is in both; theirs comes only where the distribution's is too old for their driver."""
     if not host.package("dkms").is_installed:
         pytest.skip("nothing builds modules here")
@@ -81,7 +81,7 @@ def test_dkms_is_the_one_that_the_driver_asks_for(host: Host, plan: resolve.Plan
     assert (said in listed) is ("dkms" in plan.build_tools)
 
 
-def test_the_distribution_wins_in_all_else(host: Host, plan: resolve.Plan) -> None:
+def test_the_distribution_wins_in_all_else(host: Host, plan: resolve.StackPlan) -> None:
     """NVIDIA's own pin would take theirs of whatever name both have."""
     with host.sudo():
         listed = host.check_output("sh -c %s", LISTED.format(SOURCE)).splitlines()
@@ -101,7 +101,7 @@ def test_the_distribution_wins_in_all_else(host: Host, plan: resolve.Plan) -> No
 
 
 def test_a_driver_from_there_is_shut_out_beside_the_distributions(
-    host: Host, plan: resolve.Plan, from_there: set[str]
+    host: Host, plan: resolve.StackPlan, from_there: set[str]
 ) -> None:
     if plan.driver_source != "distro":
         pytest.skip("the driver itself is NVIDIA's")

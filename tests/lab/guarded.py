@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deeprig.operations import box_program
 from deeprig.operations import core as operations
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 from lab import boxes, console, vm
 from lab.stand_ins.nvidia_repository import Repository
@@ -33,7 +33,7 @@ KERNELS = {
 FIRST, MENDED = "580.173.02", "580.178.04"
 DRIVER = ("nvidia-kernel-open-dkms", "nvidia-driver-cuda")
 NEWEST_DRIVER = f"sudo apt-get -q update && {APT} install {' '.join(DRIVER)}"
-PLAN = Plan(
+PLAN = StackPlan(
     driver_branch="580", module_flavour="open", modules="dkms", module="nvidia",
     dkms_name="nvidia", driver_packages=DRIVER,
 )  # fmt: skip

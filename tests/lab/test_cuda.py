@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Cuda, Rig
 from lab import boxes
 from tasks import base, cuda
@@ -39,7 +39,7 @@ def with_another_package(rig: Rig) -> None:
     """CUDA alone, with a plan that asks for a package which pulls the driver in."""
     asked = replace(rig, driver=None, cuda=Cuda(source="distro"), notebook=None, python=None)
     survey = base.survey(rig=asked)
-    plan: Plan | None = base.decide(rig=asked, survey=survey) if survey else None
+    plan: StackPlan | None = base.decide(rig=asked, survey=survey) if survey else None
     assert plan is not None
     wanted = ("nvidia-cuda-toolkit", "nvidia-kernel-dkms")
     base.have_program()

@@ -351,7 +351,7 @@ def test_nvidias_old_addresses_are_the_repositorys_own(
     """What https://github.com/pop-os/pop/issues/767 had in its lists."""
     driver = Driver(gpus=("10de:2204",))
     plan = resolve.resolve("debian-12", GpuFacts(), driver=driver, cuda=None)
-    assert isinstance(plan, resolve.Plan)
+    assert isinstance(plan, resolve.StackPlan)
     asked = nvidia_repository.repository(plan, driver, None)
     (tmp_path / "nvidia.json").write_text(json.dumps(asdict(asked)))
     specification = module("apt.spec")

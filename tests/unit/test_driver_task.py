@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from deeprig.operations.apt_components import COMPONENTS, ArchiveSources, Source, text
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.runner.run import Report
 from deeprig.settings import Cuda, Driver, Rig
 from tasks.cuda import WouldInstall, unwelcome
@@ -128,7 +128,7 @@ def test_updates_leave_exact_names_alone() -> None:
     assert '    "libcuda1$";\n    "libstdc[+][+]x$";\n};' in written
 
 
-PLAN = Plan(cuda="12.4", cuda_packages=("nvidia-cuda-toolkit",))
+PLAN = StackPlan(cuda="12.4", cuda_packages=("nvidia-cuda-toolkit",))
 
 
 def would(*lines: str) -> dict[str, str]:

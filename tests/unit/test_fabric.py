@@ -5,7 +5,7 @@ import pytest
 from deeprig.catalog import driver_parts
 from deeprig.catalog.gpus import hidden_switches, identify
 from deeprig.facts.gpus import GpuFacts
-from deeprig.resolver.resolve import Plan, resolve
+from deeprig.resolver.resolve import StackPlan, resolve
 from deeprig.settings import Driver
 
 
@@ -28,7 +28,7 @@ def test_the_plan_tells_of_it_and_has_what_it_needs(count: int) -> None:
     plan = resolve(
         "ubuntu-24.04", graphics("2901", count), driver=Driver(source="nvidia"), cuda=None
     )
-    assert isinstance(plan, Plan)
+    assert isinstance(plan, StackPlan)
     assert any("CUDA says 802" in line and "nvlsm" in line for line in plan.notes)
     assert {"nvidia-fabricmanager", "nvlsm"} <= set(plan.driver_packages)
 

@@ -4,12 +4,12 @@ import pytest
 
 from deeprig.resolver import environments
 from deeprig.resolver.environments import Environment
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Python
 
-CPU = Plan()
-OLD = Plan(torch="torch==2.14.1", torch_backend="cu126", jax="jax[cuda12]")
-NEW = Plan(torch="torch", torch_backend="", jax="jax[cuda13]")
+CPU = StackPlan()
+OLD = StackPlan(torch="torch==2.14.1", torch_backend="cu126", jax="jax[cuda12]")
+NEW = StackPlan(torch="torch", torch_backend="", jax="jax[cuda13]")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ NEW = Plan(torch="torch", torch_backend="", jax="jax[cuda13]")
     ],
 )
 def test_the_gpus_decide_what_is_installed(
-    framework: str, plan: Plan, requirements: tuple[str, ...]
+    framework: str, plan: StackPlan, requirements: tuple[str, ...]
 ) -> None:
     assert environments.environment(framework, plan).requirements == requirements
 
@@ -49,7 +49,7 @@ def test_an_index_of_ones_own_takes_the_place_of_the_backends() -> None:
 
 
 def test_every_jax_of_the_stack_has_a_row_for_every_framework() -> None:
-    plans = [CPU, Plan(jax="jax[cuda12]"), Plan(jax="jax[cuda13]")]
+    plans = [CPU, StackPlan(jax="jax[cuda12]"), StackPlan(jax="jax[cuda13]")]
     settings = Python(frameworks=("torch", "jax", "tensorflow"))
     for framework in settings.frameworks:
         assert all(environments.environment(framework, plan).gigabytes > 0.5 for plan in plans)

@@ -61,8 +61,8 @@ def test_room_is_asked_for_by_what_is_asked_for() -> None:
 
 
 def test_what_the_box_prints_is_read() -> None:
-    now = int(time.time()) - 100
-    lines = ["room=/ 123", "room=/boot 45", f"now={now}", "holder=7 dpkg", "unreachable=http://x/"]
+    its = int(time.time()) - 100
+    lines = ["room=/ 123", "room=/boot 45", f"now={its}", "holder=7 dpkg", "unreachable=http://x/"]
     now = conditions.read(lines)
     assert now.room == {"/": 123, "/boot": 45}
     assert now.seconds_off == pytest.approx(-100, abs=2)

@@ -5,7 +5,7 @@ import pytest
 from deeprig import catalog
 from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver import resolve
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Cuda, Driver
 from tasks.nvidia_repository import FIRST, LAST, preferences, repository
 
@@ -15,9 +15,9 @@ KEY = "0123456789ABCDEF0123456789ABCDEF01234567"
 
 def plan(
     system: str, driver: Driver, cuda: Cuda | None = None, architecture: str = "amd64"
-) -> Plan:
+) -> StackPlan:
     found = resolve.resolve(system, GpuFacts(), driver=driver, cuda=cuda, architecture=architecture)
-    assert isinstance(found, Plan), found
+    assert isinstance(found, StackPlan), found
     return found
 
 

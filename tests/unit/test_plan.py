@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from deeprig import catalog
 from deeprig.catalog import gpu_search
 from deeprig.catalog.gpus import identify
-from deeprig.resolver.resolve import Plan
+from deeprig.resolver.resolve import StackPlan
 from deeprig.runner import run as runs
 from deeprig.runner.run import Report
 from deeprig.settings import Driver, Python, Rig, Storage
@@ -249,7 +249,7 @@ def test_people_read_a_line_for_each_choice_with_its_reason() -> None:
 
 
 def test_a_branch_past_its_end_is_a_warning_from_that_day_on() -> None:
-    plan = Plan(driver_branch="535", reasons={"driver_branch": "it is asked for"})
+    plan = StackPlan(driver_branch="535", reasons={"driver_branch": "it is asked for"})
     [line] = stack_report.lines(plan, torch=False, today=date(2026, 6, 30))
     assert line == "  driver: 535; it is asked for"
     _, warned = stack_report.lines(plan, torch=False, today=date(2026, 7, 1))
@@ -259,7 +259,7 @@ def test_a_branch_past_its_end_is_a_warning_from_that_day_on() -> None:
 
 
 def test_a_reason_that_is_a_warning_is_not_said_twice() -> None:
-    plan = Plan(reasons={"cuda": "none fits."}, warnings=("no CUDA toolkit: none fits.",))
+    plan = StackPlan(reasons={"cuda": "none fits."}, warnings=("no CUDA toolkit: none fits.",))
     [line] = stack_report.lines(plan, torch=False, today=TODAY)
     assert click.unstyle(line) == "  ! no CUDA toolkit: none fits."
 

@@ -14,7 +14,7 @@ from deeprig.facts.survey import Survey
 from deeprig.resolver import kernel_modules
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.request import Request
-from deeprig.resolver.resolve import Plan, dated, decide, ended, resolve
+from deeprig.resolver.resolve import StackPlan, dated, decide, ended, resolve
 from deeprig.settings import Cuda, Driver, Python, Rig
 
 CARDS = {
@@ -55,7 +55,7 @@ def decided(
     python: str = "",
     today: date = TODAY,
     **more: Any,
-) -> Plan | Refusal:
+) -> StackPlan | Refusal:
     """The decision for a box with these cards in it."""
     there = tuple(identify(CARDS.get(c, c), f"0000:0{n}:00.0") for n, c in enumerate(cards))
     usual = {
@@ -69,9 +69,9 @@ def decided(
     )  # fmt: skip
 
 
-def planned(system: str, *cards: str, **more: Any) -> Plan:
+def planned(system: str, *cards: str, **more: Any) -> StackPlan:
     plan = decided(system, *cards, **more)
-    assert isinstance(plan, Plan), plan
+    assert isinstance(plan, StackPlan), plan
     return plan
 
 
@@ -611,7 +611,7 @@ def test_the_surveys_processor_is_the_one_that_is_planned_for() -> None:
     for machine, folder in (("x86_64", "debian13/x86_64"), ("aarch64", "debian13/sbsa")):
         box = Survey(system="debian", version="13", architecture=machine, graphics=GpuFacts())
         plan = decide(box, Rig(driver=Driver(gpus=(CARDS["ampere"],)), cuda=None))
-        assert isinstance(plan, Plan) and plan.repository_folder == folder
+        assert isinstance(plan, StackPlan) and plan.repository_folder == folder
 
 
 @pytest.mark.usefixtures("without_arm64")
@@ -760,11 +760,11 @@ def test_a_container_is_told_why_no_card_is_looked_for() -> None:
     # An LXC container of Proxmox with the card: "there is no NVIDIA card in the box" was no reason.
     box = Survey(system="debian", version="13", architecture="x86_64", container=True)
     plan = decide(box, Rig())
-    assert isinstance(plan, Plan) and plan.packages == ()
+    assert isinstance(plan, StackPlan) and plan.packages == ()
     assert "its host's driver" in plan.reasons["driver_branch"]
     assert "its host's driver" in plan.reasons["cuda"]
     alone = decide(box, Rig(driver=None, cuda=None))
-    assert isinstance(alone, Plan) and "Rig.driver is None" in alone.reasons["driver_branch"]
+    assert isinstance(alone, StackPlan) and "Rig.driver is None" in alone.reasons["driver_branch"]
 
 
 def test_without_a_card_there_is_nothing_and_it_says_so() -> None:
@@ -840,7 +840,7 @@ def test_the_systems_own_python_counts(version: str, python: str, jax: str) -> N
         graphics=GpuFacts(gpus=cards, kernels=KERNELS, kernel_packages=METAPACKAGES["ubuntu"]),
     )  # fmt: skip
     plan = decide(survey, Rig(python=Python(python=python)))
-    assert isinstance(plan, Plan)
+    assert isinstance(plan, StackPlan)
     assert plan.jax == jax
 
 
@@ -999,7 +999,7 @@ def test_tensorflow_is_refused_for_gpus_that_its_wheels_have_no_kernels_for(
         assert 'without "tensorflow"' in found.instead
     else:
         assert any("TensorFlow" in warning for warning in found.warnings) is warns
-    assert isinstance(decide(box, Rig(python=Python(frameworks=("torch",)))), Plan)
+    assert isinstance(decide(box, Rig(python=Python(frameworks=("torch",)))), StackPlan)
 
 
 def test_every_choice_has_its_reason() -> None:

@@ -18,7 +18,7 @@ from deeprig.catalog.branches import number
 from deeprig.catalog.gpus import identify
 from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver.refusal import Refusal
-from deeprig.resolver.resolve import Plan, resolve
+from deeprig.resolver.resolve import StackPlan, resolve
 from deeprig.settings import Cuda, Driver
 
 SYSTEMS = [f"{row['id']}-{row['version']}" for row in catalog.load("systems")["system"]]
@@ -103,7 +103,7 @@ questions = some.fixed_dictionaries(
 RTX_3090 = GpuFacts(gpus=(identify("10de:2204"),), kernels=None)
 
 
-def answer(asked: Asked) -> Plan | Refusal:
+def answer(asked: Asked) -> StackPlan | Refusal:
     return resolve(
         asked["system"],
         asked["graphics"],
@@ -252,7 +252,7 @@ def test_what_every_refusal_names_instead_is_accepted(asked: Asked) -> None:
     said = []
     for _ in range(12):
         found = answer(asked)
-        if isinstance(found, Plan):
+        if isinstance(found, StackPlan):
             return
         assert found.sentence not in said, (said, found)
         said.append(found.sentence)

@@ -18,7 +18,7 @@ from deeprig.catalog import branches
 from deeprig.catalog import packages as package_names
 from deeprig.catalog.gpus import identify
 from deeprig.facts.gpus import GpuFacts
-from deeprig.resolver.resolve import Plan, resolve
+from deeprig.resolver.resolve import StackPlan, resolve
 from deeprig.settings import Cuda, Driver
 from lab.stand_ins import apt_archive, cuda, dkms, nvidia_repository, openpgp, ubuntu_archive
 from lab.stand_ins.apt_archive import Archive, Trouble
@@ -102,7 +102,7 @@ def test_it_has_the_plan_of_any_day(dist: str, card: str, day: date) -> None:
     system = re.sub(r"(ubuntu|debian)(\d\d)(\d*)", r"\1-\2.\3", dist).rstrip(".")
     graphics = GpuFacts(gpus=(identify(card, "0000:01:00.0"),))
     plan = resolve(system, graphics, driver=Driver(source="nvidia"), cuda=Cuda(), today=day)
-    assert isinstance(plan, Plan)
+    assert isinstance(plan, StackPlan)
     drivers = [one for one in nvidia_repository.known(dist) if one[:3] == plan.driver_branch]
     packages = [p for one in drivers for p in nvidia_repository.driver(dist, one)]
     there = {(p.fields["Package"], p.fields["Version"]) for p in packages}
