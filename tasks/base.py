@@ -45,8 +45,8 @@ GO_ON = "/etc/systemd/system/{}.service.d/50-deeprig.conf"
 def survey(rig: Rig) -> Survey | None:
     """What the box is; None where it must be left alone: then it has been failed, with reasons."""
     link_watch.watch(host.state)
-    if asked := host.data.get("timeline"):
-        timeline.watch(host.state, str(asked))
+    if host.data.get("timeline"):
+        timeline.watch(host.state)
     found = look(rig)
     if found is None:
         return None

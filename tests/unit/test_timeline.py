@@ -1,8 +1,6 @@
 """Where the time of a run went."""
 
-from xml.etree import ElementTree
-
-from deeprig.runner.timeline import Step, drawn, lines
+from deeprig.runner.timeline import Step, lines
 
 
 def test_long_steps_have_a_bar_where_they_stood_and_short_ones_a_sum() -> None:
@@ -23,13 +21,3 @@ def test_long_steps_have_a_bar_where_they_stood_and_short_ones_a_sum() -> None:
 
 def test_a_run_without_steps_says_nothing() -> None:
     assert lines([]) == []
-
-
-def test_the_picture_has_all_boxes_on_one_scale() -> None:
-    boxes = {"rig1": [Step("a & b", 0.0, 40.0)], "rig2": [Step("c", 0.0, 80.0)], "rig3": []}
-    picture = ElementTree.fromstring(drawn(boxes))
-    words = [found.text for found in picture.iter("{http://www.w3.org/2000/svg}text")]
-    assert words == ["rig1: 40.0 s, 0.0 of them in short steps", "40.0 s a & b",
-                     "rig2: 80.0 s, 0.0 of them in short steps", "80.0 s c"]  # fmt: skip
-    widths = [r.get("width") for r in picture.iter("{http://www.w3.org/2000/svg}rect")]
-    assert widths == ["210", "420"]
