@@ -203,7 +203,7 @@ def prove_or_take_back(
     mine = f"{GUARD} mine {deploy_name}"
     for path, text in todo.files.items():
         if text:
-            yield from operations.put._inner(dest=path, content=text, validate=mine)
+            yield from config_files.put._inner(dest=path, content=text, validate=mine)
         else:
             yield StringCommand(f"{mine} && rm -f", QuoteString(path))
     yield StringCommand(

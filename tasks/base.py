@@ -137,10 +137,10 @@ def tidy_program() -> None:
 def have_apt_ready(survey: Survey) -> None:
     """Nobody else at work, nothing half installed, and no questions from now on."""
     if survey.cloud_init:
-        operations.bring_about(
+        operations.shell(
             name="Wait until cloud-init has finished",
             # A minute: on a box whose cores are all taken it has needed more than five seconds.
-            holds="timeout 60 cloud-init status | grep -E 'done|disabled|error|degraded'",
+            unless="timeout 60 cloud-init status | grep -E 'done|disabled|error|degraded'",
             # It ends with 2 where it recovered from an error (cloud-init 23.4 and later).
             commands=[f"timeout {CLOUD_INIT_SECONDS} cloud-init status --wait || [ $? = 2 ]"],
         )
@@ -181,9 +181,9 @@ def prepare(survey: Survey, early: Sequence[str] = ()) -> None:
 
 
 def _stay_awake() -> None:
-    operations.bring_about(
+    operations.shell(
         name="Never sleep",
-        holds=f'[ "$(systemctl is-enabled {SLEEP} | sort -u)" = masked ] && echo masked',
+        unless=f'[ "$(systemctl is-enabled {SLEEP} | sort -u)" = masked ] && echo masked',
         commands=[f"systemctl mask {SLEEP}"],
     )
     config_files.copy("/etc/systemd/logind.conf.d/50-deeprig.conf")

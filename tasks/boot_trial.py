@@ -15,9 +15,9 @@ MOTD = "/etc/update-motd.d/61-deeprig-trial"
 @deploy("Boot trial")
 def begin() -> None:
     """Keep what the box boots with now, before any of it is changed."""
-    operations.bring_about(
+    operations.shell(
         name="Keep the settings that the box boots with, to go back to",
-        holds=f"{SCRIPT} kept",
+        unless=f"{SCRIPT} kept",
         commands=[f"{SCRIPT} keep"],
     )
     config_files.copy(IN_GRUB, mode="755")

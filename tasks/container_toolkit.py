@@ -15,7 +15,7 @@ from deeprig.operations import files as config_files
 from deeprig.operations.apt_repositories import Repository
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.box_program import BOX
-from deeprig.operations.core import Commands, Watched
+from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.operations.package_facts import PackageVersions
 from deeprig.operations.packages import APT_GET, note
 from deeprig.settings import Containers
@@ -80,18 +80,18 @@ def keep_cards() -> None:
     """Have containers keep their cards at a daemon-reload: a link for each device file."""
     config_files.units(LINKS)
     operations.enable(name=f"Have {LINKS} run at boot", unit=LINKS, start=False)
-    operations.bring_about(
+    operations.shell(
         name="Have the links of the cards now",
-        holds=f"[ -e /sys/module/nvidia ] && ! systemctl is-active -q {LINKS} || echo fine",
+        unless=f"[ -e /sys/module/nvidia ] && ! systemctl is-active -q {LINKS} || echo fine",
         commands=[f"systemctl start {LINKS}"],
     )
 
 
 def describe_cards() -> None:
     """Have a CDI specification of the cards, once a driver answers for them."""
-    operations.bring_about(
+    operations.shell(
         name="Describe the cards to Docker (CDI)",
-        holds=f"{ANSWERS} || {{ echo no driver answers; exit; }}; "
+        unless=f"{ANSWERS} || {{ echo no driver answers; exit; }}; "
         f"for f in {SPECS}; do [ -s $f ] && echo $f && exit; done",
         commands=[
             f"systemctl start {REFRESH} 2>/dev/null; "
@@ -124,7 +124,7 @@ def _at_one_version(packages: list[str]) -> Commands:
     wanted = [f"{name}={version}" if version else name for name in packages]
     if came := [name for name in packages if name not in there]:
         yield note(came)
-    yield Watched(
+    yield StreamedCommand(
         APT_GET, "install --no-install-recommends --allow-downgrades", *map(QuoteString, wanted)
     )
 
@@ -151,7 +151,7 @@ def _patched(site: str) -> Commands:
     if not origin:  # not listed yet, while the run is only planned
         yield StringCommand("echo 'apt has no index of the container toolkit' >&2; false")
         return
-    yield from operations.put._inner(dest=UPDATES, content=updates(origin, site))
+    yield from config_files.put._inner(dest=UPDATES, content=updates(origin, site))
 
 
 def updates(origin: str, site: str) -> str:

@@ -75,9 +75,9 @@ def provide(rig: Rig, survey: Survey) -> None:
     packages.install(name="Install Docker", packages=row["packages"], watched=True)
     operations.converge(name="Have Docker run with these settings", command=STATE)
     if settings.user:
-        operations.bring_about(
+        operations.shell(
             name=f"Let {settings.user} use Docker",
-            holds=f"id -nG {shlex.quote(settings.user)} | tr ' ' '\\n' | grep -x docker",
+            unless=f"id -nG {shlex.quote(settings.user)} | tr ' ' '\\n' | grep -x docker",
             commands=[f"usermod -aG docker {shlex.quote(settings.user)}"],
         )
     if cards:
@@ -89,7 +89,7 @@ def _settings(rig: Rig, engine: int, *, cards: bool) -> None:
     """Before the package comes, which starts Docker at once."""
     config_files.copy(SCOPES)
     config_files.write(MOUNTS, folder=docker.folder(rig))
-    operations.put(
+    config_files.put(
         name=f"Write {SETTINGS}",
         dest=SETTINGS,
         content=json.dumps(daemon(rig, engine, cards=cards), indent=2),

@@ -22,15 +22,15 @@ def provide() -> None:
     """nvcc is found; part of CUDA's deploy."""
     config_files.copy(PROFILE)
     config_files.copy(SERVICES)
-    operations.bring_about(
+    operations.shell(
         name="Have it known to what users' systemd starts, where one runs by now",
-        holds=f"{sessions.of_each_manager('show-environment')} | grep '^PATH=' | "
+        unless=f"{sessions.of_each_manager('show-environment')} | grep '^PATH=' | "
         f"grep -qv {PROGRAMS} || echo known",
         commands=[sessions.of_each_manager("daemon-reload")],
     )
-    operations.bring_about(
+    operations.shell(
         name="Have CUDA's programs on PATH in commands over SSH",
-        holds=f"grep -E '^PATH=.*{PROGRAMS}' {PAM}",
+        unless=f"grep -E '^PATH=.*{PROGRAMS}' {PAM}",
         commands=[with_programs()],
     )
 

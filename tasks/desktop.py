@@ -10,8 +10,8 @@ BOOTS_WITHOUT = '[ "$(systemctl get-default)" != graphical.target ] && echo yes'
 @deploy("Desktop")
 def switch_off() -> None:
     """From the next boot on; one that runs now goes on until then."""
-    operations.bring_about(
+    operations.shell(
         name="Start without the desktop from the next boot on",
-        holds=BOOTS_WITHOUT,
+        unless=BOOTS_WITHOUT,
         commands=["systemctl set-default multi-user.target"],
     )

@@ -12,7 +12,7 @@ from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.box_program import BOX
-from deeprig.operations.core import Commands, Watched
+from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.operations.facts import Shell
 from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
@@ -32,7 +32,7 @@ def install(plan: StackPlan, rig: Rig, secure_boot: bool = False) -> None:
     if not plan.driver_packages:
         operations.say(host, f"No driver: {plan.reasons['driver_branch']}.")
         return
-    operations.put(
+    config_files.put(
         name=f"Write {WANTED}", dest=WANTED, content=for_the_box(plan, secure_boot=secure_boot)
     )
     operations.converge(
@@ -53,9 +53,9 @@ def install(plan: StackPlan, rig: Rig, secure_boot: bool = False) -> None:
     )
 
     config_files.copy(NOUVEAU)
-    operations.bring_about(
+    operations.shell(
         name="Keep nouveau out of the initramfs",
-        holds=initramfs_is_fine(),
+        unless=initramfs_is_fine(),
         commands=["update-initramfs -u -k all"],
     )
     _hold(name="Hold the driver, package by package")
@@ -98,7 +98,7 @@ def _have_headers() -> Commands:
         return
     if lacking:  # else the script itself is yet to come, in a dry run
         yield packages.note([name.partition("=")[0] for name in lacking.split()])
-    yield Watched(f"{DRIVER_SET} have-headers")
+    yield StreamedCommand(f"{DRIVER_SET} have-headers")
 
 
 def initramfs_is_fine() -> str:
@@ -132,7 +132,7 @@ def _hold() -> Commands:
         host.noop("there is no driver yet")
         return
     yield from packages.hold._inner(packages=names)
-    yield from operations.put._inner(dest=UPDATES, content=left_alone_by_updates(names))
+    yield from config_files.put._inner(dest=UPDATES, content=left_alone_by_updates(names))
 
 
 def exactly(name: str) -> str:

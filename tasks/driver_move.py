@@ -7,7 +7,7 @@ from deeprig.operations import apt_components
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.box_program import BOX
-from deeprig.operations.core import Commands, Watched
+from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 from tasks import base, boot_guard, driver, nvidia_repository
@@ -32,7 +32,7 @@ def prepare(plan: StackPlan, rig: Rig, secure_boot: bool) -> None:
     boot_guard.watch(plan=plan)
     provide(plan=plan)
     _take(name="Keep the way back: what stands, and a .deb of each package")
-    operations.put(
+    config_files.put(
         name=f"Write {driver.WANTED}",
         dest=driver.WANTED,
         content=driver.for_the_box(plan, secure_boot=secure_boot),
@@ -48,4 +48,4 @@ def prepare(plan: StackPlan, rig: Rig, secure_boot: bool) -> None:
 
 @operation(is_idempotent=False, idempotent_notice="It notes what stands now.")
 def _take() -> Commands:
-    yield Watched(f"{MOVE} take")
+    yield StreamedCommand(f"{MOVE} take")

@@ -39,11 +39,11 @@ def provide(settings: Driver, plan: StackPlan) -> None:
     if not plan.driver_packages:
         return
     limits = [{"gpu": limit.gpu, "watts": limit.watts} for limit in settings.power_limits]
-    operations.put(name=f"Write {WATTS}", dest=WATTS, content=json.dumps(limits, indent=2))
+    config_files.put(name=f"Write {WATTS}", dest=WATTS, content=json.dumps(limits, indent=2))
     config_files.units(NODES, LIMITS)
-    operations.bring_about(
+    operations.shell(
         name="Keep the cards awake, from boot on",
-        holds=awake(),
+        unless=awake(),
         commands=[
             "systemctl daemon-reload",
             f"systemctl add-wants multi-user.target {PERSISTENCED}",
@@ -52,25 +52,25 @@ def provide(settings: Driver, plan: StackPlan) -> None:
     )
     for unit in (NODES, LIMITS):
         operations.enable(name=f"Have {unit} run at boot", unit=unit, start=False)
-    operations.bring_about(
+    operations.shell(
         name="Have the device files now",
-        holds=f"[ -e /sys/module/nvidia ] && ! systemctl is-active -q {NODES} || echo fine",
+        unless=f"[ -e /sys/module/nvidia ] && ! systemctl is-active -q {NODES} || echo fine",
         commands=[f"systemctl start {NODES}"],
     )
     _limit_power(name="Set the power limits")
     _options(settings, plan)
     if "nvlsm" in plan.driver_packages:
         config_files.copy(FABRIC_MODULES)
-        operations.bring_about(
+        operations.shell(
             name="Load what the subnet manager speaks through",
-            holds=f"{{ [ -e {UMAD} ] || ! modprobe -qn ib_umad; }} && echo fine",
+            unless=f"{{ [ -e {UMAD} ] || ! modprobe -qn ib_umad; }} && echo fine",
             commands=["modprobe ib_umad"],
         )
     if any("fabricmanager" in package for package in plan.driver_packages):
         operations.enable(name="Run the fabric manager", unit=FABRIC_MANAGER, start=False)
-        operations.bring_about(
+        operations.shell(
             name="Start the fabric manager beside the modules that are loaded",
-            holds=fabric_waits(),
+            unless=fabric_waits(),
             commands=[f"systemctl start --no-block {FABRIC_MANAGER}"],
         )
 
@@ -126,14 +126,14 @@ def _limit_power() -> Commands:
 def _options(settings: Driver, plan: StackPlan) -> None:
     """The module's options, in force from its next load on."""
     if not settings.module_options:
-        operations.remove(name=f"Remove {OPTIONS}", path=OPTIONS)
+        config_files.remove(name=f"Remove {OPTIONS}", path=OPTIONS)
         return
     lines = [f"options {plan.module} {option}" for option in settings.module_options]
     head = "# Written by deeprig (tasks/gpu_settings.py), from Driver.module_options."
-    operations.put(name=f"Write {OPTIONS}", dest=OPTIONS, content="\n".join([head, *lines]))
-    operations.bring_about(
+    config_files.put(name=f"Write {OPTIONS}", dest=OPTIONS, content="\n".join([head, *lines]))
+    operations.shell(
         name="Have the initramfs know the module's options",
-        holds=initramfs_knows(),
+        unless=initramfs_knows(),
         commands=["update-initramfs -u -k all"],
     )
     _say_from_when(

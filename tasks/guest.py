@@ -16,7 +16,7 @@ from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations import packages
 from deeprig.operations.box_program import BOX
-from deeprig.operations.core import Commands, Watched
+from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.operations.facts import Shell
 from deeprig.settings.passthrough import Guest
 
@@ -40,13 +40,13 @@ def provide(guest: Guest, going: tuple[PciDevice, ...]) -> None:
     identity = f"{host.name}/{guest.name}"
     config_files.write(DEFINITION, **values(guest, going, identity=identity))
     config_files.write(SEED[0], guest=guest)
-    operations.put(
+    config_files.put(
         name=f"Write {SEED[1]}",
         dest=SEED[1],
         content=f"instance-id: {guest.name}\nlocal-hostname: {guest.name}\n",
     )
     about = {key: getattr(guest, key) for key in ("name", "image", "sha256", "disk_gib")}
-    operations.put(name=f"Write {ASKED}", dest=ASKED, content=json.dumps(about, indent=2))
+    config_files.put(name=f"Write {ASKED}", dest=ASKED, content=json.dumps(about, indent=2))
     operations.converge(
         name="Have the guest defined, and running where its cards are there", command=SCRIPT
     )
@@ -71,4 +71,4 @@ def rest() -> Commands:
     if not host.get_fact(Shell, script=f"[ ! -e {ASKED} ] || echo there"):
         host.noop("the guest is at rest")
         return
-    yield Watched(f"{SCRIPT} rest")
+    yield StreamedCommand(f"{SCRIPT} rest")

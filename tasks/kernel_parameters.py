@@ -20,13 +20,13 @@ def provide(parameters: tuple[str, ...]) -> None:
     if parameters:
         config_files.write(PARAMETERS, parameters=parameters)
     else:
-        operations.remove(name=f"No {PARAMETERS}", path=PARAMETERS)
+        config_files.remove(name=f"No {PARAMETERS}", path=PARAMETERS)
     have_grub_follow()
 
 
 def have_grub_follow() -> None:
-    operations.bring_about(
+    operations.shell(
         name="Have GRUB's menu follow its settings",
-        holds=f'[ -z "$(find {SETTINGS} -newer /boot/grub/grub.cfg)" ] && echo newer',
+        unless=f'[ -z "$(find {SETTINGS} -newer /boot/grub/grub.cfg)" ] && echo newer',
         commands=[f"{SCRIPT} renew"],
     )

@@ -13,7 +13,7 @@ from pyinfra.context import host
 
 from deeprig import __version__
 from deeprig.facts.survey import Survey
-from deeprig.operations import core as operations
+from deeprig.operations import files
 from deeprig.operations.core import Commands
 from deeprig.operations.facts import Manifest
 from deeprig.operations.package_facts import InstalledVersions
@@ -71,7 +71,7 @@ def record(decided: dict[str, Any], anew: bool = False) -> Commands:
     }
     # Before the box is called done: not all that wrote to it sees its files onto the disk.
     yield StringCommand("sync")
-    yield from operations.put._inner(dest=PATH, content=json.dumps(content, indent=2), mode="644")
+    yield from files.put._inner(dest=PATH, content=json.dumps(content, indent=2), mode="644")
 
 
 def _changed_by_this_run(state: State, host: Host) -> list[str]:

@@ -29,7 +29,7 @@ def provide(settings: Rig) -> None:
         login = {"proxy": apt_proxy, "name": name, "password": password}
         config_files.write(APT_LOGIN, mode="600", **login)
     else:
-        operations.remove(name=f"No {APT_LOGIN}", path=APT_LOGIN)
+        config_files.remove(name=f"No {APT_LOGIN}", path=APT_LOGIN)
     for path, wanted in (
         (APT_PROXY, apt_proxy),
         ("/etc/profile.d/deeprig-proxy.sh", settings.proxy),
@@ -38,7 +38,7 @@ def provide(settings: Rig) -> None:
         if wanted:
             config_files.write(path, proxy=wanted, host=urlsplit(wanted).hostname)
         else:
-            operations.remove(name=f"No {path}", path=path)
+            config_files.remove(name=f"No {path}", path=path)
     _have_packages(settings)
 
 
@@ -56,7 +56,7 @@ def _have_packages(settings: Rig) -> None:
             if wanted:
                 config_files.write(file, template=own, index=index, proxy=proxy)
             else:
-                operations.remove(name=f"No {file}", path=file)
+                config_files.remove(name=f"No {file}", path=file)
         if asked["everybodys"] and path in others:
             but = f", but for deeprig's own installs, which {own} is for" if index else ""
             operations.say(
@@ -69,15 +69,15 @@ def _trust(files: tuple[str, ...]) -> None:
     for number, certificate in enumerate(
         found for file in files for found in CERTIFICATE.findall(Path(file).read_text())
     ):
-        operations.put(
+        config_files.put(
             name=f"Write {CERTIFICATES}/deeprig-{number}.crt",
             dest=f"{CERTIFICATES}/deeprig-{number}.crt",
             content=certificate,
         )
     bundle = "/etc/ssl/certs/ca-certificates.crt"
-    operations.bring_about(
+    operations.shell(
         name="Trust the certificates of your network",
-        holds=f"for f in {CERTIFICATES}/deeprig-*.crt; do [ -e $f ] || continue; "
+        unless=f"for f in {CERTIFICATES}/deeprig-*.crt; do [ -e $f ] || continue; "
         f"[ {bundle} -nt $f ] || exit 1; done; echo trusted",
         commands=["update-ca-certificates"],
     )

@@ -12,7 +12,7 @@ from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations import packages
 from deeprig.operations.box_program import BOX, SCRIPTS
-from deeprig.operations.core import Commands, Watched
+from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.operations.facts import Shell
 from deeprig.operations.footprint import Trace
 from deeprig.operations.packages import BROUGHT
@@ -97,9 +97,9 @@ def serve(settings: Notebook) -> None:
 
 def _linger(user: str) -> None:
     quoted = shlex.quote(user)
-    operations.bring_about(
+    operations.shell(
         name=f"Let {user}'s services run without a login",
-        holds=f"{MANAGER} {quoted} check && echo yes",
+        unless=f"{MANAGER} {quoted} check && echo yes",
         commands=[
             f"[ -e /var/lib/systemd/linger/{quoted} ] || echo linger {quoted} >> {BROUGHT}",
             f"{MANAGER} {quoted}",
@@ -122,15 +122,15 @@ def _guarded() -> Commands:
         host.noop("they are guarded")
         return
     yield StringCommand(f"{SERVER} free")
-    yield Watched(f"{GUARD} load")  # says what it moves aside
+    yield StreamedCommand(f"{GUARD} load")  # says what it moves aside
 
 
 def _password(settings: Notebook) -> None:
     """The hash in a file that its user alone can read; Jupyter's configuration is everybody's."""
     if settings.password_hash is None:
-        operations.remove(name="No password beside the token", path=HASH_FILE)
+        config_files.remove(name="No password beside the token", path=HASH_FILE)
         return
-    operations.put(
+    config_files.put(
         name=f"Write {HASH_FILE}",
         dest=HASH_FILE,
         content=settings.password_hash,

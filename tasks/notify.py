@@ -29,12 +29,12 @@ TRACE = Trace(
 def provide(to: str, relay: str | None) -> None:
     """A test message when this is new, and from then on word of what needs a person."""
     xids = catalog.load("gpu_errors")["xids"]
-    operations.put(name=f"Write {XIDS}", dest=XIDS, content=json.dumps(xids, indent=2))
+    config_files.put(name=f"Write {XIDS}", dest=XIDS, content=json.dumps(xids, indent=2))
     config_files.write(CONF, mode="600", to=to, relay=relay)
     config_files.units(SERVICE, TIMER)
-    operations.bring_about(
+    operations.shell(
         name="Send a test message",
-        holds=f"{WATCH} --check",
+        unless=f"{WATCH} --check",
         commands=[f"{WATCH} --test"],
     )
     operations.enable(name="Look every quarter of an hour", unit=TIMER)

@@ -38,15 +38,15 @@ def give(settings: Passthrough, bus: Bus) -> None:
     _have_the_boot_know()
     operations.enable(name="Give the cards away at every boot", unit=UNIT, start=False)
     if settings.hand_over == "when-idle":
-        operations.put(name=f"Write {WHEN_IDLE}", dest=WHEN_IDLE, content=IDLE)
+        config_files.put(name=f"Write {WHEN_IDLE}", dest=WHEN_IDLE, content=IDLE)
         operations.converge(name="Have idle cards change hands now", command=NOW)
     else:
-        operations.remove(name=f"No {WHEN_IDLE}", path=WHEN_IDLE)
+        config_files.remove(name=f"No {WHEN_IDLE}", path=WHEN_IDLE)
     if settings.guest and going:
         guest.provide(guest=settings.guest, going=going)
     elif bus.guest_there and not settings.guest:
         guest.rest(name="Stop the guest, and leave it defined")
-        operations.remove(name=f"No {guest.ASKED}", path=guest.ASKED)
+        config_files.remove(name=f"No {guest.ASKED}", path=guest.ASKED)
     _say_what_is_next(name="Say what comes after the reboot", groups=bus.has_groups)
 
 
@@ -62,16 +62,16 @@ def take_back(bus: Bus) -> None:
         name="Have idle cards come back now, where they went so",
         command=NOW,
     )
-    operations.remove(name=f"No {GRUB}", path=GRUB)
+    config_files.remove(name=f"No {GRUB}", path=GRUB)
     _have_the_boot_know()
-    operations.bring_about(
+    operations.shell(
         name="Give no card away at boot",
-        holds=f"systemctl is-enabled -q {UNIT} || echo off",
+        unless=f"systemctl is-enabled -q {UNIT} || echo off",
         commands=[f"systemctl disable {UNIT}"],
     )
     # The list at the end: as long as it is there, the next run goes on with this.
     for path in (HOOK, BEFORE_UDEV, f"/etc/systemd/system/{UNIT}", WHEN_IDLE, *guest.FILES, LIST):
-        operations.remove(name=f"No {path}", path=path)
+        config_files.remove(name=f"No {path}", path=path)
 
 
 def record(settings: Passthrough | None, bus: Bus) -> list[str] | None:
@@ -82,9 +82,9 @@ def record(settings: Passthrough | None, bus: Bus) -> list[str] | None:
 
 
 def _have_the_boot_know() -> None:
-    operations.bring_about(
+    operations.shell(
         name="Have the initramfs know the list",
-        holds=initramfs_knows(),
+        unless=initramfs_knows(),
         commands=["update-initramfs -u -k all"],
     )
     kernel_parameters.have_grub_follow()

@@ -13,9 +13,9 @@ from pyinfra.context import host
 
 from deeprig.facts import people
 from deeprig.operations import core as operations
-from deeprig.operations import packages
+from deeprig.operations import files, packages
 from deeprig.operations.box_program import BOX
-from deeprig.operations.core import Commands, Watched
+from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.operations.facts import Shell
 from deeprig.operations.footprint import Trace
 from deeprig.parsers import untrusted
@@ -116,12 +116,10 @@ class Asked:
 def begin_tools(asked: Asked) -> None:
     """uv and the tools: they come from the package index while apt is at work."""
     packages.install(name="Install Python's venv", packages=list(archive.VENV))
-    operations.put(name="Write uv's lock", dest="/opt/deeprig/uv.lock", content=asked.uv_lock)
+    files.put(name="Write uv's lock", dest="/opt/deeprig/uv.lock", content=asked.uv_lock)
     if asked.user:
         tools = asked.tools_lock
-        operations.put(
-            name="Write the tools' lock", dest="/opt/deeprig/notebook.lock", content=tools
-        )
+        files.put(name="Write the tools' lock", dest="/opt/deeprig/notebook.lock", content=tools)
     _begin_tools(name="Begin to make what does not stand", asked=asked)
 
 
@@ -131,7 +129,7 @@ def begin(asked: Asked) -> None:
     if asked.user is None:  # nobody computes here
         return
     if asked.settings.lock:
-        operations.put(
+        files.put(
             name="Write the requirements of your own", dest=asked.own_file, content=asked.own_lock
         )
     _begin_environments(name="Begin to make what does not stand", asked=asked)
@@ -185,7 +183,7 @@ def _tool(tool: str, asked: Asked) -> Commands:
     if tool in _standing(asked):
         host.noop(f"{tool} stands")
         return
-    yield Watched(_make_tools(asked, tool))
+    yield StreamedCommand(_make_tools(asked, tool))
 
 
 @operation()
@@ -254,4 +252,4 @@ def _own_environment(user: str, arguments: list[str], update: bool) -> Commands:
             operations.say(host, f"{untrusted.visible(found.removeprefix('note '))}.")
         host.noop("the environment is left as it is")
         return
-    yield Watched(f"{_as(user)} {'--update ' if update else ''}{shlex.join(arguments)}")
+    yield StreamedCommand(f"{_as(user)} {'--update ' if update else ''}{shlex.join(arguments)}")

@@ -11,7 +11,7 @@ from pyinfra.context import host
 
 from deeprig.operations import core as operations
 from deeprig.operations.box_fact import BoxFact
-from deeprig.operations.core import Commands, Watched
+from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.operations.facts import BootId, Manifest
 from deeprig.settings import Rig
 from tasks import boot_guard, boot_trial, manifest
@@ -78,7 +78,7 @@ def _if_owed(policy: str, first: bool, asked: bool, asks: str) -> Commands:
             operations.say(host, f"A reboot is owed: {due.owed}. Left pending: {left}.")
         host.noop("left pending")
         return
-    yield Watched(boot_guard.if_there("check"))
+    yield StreamedCommand(boot_guard.if_there("check"))
     if not asks:  # its minutes begin with the boot, not with the passphrase
         yield StringCommand(boot_trial.if_there("wait"))
     yield from operations.reboot._inner()
@@ -107,5 +107,5 @@ def is_this_machine(boot_id: str) -> bool:
 @operation()
 def _arrive() -> Commands:
     yield StringCommand(boot_trial.if_there("confirm"))
-    yield Watched(boot_guard.if_there("arrived"))
-    yield Watched(boot_trial.if_there("arrived"))
+    yield StreamedCommand(boot_guard.if_there("arrived"))
+    yield StreamedCommand(boot_trial.if_there("arrived"))

@@ -55,10 +55,10 @@ def provide(caches: Caches) -> None:
     known = [f"grep -qxF {shlex.quote(f'{n}={value}')}" for n, value in caches.variables.items()]
     user = caches.user
     asked = as_user.script(user, f"{SYSTEMCTL} show-environment")
-    operations.bring_about(
+    operations.shell(
         name=f"Tell {caches.user}'s services",
         # Nobody to tell where no service of theirs has been started yet.
-        holds=f"said=$({asked} 2>/dev/null) || {{ echo none; exit; }}; "
+        unless=f"said=$({asked} 2>/dev/null) || {{ echo none; exit; }}; "
         + "".join(f'echo "$said" | {line} && ' for line in known)
         + "echo told",
         commands=[as_user.script(user, f"{SYSTEMCTL} daemon-reload")],

@@ -69,9 +69,9 @@ def strengthen_moduli(survey: Survey) -> None:
     offered = ssh_algorithms.choose(survey, strict=True)
     if any("group-exchange" in name for name in offered.kex):
         weak = "$1 !~ /^#/ && $5 < 3071"
-        operations.bring_about(
+        operations.shell(
             name="Drop Diffie-Hellman moduli below 3072 bits",
-            holds=f"awk '{weak} {{w = 1}} END {{if (!w) print \"strong\"}}' /etc/ssh/moduli",
+            unless=f"awk '{weak} {{w = 1}} END {{if (!w) print \"strong\"}}' /etc/ssh/moduli",
             commands=[
                 f"awk '!({weak})' /etc/ssh/moduli > /etc/ssh/moduli.deeprig && "
                 "mv /etc/ssh/moduli.deeprig /etc/ssh/moduli"

@@ -52,25 +52,25 @@ def _mount(disk: Disk, there: Disks) -> None:
     words += [word for serial in disk.serials for word in ("--serial", serial)]
     words += ["--raid", str(disk.raid)] if disk.raid else []
     script = f"{BOX} data-disk"
-    operations.bring_about(
+    operations.shell(
         name=f"Have the data disk at {disk.at}",
-        holds=f"{script} --check {shlex.join(words)}",
+        unless=f"{script} --check {shlex.join(words)}",
         commands=[f"{script} {shlex.join(words)}"],
     )
 
 
 def _swap(gib: int) -> None:
     config_files.units(SWAP_UNIT)
-    operations.bring_about(
+    operations.shell(
         name=f"Have a swap file of {gib} GiB",
-        holds=f"{SCRIPTS}/swap-file --check {gib}",
+        unless=f"{SCRIPTS}/swap-file --check {gib}",
         commands=[f"{SCRIPTS}/swap-file {gib}"],
     )
     operations.enable(name="Swap at boot", unit=SWAP_UNIT)
     config_files.copy(SWAPPINESS)
-    operations.bring_about(
+    operations.shell(
         name="Swap only when it must be",
-        holds="[ $(cat /proc/sys/vm/swappiness) = 10 ] && echo 10",
+        unless="[ $(cat /proc/sys/vm/swappiness) = 10 ] && echo 10",
         commands=[f"sysctl -q -p {SWAPPINESS}"],
     )
 
@@ -78,8 +78,8 @@ def _swap(gib: int) -> None:
 def _grow(volume: str) -> None:
     """In two steps, each asked of the volume itself: a power cut may fall between them."""
     named = shlex.quote(volume)
-    operations.bring_about(
+    operations.shell(
         name="Give the root volume what is free",
-        holds=f"{SCRIPTS}/grow-root --check {named}",
+        unless=f"{SCRIPTS}/grow-root --check {named}",
         commands=[f"{SCRIPTS}/grow-root {named}"],
     )

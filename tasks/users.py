@@ -84,37 +84,37 @@ def _add(user: User, data_folder: str | None) -> None:
     name = shlex.quote(user.name)
     ask = people.functions()
     kept = [f"{data_folder}/{user.name}"] if data_folder else []
-    operations.bring_about(
+    operations.shell(
         name=f"Have an account {user.name}",
-        holds=f"getent passwd {name}",
+        unless=f"getent passwd {name}",
         commands=[_script(f"{ask}\nmake_account {name} {shlex.join(kept)}")],
     )
-    operations.bring_about(
+    operations.shell(
         name=f"Have {user.name}'s account open",
-        holds=f'[ "$(getent shadow {name} | cut -d: -f8)" = {SHUT} ] || echo so',
+        unless=f'[ "$(getent shadow {name} | cut -d: -f8)" = {SHUT} ] || echo so',
         commands=[f"usermod --expiredate '' {name}"],
     )
-    operations.bring_about(
+    operations.shell(
         name=f"Have {user.name} get a shell",
-        holds=f"{ask}\nshell_of {name}",
+        unless=f"{ask}\nshell_of {name}",
         commands=[f"usermod --shell /bin/bash {name}"],
     )
-    operations.bring_about(
+    operations.shell(
         name=f"Have a home for {user.name}",
-        holds=f'{ask}\n[ "$(home_is {name})" = ok ] && echo ok',
+        unless=f'{ask}\n[ "$(home_is {name})" = ok ] && echo ok',
         commands=[_script(f"{ask}\nmake_home {name}")],
     )
-    operations.bring_about(
+    operations.shell(
         name=f"Have {user.name} log in with a key",
-        holds=f"{ask}\n{people.keys('has', user.name, user.keys)}",
+        unless=f"{ask}\n{people.keys('has', user.name, user.keys)}",
         commands=[_script(f"{ask}\n{people.keys('add', user.name, user.keys)}")],
     )
     if user.sudo is not None:
         group, verb = ("sudo", "-aG") if user.sudo else ("sudo", "-rG")
         test = "" if user.sudo else "! "
-        operations.bring_about(
+        operations.shell(
             name=f"{user.name} {'may' if user.sudo else 'may not'} use sudo, with a password",
-            holds=f"{test}id -nG {name} | tr ' ' '\\n' | grep -qx {group} && echo so",
+            unless=f"{test}id -nG {name} | tr ' ' '\\n' | grep -qx {group} && echo so",
             commands=[
                 f"usermod {verb} {group} {name}" if user.sudo else f"gpasswd -d {name} {group}"
             ],

@@ -65,7 +65,7 @@ def enable(settings: WakeOnLan, network: Network) -> None:
         config_files.write(ours, template="/etc/systemd/network/wake-on-lan.conf", card=card)
     for old in network.armed_by:
         if old != ours:  # another file wins by now
-            operations.remove(name=f"No {old}", path=old)
+            config_files.remove(name=f"No {old}", path=old)
     if network.network_manager:
         for path, mode in NETWORK_MANAGER.items():
             config_files.write(path, mode=mode, card=card)

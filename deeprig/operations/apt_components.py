@@ -11,6 +11,7 @@ from pyinfra.api.state import State
 from pyinfra.context import host
 
 from deeprig.operations import core as operations
+from deeprig.operations import files
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands
 from deeprig.operations.facts import FileState
@@ -95,14 +96,14 @@ def enable(package: str) -> Commands:
     wanted = text(sources)
     there = host.get_fact(FileState, path=SOURCES) is not None
     if wanted:
-        yield from operations.put._inner(dest=SOURCES, content=wanted)
+        yield from files.put._inner(dest=SOURCES, content=wanted)
     elif there:
         yield StringCommand(f"rm {SOURCES}")
     # It ends with 0 also for a name that others only mention.
     named = shlex.quote(package)
     known = f"apt-cache show --no-all-versions {named} 2>/dev/null | grep -m 1 '^Package:'"
     named_sources = f"[ ! -s {INDEX} ] || {{ {known}; }} || {NAME_SOURCES}"
-    yield from operations.bring_about._inner(holds=known, commands=[read_index(), named_sources])
+    yield from operations.shell._inner(unless=known, commands=[read_index(), named_sources])
 
 
 def _no_archive(state: State, host: Host) -> bool:

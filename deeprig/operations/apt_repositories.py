@@ -5,6 +5,7 @@ import shlex
 from dataclasses import asdict, dataclass, field
 
 from deeprig.operations import core as operations
+from deeprig.operations import files
 from deeprig.operations.box_program import BOX
 
 SCRIPT = f"{BOX} apt-repository"
@@ -45,9 +46,7 @@ class Repository:
 def provide(repository: Repository) -> None:
     """Have the repository, with its key and its preferences; part of a component's deploy."""
     spec = f"{SPECS}/{repository.name}.json"
-    operations.put(
-        name=f"Write {spec}", dest=spec, content=json.dumps(asdict(repository), indent=2)
-    )
+    files.put(name=f"Write {spec}", dest=spec, content=json.dumps(asdict(repository), indent=2))
     operations.converge(
         name=f"List {repository.title}, by its key",
         command=SCRIPT,

@@ -1,6 +1,5 @@
 """What pyinfra has no operation for, or none that is safe enough on a box without a screen."""
 
-import hashlib
 import json
 import shlex
 import time
@@ -18,14 +17,13 @@ from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import host
 
-from deeprig.operations import managed_files
 from deeprig.operations.box_fact import BoxFact
-from deeprig.operations.facts import BootId, LinkTarget, Shell
+from deeprig.operations.facts import BootId, Shell
 from deeprig.parsers import untrusted
 from deeprig.ui.visible import visible
 
 Commands = Generator[PyinfraCommand, None, None]
-LAST_WORDS = "/run/deeprig-last-words"
+STDERR_FILE = "/run/deeprig-stderr"
 
 
 def say(who: Host, message: str, *, wrong: bool = False) -> None:
@@ -56,74 +54,33 @@ class Step(FunctionCommand):
             return False
 
 
-class Watched(StringCommand):
+class StreamedCommand(StringCommand):
     """A command whose stdout is shown while it runs; what it says on stderr is why it failed."""
 
     def execute(
         self, state: State, host: Host, connector_arguments: ConnectorArguments
     ) -> tuple[bool, CommandOutput]:
         connector_arguments.update(self.connector_arguments)
-        closed = f"install -m 600 /dev/null {LAST_WORDS};"  # an index's address may stand in it
-        watched = StringCommand(closed, "{", self, f"; }} 2>{LAST_WORDS}")
+        closed = f"install -m 600 /dev/null {STDERR_FILE};"  # an index's address may stand in it
+        watched = StringCommand(closed, "{", self, f"; }} 2>{STDERR_FILE}")
         done, output = host.run_shell_command(watched, print_output=True, **connector_arguments)
         if done:
             return done, output
         # Apart, for pyinfra prints what a failed command said, and reports keep it.
         told, why = host.run_shell_command(
-            StringCommand(f"cat {LAST_WORDS} >&2"), **connector_arguments
+            StringCommand(f"cat {STDERR_FILE} >&2"), **connector_arguments
         )
         return False, why if told else output
 
 
 @operation()
-def put(
-    dest: str,
-    content: str,
-    mode: str = "644",
-    user: str = "root",
-    group: str = "root",
-    validate: str | None = None,
-) -> Commands:
-    """Make a file hold this content, in one step that a power cut cannot halve.
-
-    The content travels on stdin, so it is never in argv or /tmp, and the file is readable by root
-    alone until its owner and mode are right. `validate` is a command that gets the new file's path
-    as %s; what it refuses does not replace the old file.
-    """
-    wanted = content if content.endswith("\n") else f"{content}\n"
-    now = managed_files.state(dest)
-    same_content = now is not None and now.sha256 == hashlib.sha256(wanted.encode()).hexdigest()
-    if now and same_content and (now.user, now.group, now.mode) == (user, group, mode):
-        host.noop(f"{dest} is as wanted")
-        return
-    path = shlex.quote(dest)
-    owner = shlex.quote(f"{user}:{group}")
-    check = validate.replace("%s", '"$t"') + " && " if validate else ""
-    yield StringCommand(
-        f'umask 022; mkdir -p "$(dirname {path})" && umask 077 && t=$(mktemp {path}.XXXXXX) && '
-        f'{{ cat > "$t" && {check}chown {owner} "$t" && chmod {shlex.quote(mode)} "$t" && '
-        f'sync -d "$t" && mv -fT "$t" {path}; }} || {{ rc=$?; rm -f "$t"; exit $rc; }}',
-        _stdin=wanted,
-    )
-
-
-@operation()
-def remove(path: str) -> Commands:
-    """Take one file of ours away."""
-    if managed_files.state(path) is None and not host.get_fact(LinkTarget, path=path):
-        host.noop(f"{path} is not there")
-        return
-    yield StringCommand("rm -f", QuoteString(path))
-
-
-@operation()
-def bring_about(holds: str, commands: list[str], stdin: str | None = None) -> Commands:
-    """Run commands unless the read-only script `holds` already prints a line.
+def shell(commands: list[str], unless: str, stdin: str | None = None) -> Commands:
+    """Run commands unless the read-only script `unless` already prints a line.
 
     For what is owed by the state of the host (a unit started before its configuration, a boot
     menu older than its settings), so that a run that was cut off leaves nothing behind for ever.
     """
-    if host.get_fact(Shell, script=holds):
+    if host.get_fact(Shell, script=unless):
         host.noop("nothing to do")
         return
     for command in commands:
@@ -167,7 +124,7 @@ def converge(command: str, arguments: str = "", shown: bool = False) -> Commands
             say(host, found.say)
         host.noop(found.say or "it is as it should be")
         return
-    yield Watched(f"{command} apply {arguments}")
+    yield StreamedCommand(f"{command} apply {arguments}")
 
 
 def _refuse(state: State, host: Host, sentence: str) -> bool:

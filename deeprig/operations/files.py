@@ -1,15 +1,63 @@
-"""Configuration files: a source's path below templates/ or files/ is its path on the host."""
+"""Files of root: a source's path below templates/ or files/ is its path on the host."""
 
 import functools
+import hashlib
+import shlex
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pyinfra.api.operation import OperationMeta
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.operation import OperationMeta, operation
+from pyinfra.context import host
 
 from deeprig.operations import core as operations
+from deeprig.operations import managed_files
+from deeprig.operations.core import Commands
+from deeprig.operations.facts import LinkTarget
 
 ROOT = Path(__file__).parents[2]
+
+
+@operation()
+def put(
+    dest: str,
+    content: str,
+    mode: str = "644",
+    user: str = "root",
+    group: str = "root",
+    validate: str | None = None,
+) -> Commands:
+    """Make a file hold this content, in one step that a power cut cannot halve.
+
+    The content travels on stdin, so it is never in argv or /tmp, and the file is readable by root
+    alone until its owner and mode are right. `validate` is a command that gets the new file's path
+    as %s; what it refuses does not replace the old file.
+    """
+    wanted = content if content.endswith("\n") else f"{content}\n"
+    now = managed_files.state(dest)
+    same_content = now is not None and now.sha256 == hashlib.sha256(wanted.encode()).hexdigest()
+    if now and same_content and (now.user, now.group, now.mode) == (user, group, mode):
+        host.noop(f"{dest} is as wanted")
+        return
+    path = shlex.quote(dest)
+    owner = shlex.quote(f"{user}:{group}")
+    check = validate.replace("%s", '"$t"') + " && " if validate else ""
+    yield StringCommand(
+        f'umask 022; mkdir -p "$(dirname {path})" && umask 077 && t=$(mktemp {path}.XXXXXX) && '
+        f'{{ cat > "$t" && {check}chown {owner} "$t" && chmod {shlex.quote(mode)} "$t" && '
+        f'sync -d "$t" && mv -fT "$t" {path}; }} || {{ rc=$?; rm -f "$t"; exit $rc; }}',
+        _stdin=wanted,
+    )
+
+
+@operation()
+def remove(path: str) -> Commands:
+    """Take one file of ours away."""
+    if managed_files.state(path) is None and not host.get_fact(LinkTarget, path=path):
+        host.noop(f"{path} is not there")
+        return
+    yield StringCommand("rm -f", QuoteString(path))
 
 
 def render(path: str, **values: Any) -> str:
@@ -37,7 +85,7 @@ def write(
     **values: Any,
 ) -> OperationMeta:
     """Render templates/<path>.j2 to <path>, owned by root; `template` names another source."""
-    return operations.put(
+    return put(
         name=f"Write {path}",
         dest=path,
         content=render(template or path, **values),
@@ -60,7 +108,7 @@ def units(*names: str, **values: Any) -> OperationMeta:
 
 def copy(path: str, *, mode: str = "644", validate: str | None = None) -> OperationMeta:
     """Put files/<path> at <path>, owned by root."""
-    return operations.put(
+    return put(
         name=f"Write {path}",
         dest=path,
         content=(ROOT / "files" / path.lstrip("/")).read_text(),

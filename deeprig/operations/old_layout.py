@@ -7,8 +7,7 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig.operations import core as operations
-from deeprig.operations import managed_files
+from deeprig.operations import files, managed_files
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands
 from deeprig.ssh.box_source import SCRIPTS
@@ -72,7 +71,7 @@ def leave() -> Commands:
         source = managed_files.ROOT / "files" / path.lstrip("/")
         if source.exists():
             mode = "755" if path.startswith(RUN) else "644"
-            yield from operations.put._inner(dest=path, content=source.read_text(), mode=mode)
+            yield from files.put._inner(dest=path, content=source.read_text(), mode=mode)
         else:  # from a template: it calls one of those that need no Python
             old, new = TOP.replace("/", "\\/"), SCRIPTS.replace("/", "\\/")
             change = f"s/{old}\\/\\(wake-on-lan\\|notebook-window\\)/{new}\\/\\1/g"

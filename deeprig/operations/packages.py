@@ -10,7 +10,7 @@ from pyinfra.api.state import State
 from pyinfra.context import host
 
 from deeprig.operations.box_program import BOX
-from deeprig.operations.core import Commands, Step, Watched, say
+from deeprig.operations.core import Commands, Step, StreamedCommand, say
 from deeprig.operations.package_facts import (
     AptHolds,
     AptLockHolder,
@@ -68,7 +68,7 @@ def install(packages: list[str], watched: bool = False) -> Commands:
         yield note(came)
     if watched:
         no_copies = "-o APT::Keep-Downloaded-Packages=false"
-        yield Watched(APT_GET, "install", option, no_copies, *names, "||", NAME_SOURCES)
+        yield StreamedCommand(APT_GET, "install", option, no_copies, *names, "||", NAME_SOURCES)
     else:
         yield StringCommand(APT_GET, "install", option, *names, "||", NAME_SOURCES)
 

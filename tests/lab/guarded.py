@@ -13,8 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from deeprig.operations import box_program
-from deeprig.operations import core as operations
+from deeprig.operations import box_program, files
 from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 from lab import boxes, console, vm
@@ -149,7 +148,7 @@ def guard(rig: Rig, stand_in: str = A_REASON) -> None:
         "packages": list(DRIVER), "headers": [],
     }  # fmt: skip
     base.have_program(source=program(stand_in))
-    operations.put(name="The plan", dest="/etc/deeprig/driver.json", content=json.dumps(wanted))
+    files.put(name="The plan", dest="/etc/deeprig/driver.json", content=json.dumps(wanted))
     boot_guard.watch(plan=PLAN)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deeprig.operations import core as operations
-from deeprig.operations import packages
+from deeprig.operations import files, packages
 from deeprig.runner.run import Report
 from deeprig.settings import Rig
 from lab import boxes
@@ -46,7 +46,7 @@ def test_a_file_lands_whole_with_its_owner_and_then_stays(
     box: boxes.Box, login: Callable[..., str]
 ) -> None:
     content = "quotes ' \" ` $HOME ünïcode\n"
-    build = once(operations.put, dest="/etc/new/dir/file", content=content, mode="640", group="adm")
+    build = once(files.put, dest="/etc/new/dir/file", content=content, mode="640", group="adm")
     assert status(run_on(box, build)) == "changed"
     assert login("sudo cat /etc/new/dir/file") == content
     assert login("sudo stat -c '%U %G %a' /etc/new/dir/file").strip() == "root adm 640"
@@ -59,8 +59,8 @@ def test_what_its_validator_refuses_replaces_nothing(
     box: boxes.Box, login: Callable[..., str]
 ) -> None:
     file: dict[str, Any] = {"dest": "/etc/sudoers.d/t", "mode": "440", "validate": "visudo -cf %s"}
-    good = once(operations.put, content="Defaults lecture=never", **file)
-    bad = once(operations.put, content="not sudo at all", **file)
+    good = once(files.put, content="Defaults lecture=never", **file)
+    bad = once(files.put, content="not sudo at all", **file)
     assert status(run_on(box, good)) == "changed"
     assert run_on(box, bad).error is not None
     assert login("sudo cat /etc/sudoers.d/t").strip() == "Defaults lecture=never"
@@ -71,7 +71,7 @@ def test_a_secret_is_never_in_argv_nor_readable_by_others(
     box: boxes.Box, login: Callable[..., str]
 ) -> None:
     login(f'echo "{WATCH}" > watch.py; sudo systemd-run --quiet --unit=watch python3 $PWD/watch.py')
-    build = once(operations.put, dest="/etc/watched", content=SECRET * 2000, mode="600")
+    build = once(files.put, dest="/etc/watched", content=SECRET * 2000, mode="600")
     assert status(run_on(box, build)) == "changed"
     login("sleep 4")
     seen = login("sudo journalctl -u watch -o cat; sudo cat /etc/watched | head -c 7")
@@ -92,7 +92,7 @@ def test_a_reboot_is_proved_by_another_boot_id(box: boxes.Box, login: Callable[.
 
     def build(rig: Rig) -> None:
         operations.reboot(name="Reboot")
-        operations.put(name="Go on", dest="/etc/after-reboot", content="here")
+        files.put(name="Go on", dest="/etc/after-reboot", content="here")
 
     report = run_on(box, build)
     assert [step.status for step in report.steps] == ["changed", "changed"]
@@ -107,7 +107,7 @@ def test_a_box_that_does_not_come_back_is_an_error(box: boxes.Box) -> None:
         operations.reboot(name="Reboot", timeout=6)
 
     def blind(rig: Rig) -> None:
-        operations.put(
+        files.put(
             name="No reboots", dest="/usr/local/bin/systemctl", content="#!/bin/sh\n", mode="755"
         )
 
@@ -116,4 +116,4 @@ def test_a_box_that_does_not_come_back_is_an_error(box: boxes.Box) -> None:
         report = run_on(box, build)
         assert report.error is not None
     finally:
-        run_on(box, once(operations.remove, path="/usr/local/bin/systemctl"))
+        run_on(box, once(files.remove, path="/usr/local/bin/systemctl"))

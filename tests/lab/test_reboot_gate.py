@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from deeprig.operations import core as operations
+from deeprig.operations import files
 from deeprig.runner import run as runs
 from deeprig.runner.run import Report
 from deeprig.settings import Rig
@@ -89,7 +89,7 @@ def deploy(
 
     def build(rig: Rig) -> None:
         reboot.when_due(rig=replace(rig, reboot=policy))
-        operations.put(name="Go on", dest=WENT_ON, content="it went on")
+        files.put(name="Go on", dest=WENT_ON, content="it went on")
 
     return runs.run(box.name, host_data(box) | asked, build)
 

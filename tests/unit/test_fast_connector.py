@@ -445,13 +445,13 @@ def test_why_an_installation_failed_is_for_root_alone(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = tmp_path / "last-words"
-    monkeypatch.setattr(operations, "LAST_WORDS", str(words))
+    monkeypatch.setattr(operations, "STDERR_FILE", str(words))
     words.write_text("older\n")  # as an earlier version left it
     words.chmod(0o644)
 
     @operation()
     def install() -> Iterator[PyinfraCommand]:
-        yield operations.Watched("echo come; echo https://index/TOKEN/ fails >&2; false")
+        yield operations.StreamedCommand("echo come; echo https://index/TOKEN/ fails >&2; false")
 
     with pytest.raises(PyinfraError):
         run(lambda: install())  # type: ignore[no-untyped-call]

@@ -18,10 +18,10 @@ OPERATIONS = """
 from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from deeprig.operations.facts import Shell
-class Watched(StringCommand): ...
+class StreamedCommand(StringCommand): ...
 @operation()
-def bring_about(holds: str, commands: list[str]):
-    host.get_fact(Shell, script=holds)
+def shell(commands: list[str], unless: str):
+    host.get_fact(Shell, script=unless)
     for command in commands:
         yield StringCommand(command)
 """
@@ -49,10 +49,10 @@ UNQUOTED = {
     '    host.get_fact(Shell, script=f"cat /proc/{a}/cmdline")',
     "a part of an answer": 'for a in host.get_fact(Shell, script="x").splitlines():\n'
     '        host.get_fact(Shell, script="rm " + a)',
-    "a condition": 'operations.bring_about(holds=f"test -e {card.name}", commands=["true"])',
-    "one of several commands": 'operations.bring_about(holds="x", commands=[f"rm {card.name}"])',
+    "a condition": 'operations.shell(unless=f"test -e {card.name}", commands=["true"])',
+    "one of several commands": 'operations.shell(unless="x", commands=[f"rm {card.name}"])',
     "a word of a command": 'StringCommand("rm", card.name)',
-    "a command that is shown": 'operations.Watched("rm", "-r", card.name)',
+    "a command that is shown": 'operations.StreamedCommand("rm", "-r", card.name)',
     "in a list that is joined": 'StringCommand(" ".join(["rm", *card.names]))',
     "by a format": 'StringCommand("rm {}".format(card.name))',
     "by a per cent sign": 'StringCommand("rm %s" % card.name)',
@@ -174,6 +174,6 @@ def test_nothing_here_is_unquoted() -> None:
     # The control: it sees the places where commands are made, and what leads there.
     sinks = {f"{f.module.name}.{f.name}": f.sinks for f in whole.every() if f.sinks}
     assert sinks["deeprig.operations.facts.Shell.command"] == {"script"}
-    assert sinks["deeprig.operations.core.bring_about"] == {"holds", "commands"}
+    assert sinks["deeprig.operations.core.shell"] == {"unless", "commands"}
     assert sinks["deeprig.ssh.command.run"] >= {"command"}
     assert sinks["deeprig.ssh.as_user.script"] >= {"text"}

@@ -101,7 +101,7 @@ def test_the_rule_sees_a_new_one(text: str) -> None:
     [
         "host.run('nvidia-smi')",
         "host.check_output(f'nvidia-smi topo -m')",
-        "bring_about(holds='nvidia-smi -L >/dev/null || echo')",
+        "shell(unless='nvidia-smi -L >/dev/null || echo')",
         "subprocess.run(['nvidia-smi', '-L'])",
     ],
 )
