@@ -7,8 +7,8 @@ from deeprig.settings import Rig
 from tasks import (
     absent,
     access,
-    archive,
     base,
+    base_packages,
     boot_guard,
     boot_trial,
     containers,
@@ -59,7 +59,7 @@ def build(rig: Rig) -> None:
     base.have_apt_ready(survey=survey)
     if environments:
         python_env.begin_tools(asked=environments)  # downloads while apt is at work
-    base.prepare(survey=survey, early=archive.early(rig, survey))
+    base.prepare(survey=survey, batched=base_packages.batched(rig, survey))
     absent.take_out(rig=rig, plan=plan)
     if survey.grub:
         boot_trial.begin()

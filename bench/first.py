@@ -15,7 +15,7 @@ from bench.contenders import ROOT
 from deeprig import catalog
 from lab import boxes
 from lab.inventory_file import CERTIFICATES
-from tasks import archive
+from tasks import base_packages
 
 NAME = "bench-first"
 # What apt and uv keep of what they fetched: root's, and that of whoever computes there.
@@ -94,6 +94,6 @@ def _bare(box: boxes.Box) -> list[str]:
     _on(box, "tar xz -C /tmp", packed.getvalue())
     names = catalog.load("packages")
     wanted = {*names["tools"], *names["updates"], names["clock"]}
-    wanted |= {*archive.UFW, *archive.VENV, *archive.SESSIONS}
+    wanted |= {*base_packages.UFW, *base_packages.VENV, *base_packages.SESSIONS}
     ssh, _ = boxes.ssh_command(box)
     return [*ssh, f"sudo env PACKAGES='{' '.join(sorted(wanted))}' sh /tmp/first/first.sh"]

@@ -3,7 +3,7 @@
 from pyinfra.api.deploy import deploy
 
 from deeprig.operations import footprint
-from deeprig.operations.footprint import Trace
+from deeprig.operations.footprint import Footprint
 from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
 from tasks import (
@@ -25,20 +25,22 @@ def take_out(rig: Rig, plan: StackPlan) -> None:
     The firewall goes with the way in, which is proved without it (tasks/access.py), and cards come
     back where they are given (tasks/passthrough.py).
     """
-    for name, trace in of_all(rig, plan).items():
+    for name, left in of_all(rig, plan).items():
         if name in rig.absent:
-            footprint.take_out(name, trace)
+            footprint.take_out(name, left)
 
 
-def of_all(rig: Rig, plan: StackPlan) -> dict[str, Trace]:
+def of_all(rig: Rig, plan: StackPlan) -> dict[str, Footprint]:
     """What each component leaves on a box, in the order in which they can go."""
     return {
-        "notify": notify.TRACE,
-        "wake_on_lan": wake_on_lan.TRACE,
-        "notebook": notebook.TRACE,
-        "python": python_env.TRACE,
-        "containers": containers.TRACE,
-        "cuda": cuda.trace(repository_stays=bool(rig.driver and plan.driver_source == "nvidia")),
-        "driver": driver_absent.trace(repository_stays=rig.cuda is not None),
-        "storage": storage_absent.TRACE,
+        "notify": notify.FOOTPRINT,
+        "wake_on_lan": wake_on_lan.FOOTPRINT,
+        "notebook": notebook.FOOTPRINT,
+        "python": python_env.FOOTPRINT,
+        "containers": containers.FOOTPRINT,
+        "cuda": cuda.footprint(
+            repository_stays=bool(rig.driver and plan.driver_source == "nvidia")
+        ),
+        "driver": driver_absent.footprint(repository_stays=rig.cuda is not None),
+        "storage": storage_absent.FOOTPRINT,
     }

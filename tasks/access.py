@@ -20,7 +20,7 @@ from deeprig.operations.facts import Shell
 from deeprig.parsers import sshd, ufw
 from deeprig.parsers.door import Door
 from deeprig.settings import Rig, Ssh
-from tasks import access_proof, archive, firewall, ssh
+from tasks import access_proof, base_packages, firewall, ssh
 from tasks.access_facts import (
     Access,
     AccessState,
@@ -66,7 +66,7 @@ def change(
     config_files.units("deeprig-access-revert.service", "deeprig-access-revert.timer", BOOT_UNIT)
     operations.enable(name="Be ready for a power cut", unit=BOOT_UNIT, start=False)
     if rig.firewall:
-        packages.install(name="Install ufw", packages=list(archive.UFW))
+        packages.install(name="Install ufw", packages=list(base_packages.UFW))
     if rig.ssh.strict:
         ssh.strengthen_moduli(survey=survey)
     prove_or_take_back(
@@ -77,7 +77,7 @@ def change(
         strong_rsa=ssh.strong_rsa(rig.ssh, survey),
     )
     if "firewall" in rig.absent:
-        footprint.take_out("firewall", firewall.TRACE)
+        footprint.take_out("firewall", firewall.FOOTPRINT)
 
 
 def objections(survey: Survey, rig: Rig) -> list[str]:

@@ -152,16 +152,16 @@ def have_apt_ready(survey: Survey) -> None:
 
 
 @deploy("Base")
-def prepare(survey: Survey, early: Sequence[str] = ()) -> None:
+def prepare(survey: Survey, batched: Sequence[str] = ()) -> None:
     """The tools of every day, security updates, a clock, no sleep.
 
-    `early` are packages of other components, for the same transaction.
+    `batched` are packages of other components, for the same transaction.
     """
     names = catalog.load("packages")
     clock = [] if survey.clocks else [names["clock"]]
     packages.install(
         name="Install the tools of every day",
-        packages=list(dict.fromkeys([*names["tools"], *names["updates"], *clock, *early])),
+        packages=list(dict.fromkeys([*names["tools"], *names["updates"], *clock, *batched])),
     )
     have_program()  # compiled for a Python that has just come
     config_files.copy("/etc/apt/apt.conf.d/deeprig-updates.conf")

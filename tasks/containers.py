@@ -14,7 +14,7 @@ from deeprig.operations import apt_repositories, packages
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.box_program import SCRIPTS
-from deeprig.operations.footprint import Trace
+from deeprig.operations.footprint import Footprint
 from deeprig.settings import Containers, Rig
 from tasks import container_toolkit
 
@@ -24,7 +24,7 @@ MOUNTS = "/etc/systemd/system/docker.service.d/50-deeprig.conf"
 STATE = f"{SCRIPTS}/docker-state"
 SERVICE = "docker.service"
 # JSON has no comments; dockerd shows its labels, and by this one the file is known as ours.
-TRACE = Trace(
+FOOTPRINT = Footprint(
     files=(
         "$(grep -ls '\"deeprig=' /etc/docker/daemon.json)",
         SCOPES,
@@ -51,7 +51,7 @@ TRACE = Trace(
         "rmdir --ignore-fail-on-non-empty $d; done",
     ),
     work="in_containers(there)",
-    stays="images and volumes stay in Docker's data root, and its firewall rules until a reboot",
+    notice="images and volumes stay in Docker's data root, and its firewall rules until a reboot",
 )
 LABEL = "deeprig=written by deeprig (tasks/containers.py): edit it there"
 # The driver that rotates by itself; only containers that are made from now on have it.

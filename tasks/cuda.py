@@ -13,7 +13,7 @@ from deeprig.operations import apt_components, apt_repositories, packages
 from deeprig.operations import core as operations
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands
-from deeprig.operations.footprint import Trace
+from deeprig.operations.footprint import Footprint
 from deeprig.operations.package_facts import PackageVersions
 from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
@@ -28,9 +28,9 @@ DRIVERS = re.compile(
 )
 
 
-def trace(*, repository_stays: bool) -> Trace:
+def footprint(*, repository_stays: bool) -> Footprint:
     """What CUDA leaves; NVIDIA's repository stays where the driver comes from there too."""
-    return Trace(
+    return Footprint(
         files=cuda_path.FILES,
         packages=(
             *("cuda-.*", "libcudnn.*", "libnccl.*", "nvidia-cuda-toolkit.*"),
@@ -39,7 +39,7 @@ def trace(*, repository_stays: bool) -> Trace:
         before=(cuda_path.removal(),)
         + (() if repository_stays else (apt_repositories.removal(nvidia_repository.NAME),)),
         after=(sessions.of_each_manager("daemon-reload"),),
-        sign=f"grep -s {cuda_path.PROGRAMS} {cuda_path.PAM}",
+        residue_check=f"grep -s {cuda_path.PROGRAMS} {cuda_path.PAM}",
     )
 
 

@@ -1,7 +1,7 @@
 """What a driver leaves on a box: its packages and what holds, proves, guards and moves them."""
 
 from deeprig.operations import apt_repositories, box_program, packages
-from deeprig.operations.footprint import Trace
+from deeprig.operations.footprint import Footprint
 from tasks import boot_guard, driver, driver_move, gpu_settings, nvidia_repository
 
 STATE = "/var/lib/deeprig"
@@ -12,9 +12,9 @@ ASK = box_program.command(
 SET = f"{{ cat {BROUGHT}; {ASK}; }} 2>/dev/null"
 
 
-def trace(*, repository_stays: bool) -> Trace:
+def footprint(*, repository_stays: bool) -> Footprint:
     """What it leaves; NVIDIA's repository stays where CUDA comes from there."""
-    return Trace(
+    return Footprint(
         files=(
             driver.NOUVEAU,
             gpu_settings.OPTIONS,
@@ -55,7 +55,7 @@ def trace(*, repository_stays: bool) -> Trace:
             "! command -v update-initramfs >/dev/null || update-initramfs -u -k all",
         ),
         work="[*on_a_card(there), *jobs(there)]",
-        stays="modules that are loaded stay so until the next boot, and no reboot is made for that",
+        notice="modules that are loaded stay so until the next boot, and no reboot is made for it",
     )
 
 

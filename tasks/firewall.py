@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from deeprig.facts.survey import Survey
-from deeprig.operations.footprint import Trace
+from deeprig.operations.footprint import Footprint
 from deeprig.operations.packages import BROUGHT
 from deeprig.parsers import ufw, untrusted
 from deeprig.parsers.door import Door
 from deeprig.parsers.ufw import PREFIX, Half, Rule
 from deeprig.settings import Firewall
-from tasks import archive
+from tasks import base_packages
 
 # One line: whether ufw was on before deeprig, and its policies; the guard puts it back too.
 BEFORE = "/var/lib/deeprig/firewall-before"
@@ -36,11 +36,11 @@ GUESTS = {
 NO_SIX = "ufw, which has no IPV6=yes in /etc/default/ufw, lets no IPv6 in or out while it is on"
 
 # What is left once the way in without it has been proved; see tasks/access.py.
-TRACE = Trace(
-    packages=archive.UFW,
-    sign=f"[ ! -e {BEFORE} ] || echo on; grep -sx 'firewall on' {BROUGHT}; "
+FOOTPRINT = Footprint(
+    packages=base_packages.UFW,
+    residue_check=f"[ ! -e {BEFORE} ] || echo on; grep -sx 'firewall on' {BROUGHT}; "
     f'! command -v ufw >/dev/null || ufw show added | grep "comment \'{PREFIX}"',
-    stays="what comes in from the network is no longer refused",
+    notice="what comes in from the network is no longer refused",
 )
 
 

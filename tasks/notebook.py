@@ -14,10 +14,10 @@ from deeprig.operations import packages
 from deeprig.operations.box_program import BOX, SCRIPTS
 from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.operations.facts import Shell
-from deeprig.operations.footprint import Trace
+from deeprig.operations.footprint import Footprint
 from deeprig.operations.packages import BROUGHT
 from deeprig.settings import DEPLOY_USER, Notebook
-from tasks import archive, jobs, sessions
+from tasks import base_packages, jobs, sessions
 
 SERVER = f"{BOX} notebook-server"
 MANAGER = f"{SCRIPTS}/user-manager"
@@ -40,7 +40,7 @@ FORGET_TOKENS = (
     """{ [ ! -d .config/deeprig ] || rmdir --ignore-fail-on-non-empty .config/deeprig; }' """
     "|| true; done"
 )
-TRACE = Trace(
+FOOTPRINT = Footprint(
     files=(
         UNIT_FILE,
         "/etc/deeprig/tmux.conf",
@@ -53,7 +53,7 @@ TRACE = Trace(
     ),
     units=(GUARD_UNIT,),
     # tmux and the others are of every box.
-    packages=tuple(sorted({*archive.SESSIONS} - {*catalog.load("packages")["tools"]})),
+    packages=tuple(sorted({*base_packages.SESSIONS} - {*catalog.load("packages")["tools"]})),
     before=(
         sessions.of_each_manager(f"stop {UNIT} {JOBS_UNIT} 2>/dev/null || true"),
         f"systemctl --global disable -q {UNIT} 2>/dev/null || true",
@@ -67,14 +67,14 @@ TRACE = Trace(
     ),
     after=(sessions.of_each_manager("daemon-reload"),),
     work="[*jobs(there), *in_notebooks()]",
-    stays="notebooks, and the logs of jobs in ~/.local/state/deeprig, stay",
+    notice="notebooks, and the logs of jobs in ~/.local/state/deeprig, stay",
 )
 
 
 @deploy("Notebook server")
 def serve(settings: Notebook) -> None:
     """Both servers answer on loopback ports of their own, also when nobody is logged in."""
-    packages.install(name="Install tmux and nftables", packages=list(archive.SESSIONS))
+    packages.install(name="Install tmux and nftables", packages=list(base_packages.SESSIONS))
     _linger(settings.user)
 
     config_files.copy("/etc/deeprig/tmux.conf")

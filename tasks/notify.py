@@ -8,7 +8,7 @@ from deeprig import catalog
 from deeprig.operations import core as operations
 from deeprig.operations import files as config_files
 from deeprig.operations.box_program import BOX
-from deeprig.operations.footprint import Trace
+from deeprig.operations.footprint import Footprint
 
 WATCH = f"{BOX} watch"
 CONF = "/etc/deeprig/notify.conf"
@@ -16,7 +16,7 @@ STATE = "/var/lib/deeprig/watch.json"
 SERVICE, TIMER = "deeprig-watch.service", "deeprig-watch.timer"
 XIDS = "/etc/deeprig/gpu-xids.json"
 
-TRACE = Trace(
+FOOTPRINT = Footprint(
     files=(
         *(f"/etc/systemd/system/{unit}" for unit in (SERVICE, TIMER)),
         *(CONF, XIDS, STATE, STATE.replace(".json", ".lock")),

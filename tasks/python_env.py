@@ -17,13 +17,13 @@ from deeprig.operations import files, packages
 from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.operations.facts import Shell
-from deeprig.operations.footprint import Trace
+from deeprig.operations.footprint import Footprint
 from deeprig.parsers import untrusted
 from deeprig.resolver import environments as frameworks
 from deeprig.resolver import resolve
 from deeprig.settings import Python, requirements_file
 from deeprig.ssh import as_user
-from tasks import archive
+from tasks import base_packages
 
 DATA = Path(__file__).parent.parent / "deeprig/catalog/notebook"
 TOOL_ENV, PYTHON_ENV = f"{BOX} tool-env", f"{BOX} python-env"
@@ -38,20 +38,22 @@ for owner in $(everyone); do
     as_user 10 "$owner" sh -c 'grep -qsD skip /opt/deeprig/python "$1"/envs/*/pyvenv.cfg' \\
         sh "$(home_of "$owner")" && used=yes || case $? in 124 | 137) used=yes ;; esac
 done 2>/dev/null"""
-TRACE = Trace(
+FOOTPRINT = Footprint(
     files=(
         *(f"/opt/deeprig/{part}" for part in ("uv", "notebook", "notebook-*", "cache", "*.lock")),
         # Somebody's own uv stays.
         "$(find /usr/local/bin/uv -lname '/opt/deeprig/*' 2>/dev/null)",
         "/var/log/deeprig/python-env.log",
     ),
-    packages=archive.VENV,
+    packages=base_packages.VENV,
     # The Pythons that uv fetched stay as long as somebody's environment is made of one.
-    sign=f'[ ! -d /opt/deeprig/python ] || {{ {IN_USE}; [ -n "$used" ] || echo Pythons; }}',
+    residue_check=(
+        f'[ ! -d /opt/deeprig/python ] || {{ {IN_USE}; [ -n "$used" ] || echo Pythons; }}'
+    ),
     before=(f'{IN_USE}; [ -n "$used" ] || rm -rf /opt/deeprig/python',),
     after=("[ ! -d /opt/deeprig ] || rmdir --ignore-fail-on-non-empty /opt/deeprig",),
     work="started_from(there, '/opt/deeprig/')",
-    stays="~/envs, their kernels and uv's cache stay: they are their user's",
+    notice="~/envs, their kernels and uv's cache stay: they are their user's",
 )
 
 
@@ -115,7 +117,7 @@ class Asked:
 @deploy("Python tools, begun")
 def begin_tools(asked: Asked) -> None:
     """uv and the tools: they come from the package index while apt is at work."""
-    packages.install(name="Install Python's venv", packages=list(archive.VENV))
+    packages.install(name="Install Python's venv", packages=list(base_packages.VENV))
     files.put(name="Write uv's lock", dest="/opt/deeprig/uv.lock", content=asked.uv_lock)
     if asked.user:
         tools = asked.tools_lock

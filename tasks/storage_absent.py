@@ -2,7 +2,7 @@
 
 from deeprig import catalog
 from deeprig.facts import people
-from deeprig.operations.footprint import Trace
+from deeprig.operations.footprint import Footprint
 from tasks import sessions, storage
 
 SWAP_FILE = "/swap.deeprig"
@@ -30,7 +30,7 @@ for at in $(sed -n "{OURS}{{n;p}}" /etc/fstab | awk '{{print $2}}'); do
     rmdir --ignore-fail-on-non-empty "$at"
 done
 sed -i "{OURS},+1d" /etc/fstab"""
-TRACE = Trace(
+FOOTPRINT = Footprint(
     files=(
         sessions.SSHD,
         sessions.PROFILE,
@@ -48,8 +48,8 @@ TRACE = Trace(
         sessions.of_each_manager("daemon-reload"),
         "sshd -t && systemctl reload ssh",
     ),
-    sign='grep "^# The next line is deeprig\'s" /etc/fstab',
-    stays=(
+    residue_check='grep "^# The next line is deeprig\'s" /etc/fstab',
+    notice=(
         "all data stays where it is; disks are no longer mounted, what lay on the system disk is "
         "linked no more but in the home itself, and a volume that has grown stays large"
     ),

@@ -21,9 +21,9 @@ from deeprig.operations import files as config_files
 from deeprig.operations import packages
 from deeprig.operations.box_program import SCRIPTS
 from deeprig.operations.core import Commands
-from deeprig.operations.footprint import Trace
+from deeprig.operations.footprint import Footprint
 from deeprig.settings import WakeOnLan
-from tasks import archive
+from tasks import base_packages
 
 SCRIPT = f"{SCRIPTS}/wake-on-lan"
 UNIT = "deeprig-wake-on-lan.service"
@@ -32,7 +32,7 @@ NETWORK_MANAGER = {
     "/etc/NetworkManager/dispatcher.d/50-deeprig-wake-on-lan": "755",
 }
 TLP = "/etc/tlp.d/50-deeprig-wake-on-lan.conf"
-TRACE = Trace(
+FOOTPRINT = Footprint(
     files=(
         f"/etc/systemd/system/{UNIT}",
         *NETWORK_MANAGER,
@@ -40,7 +40,7 @@ TRACE = Trace(
         "/etc/systemd/network/*.link.d/50-deeprig-wake-on-lan.conf",
         "/run/deeprig-wake-on-lan-refused",
     ),
-    packages=archive.ETHTOOL,
+    packages=base_packages.ETHTOOL,
     before=(
         f"card=$(sed -n 's/^ExecStart=.* //p' /etc/systemd/system/{UNIT} 2>/dev/null || true)",
         f"systemctl disable --now -q {UNIT} 2>/dev/null || true",  # it arms the card as it stops
@@ -59,7 +59,7 @@ def enable(settings: WakeOnLan, network: Network) -> None:
         _tell(name="Leave a card alone that cannot wake the box", line=why)
         return
 
-    packages.install(name="Install ethtool", packages=list(archive.ETHTOOL))
+    packages.install(name="Install ethtool", packages=list(base_packages.ETHTOOL))
     ours = network_cards.drop_in(card)
     if ours:
         config_files.write(ours, template="/etc/systemd/network/wake-on-lan.conf", card=card)

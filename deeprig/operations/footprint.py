@@ -24,12 +24,12 @@ AUTOREMOVE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trace:
+class Footprint:
     """`files` are paths and shell patterns of what is deeprig's alone; `packages` are extended
     regular expressions for names, of which only what a deploy brought goes, `brought` a command
-    that names more of those. `before` runs first, `after` at the end; `sign` is a script that
-    prints a line as long as something else is left. `work` is an expression of boot_work.py for
-    what would end with it; `stays` is told beforehand: what is left, or cannot be put back.
+    that names more of those. `before` runs first, `after` at the end; `residue_check` is a script
+    that prints a line as long as something else is left. `work` is an expression of lib/workload.py
+    for what would end with it; `notice` is told beforehand: what is left, or cannot be put back.
     """
 
     files: tuple[str, ...] = ()
@@ -38,9 +38,9 @@ class Trace:
     brought: str = "true"
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
-    sign: str = "true"
+    residue_check: str = "true"
     work: str = ""
-    stays: str = ""
+    notice: str = ""
 
     def names(self) -> str:
         """A command that prints its packages that are installed and came with a deploy."""
@@ -54,7 +54,7 @@ class Trace:
     def left(self) -> str:
         """A script that prints a line where something of it is left."""
         files = f"ls -d {' '.join(self.files)} 2>/dev/null" if self.files else "true"
-        return f"{{ {files}; {self.names()}; {self.sign}; }} | head -n 1"
+        return f"{{ {files}; {self.names()}; {self.residue_check}; }} | head -n 1"
 
     def would_end(self) -> str:
         """A script that prints what runs and would end with it; UNKNOWN where it cannot tell."""
@@ -87,22 +87,22 @@ class Trace:
         return "\n".join(["set -e", f"was=$({AUTOREMOVE})", *steps])
 
 
-def take_out(name: str, trace: Trace) -> None:
+def take_out(name: str, footprint: Footprint) -> None:
     """Have nothing of it on the box; say first what that leaves."""
-    if not host.get_fact(Shell, script=trace.left()):
+    if not host.get_fact(Shell, script=footprint.left()):
         return
-    if trace.stays:
-        operations.say(host, f"Taking out {name}: {trace.stays}.")
-    _take_out(name=f"Take out {name}", component=name, trace=trace)
+    if footprint.notice:
+        operations.say(host, f"Taking out {name}: {footprint.notice}.")
+    _take_out(name=f"Take out {name}", component=name, footprint=footprint)
 
 
 @operation()
-def _take_out(component: str, trace: Trace) -> Commands:
+def _take_out(component: str, footprint: Footprint) -> Commands:
     """Take it out, unless it is in use; then the next deploy does."""
-    if not host.get_fact(Shell, script=trace.left()):
+    if not host.get_fact(Shell, script=footprint.left()):
         host.noop("nothing of it is left")
         return
-    work = host.get_fact(Shell, script=trace.would_end()) if trace.work else ""
+    work = host.get_fact(Shell, script=footprint.would_end()) if footprint.work else ""
     if work and host.data.get("force") != NOW:
         if host.state.is_executing:
             operations.say(
@@ -112,4 +112,4 @@ def _take_out(component: str, trace: Trace) -> Commands:
             )
         host.noop("left for later")
         return
-    yield StringCommand("sh -s", _stdin=trace.removal())
+    yield StringCommand("sh -s", _stdin=footprint.removal())

@@ -189,7 +189,7 @@ def notified(box: boxes.Box, run: Run) -> list[str]:
     report = run_on(box, lambda rig: notify.provide(to=server.url("lab"), relay=None))
     assert report.error is None, failed(report)
     run(f"sudo systemctl start {notify.SERVICE}")
-    run_on(box, lambda rig: footprint.take_out("notify", notify.TRACE))
+    run_on(box, lambda rig: footprint.take_out("notify", notify.FOOTPRINT))
     server.stop()
     return [
         message.text.splitlines()[0] for message in server.got if "the next boot" in message.title

@@ -572,7 +572,7 @@ def test_taken_out_it_follows_no_link_of_the_users(box: boxes.Box, login: Login)
         "sudo rm -rf ~ai/.config/deeprig; sudo -u ai ln -s /etc/victim ~ai/.config/deeprig"
     )
     try:
-        report = run_on(box, lambda rig: footprint.take_out("notebook", notebook.TRACE))
+        report = run_on(box, lambda rig: footprint.take_out("notebook", notebook.FOOTPRINT))
         assert report.error is None, report.steps
         login("test -e /etc/victim/notebook-token")
         assert (
@@ -588,7 +588,7 @@ def test_taken_out_it_follows_no_link_of_the_users(box: boxes.Box, login: Login)
         login("sudo rm -rf ~ai/.config/deeprig /etc/victim")
     assert run_on(box, with_notebook()).error is None
     login("sudo -u ai test -s ~ai/.config/deeprig/notebook-token")
-    report = run_on(box, lambda rig: footprint.take_out("notebook", notebook.TRACE))
+    report = run_on(box, lambda rig: footprint.take_out("notebook", notebook.FOOTPRINT))
     assert report.error is None, report.steps
     login("! sudo test -e ~ai/.config/deeprig")  # the control: where it is theirs it goes
 

@@ -51,7 +51,7 @@ def send_to(to: str | None, relay: str | None = None) -> Callable[[Rig], None]:
         if survey:
             base.have_program()
             if to is None:
-                footprint.take_out("notify", notify.TRACE)
+                footprint.take_out("notify", notify.FOOTPRINT)
             else:
                 notify.provide(to=to, relay=relay)
             kept = {"settings": manifest.settings_without_secrets(rig)}

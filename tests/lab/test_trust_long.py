@@ -412,7 +412,7 @@ def test_taking_the_notebook_out_removes_nothing_behind_a_link(
     config = f"{ai.home}/.config/deeprig"
     root.run(f"mkdir {FOLDER}/notebook-token; touch {FOLDER}/notebook-token/kept")
     with instead(ai, config, f"ln -s {FOLDER} {config}"):
-        report = run_on(box, lambda rig: footprint.take_out("notebook", notebook.TRACE))
+        report = run_on(box, lambda rig: footprint.take_out("notebook", notebook.FOOTPRINT))
         assert report.steps
         assert root.run(f"ls {FOLDER}/notebook-token").strip() == "kept"
     root.run(f"rm -r {FOLDER}/notebook-token")

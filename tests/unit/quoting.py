@@ -40,7 +40,7 @@ KNOWN = {
     "fast_ssh.login_shell.for_any": ("script",),
 }
 # Its fields are code, which is looked at where one is made.
-CODE = "deeprig.operations.footprint.Trace"
+CODE = "deeprig.operations.footprint.Footprint"
 # Tables of our own.
 TABLES = {"deeprig.catalog.load"}
 
@@ -207,7 +207,7 @@ class Project:
             if any(k.arg == "shell" for k in call.keywords):
                 yield from call.args[:1]
         elif self._target(call.func, function) == CODE:
-            yield from [*call.args, *(k.value for k in call.keywords if k.arg != "stays")]
+            yield from [*call.args, *(k.value for k in call.keywords if k.arg != "notice")]
         elif found := self.resolve(call.func, function):
             for each in found:
                 for parameter in sorted(each.sinks):

@@ -190,7 +190,7 @@ def test_a_specification_of_the_cards_goes_only_where_we_wrote_it(by: str, tmp_p
     else:
         spec.parent.mkdir()
         spec.write_text("cdiVersion: 0.7.0\n")
-    [pattern] = [file for file in containers.TRACE.files if "nvidia.yaml" in file]
+    [pattern] = [file for file in containers.FOOTPRINT.files if "nvidia.yaml" in file]
     found = run(f"printf '%s\\n' {pattern}", tmp_path).split()
     assert found == ([str(spec)] if by == "deeprig" else [])
 

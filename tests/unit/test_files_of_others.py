@@ -89,9 +89,11 @@ def test_whose_a_file_is_stands_in_its_first_line(
 @pytest.mark.parametrize(
     ("words", "ours", "theirs"),
     [
-        (containers.TRACE.files[0], '{"labels": ["deeprig=written"]}', '{"dns": ["10.0.0.1"]}'),
+        (containers.FOOTPRINT.files[0], '{"labels": ["deeprig=written"]}', '{"dns": ["10.0.0.1"]}'),
         (
-            next(f for f in driver_absent.trace(repository_stays=True).files if "/etc/dkms" in f),
+            next(
+                f for f in driver_absent.footprint(repository_stays=True).files if "/etc/dkms" in f
+            ),
             "# Written by deeprig (templates/etc/dkms): edit it there.\n",
             'MAKE[0]="make IGNORE_CC_MISMATCH=1"\n',
         ),

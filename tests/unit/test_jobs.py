@@ -259,5 +259,5 @@ def test_jobs_are_work_and_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert work.jobs(there) == ["job train of ai"]
         assert work.on_a_card(there) == work.of_people(there, "") == []
         # Whoever takes the driver out asks for both.
-        trace = driver_absent.trace(repository_stays=False)
-        assert eval(trace.work, {**vars(work), "there": there}) == ["job train of ai"]
+        left = driver_absent.footprint(repository_stays=False)
+        assert eval(left.work, {**vars(work), "there": there}) == ["job train of ai"]

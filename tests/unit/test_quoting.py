@@ -40,7 +40,7 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from deeprig.operations import core as operations
 from deeprig.operations.facts import Link, Shell
-from deeprig.operations.footprint import Trace
+from deeprig.operations.footprint import Footprint
 PROGRAM = "/usr/bin/program"
 """
 UNQUOTED = {
@@ -70,7 +70,7 @@ UNQUOTED = {
     "quoted as a word, in a text": 'StringCommand(f"sh -c {shlex.quote(box.script)}")',
     "between quotes": "StringCommand(f\"echo '{card.name}'\")",
     "quoted between quotes": "StringCommand(f\"echo '{shlex.quote(card.name)}'\")",
-    "in what is taken out": 'Trace(before=(f"rm {card.name}",))',
+    "in what is taken out": 'Footprint(before=(f"rm {card.name}",))',
     "by a name of its own": 'way = f"rm {card.name}"\n    StringCommand(way)',
     "by a table of ways": 'ways = {"b": f"rm {card.name}"}\n    StringCommand(ways[x])',
     "by a function within": 'def w():\n        return "rm " + card.name\n    StringCommand(w())',
@@ -137,7 +137,7 @@ def found(sources: dict[str, str]) -> set[str]:
     known = {
         "deeprig/operations/facts.py": FACTS,
         "deeprig/operations/core.py": OPERATIONS,
-        "deeprig/operations/footprint.py": "class Trace: ...",
+        "deeprig/operations/footprint.py": "class Footprint: ...",
         "deeprig/ssh/command.py": ROOT_SHELL + "def run_as_root(login, script): ...",
         "deeprig/ssh/openssh.py": "def command(name, data, forwards, remote): ...",
         "deeprig/ssh/ssh_config.py": "def users_own_ssh(host, command): ...",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deeprig.operations import footprint
-from deeprig.operations.footprint import Trace
+from deeprig.operations.footprint import Footprint
 from tasks import containers, driver_absent, notebook, python_env
 
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def asked(work: str) -> str:
-    script = Trace(work=work).would_end()
+    script = Footprint(work=work).would_end()
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
     return done.stdout.partition("\n")[0]
 
@@ -35,19 +35,19 @@ def test_what_runs_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "trace",
+    "left",
     [
-        python_env.TRACE,
-        containers.TRACE,
-        notebook.TRACE,
-        driver_absent.trace(repository_stays=False),
+        python_env.FOOTPRINT,
+        containers.FOOTPRINT,
+        notebook.FOOTPRINT,
+        driver_absent.footprint(repository_stays=False),
     ],
 )
-def test_each_component_can_be_asked(trace: Trace) -> None:
-    assert asked(trace.work) != footprint.UNKNOWN
+def test_each_component_can_be_asked(left: Footprint) -> None:
+    assert asked(left.work) != footprint.UNKNOWN
 
 
 def test_what_cannot_be_told_is_no_leave_to_take_it_out() -> None:
     assert asked("1 / 0") == footprint.UNKNOWN
-    script = Trace(work="[]").would_end()
+    script = Footprint(work="[]").would_end()
     assert shlex.quote(footprint.UNKNOWN) in script.partition("\n")[0]

@@ -14,7 +14,7 @@ SESSIONS = ("tmux", "libpam-systemd", "nftables", "procps")
 ETHTOOL = ("ethtool",)
 
 
-def early(rig: Rig, survey: Survey) -> list[str]:
+def batched(rig: Rig, survey: Survey) -> list[str]:
     """The packages of all components of this box that come without any preparation."""
     waking = rig.wake_on_lan
     card = network.chosen(survey.network, waking) if waking else None
