@@ -9,6 +9,8 @@ import click
 from deeprig import inventory as inventories
 from deeprig.bootstrap import core as contact
 from deeprig.bootstrap.core import Outcome, Target
+from deeprig.bootstrap.identity import USUAL as USUAL_IDENTITIES
+from deeprig.bootstrap.identity import open_kept
 from deeprig.bootstrap.prompts import Answers
 from deeprig.bootstrap.reinstall import restore_host_keys
 from deeprig.errors import DeeprigError
@@ -17,8 +19,6 @@ from deeprig.ssh import host_key_backup, ssh_config
 from deeprig.ssh.first_login import PasswordNeeded
 from deeprig.ssh.host_key_backup import HostKeys
 from deeprig.ssh.host_key_trust import HostKeyChanged
-from deeprig.ssh.identity import USUAL as USUAL_IDENTITIES
-from deeprig.ssh.identity import open_kept
 from deeprig.ssh.keys import USUAL
 from deeprig.ui import screen
 from deeprig.ui.options import json_option

@@ -13,9 +13,9 @@ from urllib.parse import quote
 import pyrage
 
 from deeprig.errors import DeeprigError
+from deeprig.local_files import write
 from deeprig.ssh import private_keys
 from deeprig.ssh.known_hosts import label
-from deeprig.ssh.local_files import write
 
 FOLDER = "kept_host_keys"
 MOST_BYTES = 64 * 1024  # of one key

@@ -14,7 +14,7 @@ import paramiko
 from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
 from deeprig.errors import DeeprigError
-from deeprig.ssh.local_files import alone, write
+from deeprig.local_files import alone, write
 
 
 class Pinned(NamedTuple):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from deeprig.bootstrap import identity
 from deeprig.errors import DeeprigError
 from deeprig.settings import Rig, Ssh
 from deeprig.settings.validation import SettingsError
-from deeprig.ssh import host_key_backup, identity
+from deeprig.ssh import host_key_backup
 from deeprig.ssh.host_key_backup import HostKeys
 from tests.unit.test_deploy import components, plan
 

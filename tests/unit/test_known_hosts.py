@@ -8,8 +8,9 @@ from pathlib import Path
 import paramiko
 import pytest
 
+from deeprig import local_files
 from deeprig.errors import DeeprigError
-from deeprig.ssh import known_hosts, local_files
+from deeprig.ssh import known_hosts
 
 
 def a_key() -> paramiko.PKey:

@@ -12,6 +12,9 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 [FOLDERS] = [each["layers"] for each in CONTRACTS["contracts"] if "containers" not in each]
 # deploy.py lies between the commands and the tasks; pyinfra executes inventory.py, above them all.
 ORDER = [*FOLDERS[: FOLDERS.index("tasks")], "deploy", *FOLDERS[FOLDERS.index("tasks") :]]
+# tasks/ has a module for each component, and tests/ mirrors what it tests.
+SMALL = ("deeprig", "deeprig_cli", "box", "fast_ssh")
+MOST = 20
 BY_NAME = {"import_module", "__import__", "spec_from_file_location", "run_path", "run_module"}
 # The list of commands, and somebody's inventory.
 MAY_LOAD_BY_NAME = {"deeprig_cli/cli.py", "deeprig/inventory.py"}
@@ -65,3 +68,31 @@ def test_no_module_is_loaded_by_a_string_but_a_command() -> None:
                 if name in BY_NAME:
                     found.add(str(file.relative_to(ROOT)))
     assert found == MAY_LOAD_BY_NAME
+
+
+def crowded(root: Path) -> dict[str, int]:
+    """The folders that hold more modules than a reader takes in at once."""
+    folders = [each for name in SMALL for each in (root / name, *root.glob(f"{name}/**/"))]
+    counts = {str(each.relative_to(root)): len([*each.glob("*.py")]) for each in folders}
+    return {folder: count for folder, count in counts.items() if count > MOST}
+
+
+def test_no_folder_holds_too_many_modules() -> None:
+    assert crowded(ROOT) == {}
+
+
+def test_a_folder_with_one_more_is_named(tmp_path: Path) -> None:
+    room = tmp_path / "box" / "deeprig_box" / "driver"
+    room.mkdir(parents=True)
+    for number in range(MOST):
+        (room / f"m{number}.py").touch()
+    assert crowded(tmp_path) == {}
+    (room / "one_more.py").touch()
+    assert crowded(tmp_path) == {"box/deeprig_box/driver": MOST + 1}
+
+
+def test_each_folder_says_what_it_is() -> None:
+    for name in (*SMALL, "tasks"):
+        for package in {file.parent for file in sources(name)} - {ROOT / "box"}:
+            said = ast.get_docstring(ast.parse((package / "__init__.py").read_text()))
+            assert said and said.splitlines()[0].endswith((".", ";", ":")), package

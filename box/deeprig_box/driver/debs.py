@@ -1,21 +1,46 @@
-"""A .deb of every package of the driver, so that the way back needs no network."""
+"""A .deb of every package of the driver, kept for the day when it must be put back: that needs no
+network then."""
 
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
-from deeprig_box.driver.downloads import DEBS, INCOMING
 from deeprig_box.driver.simulate import QUIET
 from deeprig_box.lib import bounded
 from deeprig_box.nvidia import driver as driver_proof
 
+DEBS = Path("/var/lib/deeprig/driver-debs")
+INCOMING = DEBS / "incoming"
 APT_CACHE = Path("/var/cache/apt/archives")
 INFO = Path("/var/lib/dpkg/info")
 # dpkg's own notes about a package, which its control file has not.
 NOTES = ("Status:", "Config-Version:", "Conffiles:")
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "triggers", "conffiles", "md5sums", "shlibs",
            "symbols", "templates", "config")  # fmt: skip
+
+
+def install_options() -> list[str]:
+    """Downloads into a folder of ours, since apt's own may be emptied by whoever likes."""
+    (INCOMING / "partial").mkdir(parents=True, exist_ok=True)
+    return ["-o", f"Dir::Cache::Archives={INCOMING}/", "-o", "APT::Keep-Downloaded-Packages=true"]
+
+
+def keep_downloads(version: str, names: list[str]) -> None:
+    """The packages of what is installed, for the day when it must be put back without a network."""
+    folder = DEBS / version
+    folder.mkdir(parents=True, exist_ok=True)
+    versions = driver_proof.installed()
+    for name in names:
+        if name.startswith(driver_proof.OF_A_KERNEL) or any(folder.glob(f"{name}_*.deb")):
+            continue
+        for file in INCOMING.glob(f"{name}_{versions[name].replace(':', '%3a')}_*.deb"):
+            file.rename(folder / file.name)
+    lacking = [name for name in names if not any(folder.glob(f"{name}_*.deb"))]
+    lacking = [n for n in lacking if not n.startswith(driver_proof.OF_A_KERNEL)]
+    if lacking:
+        fetch(folder, *(f"{name}={versions[name]}" for name in lacking))
+    shutil.rmtree(INCOMING, ignore_errors=True)
 
 
 def kept(folder: Path, name: str, version: str) -> Path | None:
@@ -40,9 +65,9 @@ def keep(version: str, packages: dict[str, str]) -> list[str]:
     return [name for name, its in packages.items() if not kept(folder, name, its)]
 
 
-def fetch(folder: Path, asked: str) -> None:
+def fetch(folder: Path, *asked: str) -> None:
     bounded.run(
-        ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", asked],
+        ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *asked],
         folder=folder, seconds=bounded.LONG, environment=QUIET,
     )  # fmt: skip
 

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from deeprig_box.driver import debs as driver_debs
 from deeprig_box.driver import dkms as driver_build
-from deeprig_box.driver import downloads as driver_downloads
 from deeprig_box.driver import headers as driver_headers
 from deeprig_box.driver import reasons as driver_reasons
 from deeprig_box.driver import simulate as driver_apt
@@ -80,7 +80,7 @@ def install() -> None:
         give_up(state)
     if not shutil.which("nvidia-smi"):
         give_up("nvidia-smi did not come with the packages")
-    driver_downloads.keep_debs(driver_proof.driver_version(), driver_proof.driver_set())
+    driver_debs.keep_downloads(driver_proof.driver_version(), driver_proof.driver_set())
     arrived()
     BEFORE.unlink(missing_ok=True)
     print(f"Proved: {state.removeprefix('ok ')}", flush=True)
@@ -106,7 +106,7 @@ def fetch_and_install() -> None:
         raise
     why = run(
         "Install the driver and its modules",
-        [*APT_GET, *driver_downloads.install_options(), "install", *names],
+        [*APT_GET, *driver_debs.install_options(), "install", *names],
     )
     if why and not driver_proof.driver_version():
         give_up(why)

@@ -10,7 +10,7 @@ from deeprig_box.driver import debs as driver_debs
 from deeprig_box.driver import dkms as driver_build
 from deeprig_box.driver import hold as driver_hold
 from deeprig_box.driver import simulate as driver_apt
-from deeprig_box.driver.downloads import DEBS
+from deeprig_box.driver.debs import DEBS
 from deeprig_box.driver.simulate import run
 from deeprig_box.driver.state import FOLDER
 from deeprig_box.lib import files

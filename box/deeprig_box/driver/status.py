@@ -13,7 +13,6 @@ from deeprig_box.apt import history as driver_history
 from deeprig_box.boot import kernel_check as boot_proof
 from deeprig_box.boot.grub import Loader
 from deeprig_box.driver import debs as driver_debs
-from deeprig_box.driver import downloads as driver_downloads
 from deeprig_box.driver import hold as driver_hold
 from deeprig_box.driver import simulate as driver_apt
 from deeprig_box.driver import snapshot as driver_snapshot
@@ -113,7 +112,7 @@ def way_back() -> dict[str, Any]:
     snapshot = driver_snapshot.load()
     if snapshot is None:
         return {}
-    folder = driver_downloads.DEBS / snapshot["version"]
+    folder = driver_debs.DEBS / snapshot["version"]
     lacking = [n for n, v in snapshot["packages"].items() if not driver_debs.kept(folder, n, v)]
     return {"version": snapshot["version"], "when": snapshot["when"], "lacking": lacking}
 

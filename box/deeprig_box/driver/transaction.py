@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deeprig_box.boot import kernel_check as boot_proof
+from deeprig_box.driver import debs as driver_debs
 from deeprig_box.driver import dkms as driver_build
-from deeprig_box.driver import downloads as driver_downloads
 from deeprig_box.driver import kernels as driver_kernels
 from deeprig_box.driver import reasons as driver_reasons
 from deeprig_box.driver import simulate as driver_apt
@@ -164,13 +164,13 @@ def objection(way: Way, old: dict[str, str], plan: dict[str, Any]) -> str:
 
 def fetch(way: Way) -> None:
     """All of it is on the box before the first package moves."""
-    argv = [*APT_GET, *LETS, *driver_downloads.install_options(), "--download-only", "install"]
+    argv = [*APT_GET, *LETS, *driver_debs.install_options(), "--download-only", "install"]
     if why := run(f"Fetch driver {way.version}", [*argv, *way.names]):
         raise BoxError(f"driver {way.version} cannot be fetched: {why}")
 
 
 def install(way: Way) -> None:
-    argv = [*APT_GET, *LETS, *driver_downloads.install_options(), "install", *way.names]
+    argv = [*APT_GET, *LETS, *driver_debs.install_options(), "install", *way.names]
     why = run(f"Install driver {way.version} and its modules", argv)
     driver_build.build_what_is_missing()
     state = driver_proof.state()

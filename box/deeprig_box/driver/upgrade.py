@@ -7,7 +7,6 @@ from typing import Any
 from deeprig_box.boot import kernel_check as boot_proof
 from deeprig_box.driver import debs as driver_debs
 from deeprig_box.driver import dkms as driver_build
-from deeprig_box.driver import downloads as driver_downloads
 from deeprig_box.driver import hold as driver_hold
 from deeprig_box.driver import reboot as driver_reboot
 from deeprig_box.driver import rollback as driver_back
@@ -109,7 +108,7 @@ def install(version: str, way: driver_transaction.Way) -> None:
     packages = driver_snapshot.moving()
     driver_hold.only(driver_proof.driver_set(), before)
     lacking = driver_debs.keep(way.version, packages)
-    driver_downloads.keep_debs(way.version, list(packages))  # empties the folder of downloads
+    driver_debs.keep_downloads(way.version, list(packages))  # empties the folder of downloads
     if lacking:
         print(f"No .deb could be kept of {' '.join(lacking)}.", flush=True)
     driver_debs.prune([version, way.version])
