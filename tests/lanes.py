@@ -28,7 +28,7 @@ LANES: dict[str, list[list[str]]] = {
     "lint": [
         [str(BIN / "ruff"), "check", ".", *ON_BOXES],
         [str(BIN / "ruff"), "format", "--check", ".", *ON_BOXES],
-        [str(BIN / "lint-imports"), "--no-cache"],
+        ["env", "PYTHONPATH=box", str(BIN / "lint-imports"), "--no-cache"],
         [sys.executable, "-m", "tests.shell_files"],
         [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.github-workflows", WORKFLOW],
         [str(BIN / "zizmor"), "--offline", "--quiet", WORKFLOW],

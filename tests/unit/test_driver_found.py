@@ -147,11 +147,11 @@ Error! The directory /var/lib/dkms/leftover/1.0/source does not appear to have m
 
 
 def test_dpkgs_reason_is_in_its_second_line(module: Module) -> None:
-    said = module("driver.simulate").complaint(OVERWRITE)
+    said = module("nvidia.steps").complaint(OVERWRITE)
     assert said.endswith("which is also in package grid 580.65")
-    assert module("driver.simulate").complaint("E: one\nE: two\n") == "one"
+    assert module("nvidia.steps").complaint("E: one\nE: two\n") == "one"
     modprobe = "modprobe: ERROR: could not insert 'nvidia': No such device\n"
-    assert module("driver.simulate").complaint(modprobe).endswith("No such device")
+    assert module("nvidia.steps").complaint(modprobe).endswith("No such device")
 
 
 def test_a_module_that_fails_the_headers_is_named_with_its_owner(
@@ -375,7 +375,7 @@ def test_whatever_is_read_is_asked_in_one_language(
     ask = ("sh", "-c", "echo $LC_ALL")
     assert module("nvidia.driver").said(*ask) in ("C", "C.UTF-8")
     assert module("nvidia.held_updates").output(*ask).strip() in ("C", "C.UTF-8")
-    assert module("driver.simulate").QUIET["LC_ALL"] in ("C", "C.UTF-8")
+    assert module("nvidia.steps").QUIET["LC_ALL"] in ("C", "C.UTF-8")
 
 
 def test_what_forbids_a_module_is_named_with_its_file(

@@ -14,7 +14,7 @@ MAY = {
     "bounded.py": "the one that gives up",
     "as_user.py": "it reads both pipes as they come, and gives up by bounded.leave",
     "step.py": "a step may take hours; it is given up where nothing comes",
-    "simulate.py": "apt may build for hours, and says so; a person sees that it hangs",
+    "steps.py": "apt may build for hours, and says so; a person sees that it hangs",
     "window.py": "a stop that nobody waits for",
 }
 STARTS = {

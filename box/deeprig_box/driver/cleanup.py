@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from deeprig_box.driver import simulate as driver_apt
 from deeprig_box.driver.desired import WANTED
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import steps
 
 # What an unfinished install brought; it is there only while one is under way.
 CAME = Path("/var/lib/deeprig/driver-came")
@@ -72,9 +72,9 @@ def give_up(why: str) -> None:
         take_out()
         stands_again()
         back = "what came was taken out again, and the box is as before"
-        log = f"see {driver_apt.LOG}, and set Rig.driver to None to have all else"
+        log = f"see {steps.LOG}, and set Rig.driver to None to have all else"
         raise BoxError(f"{why}; {back}; {log}")
-    raise BoxError(f"{why}; see {driver_apt.LOG}")
+    raise BoxError(f"{why}; see {steps.LOG}")
 
 
 def take_out() -> None:
@@ -83,15 +83,15 @@ def take_out() -> None:
     there = {line.split()[1] for line in known.splitlines() if not line.startswith("not-installed")}
     came = [name for name in CAME.read_text().split() if name in there]
     if came:
-        driver_apt.run("Take out what came", ["apt-get", "-q", "-y", "purge", *came])
+        steps.run("Take out what came", ["apt-get", "-q", "-y", "purge", *came])
     if half := driver_proof.said("dpkg", "--audit"):
-        raise BoxError(f"dpkg is left with: {' '.join(half.split())}; see {driver_apt.LOG}")
+        raise BoxError(f"dpkg is left with: {' '.join(half.split())}; see {steps.LOG}")
     CAME.unlink()
 
 
 def mend() -> None:
     """An install that was cut off is taken out; the next step of the deploy starts it anew."""
     if CAME.exists() and driver_proof.said("dpkg", "--audit"):
-        driver_apt.run("Finish the driver's installation", ["dpkg", "--configure", "-a"])
+        steps.run("Finish the driver's installation", ["dpkg", "--configure", "-a"])
         if driver_proof.said("dpkg", "--audit"):
             take_out()

@@ -6,9 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from deeprig_box.driver.simulate import QUIET
 from deeprig_box.lib import bounded
 from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia.steps import QUIET
 
 DEBS = Path("/var/lib/deeprig/driver-debs")
 INCOMING = DEBS / "incoming"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from deeprig_box.driver import headers as driver_headers
 from deeprig_box.driver import simulate as driver_apt
-from deeprig_box.driver.simulate import APT_GET, run
+from deeprig_box.driver.simulate import APT_GET
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.nvidia import driver as driver_proof
 from deeprig_box.nvidia import index as driver_index
+from deeprig_box.nvidia.steps import run
 
 BOOT = Path("/boot")
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from deeprig_box.driver import reasons as driver_reasons
 from deeprig_box.driver import simulate as driver_apt
-from deeprig_box.driver.simulate import APT_GET, run
+from deeprig_box.driver.simulate import APT_GET
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import steps
 from deeprig_box.nvidia.held_updates import newer
+from deeprig_box.nvidia.steps import run
 
 HEADERS, IMAGE = "linux-headers-", "linux-image-"
 # What DKMS says of a build that failed, or of a source that is none.
@@ -44,16 +46,14 @@ def bring(what: str, names: list[str]) -> None:
     complaint = run(what, [*APT_GET, "install", *names])
     if not complaint:
         return
-    module = FAILED.search(driver_apt.last_said())
+    module = FAILED.search(steps.last_said())
     came = [arrival.name for arrival in would.arrives if not arrival.old]
     there = driver_proof.said("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n")
     left = {line.split()[1] for line in there.splitlines() if not line.startswith("not-installed")}
     run("Take out what came", ["apt-get", "-q", "-y", "purge", *(n for n in came if n in left)])
     half = " ".join(driver_proof.said("dpkg", "--audit").split())
     end = f"dpkg is left with: {half[:200]}" if half else "what came was taken out again"
-    raise BoxError(
-        f"{others(*module.groups()) if module else complaint}; {end}; see {driver_apt.LOG}"
-    )
+    raise BoxError(f"{others(*module.groups()) if module else complaint}; {end}; see {steps.LOG}")
 
 
 def others(name: str, version: str) -> str:

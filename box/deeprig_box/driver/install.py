@@ -32,11 +32,12 @@ from deeprig_box.driver.cleanup import (
     unpin,
 )
 from deeprig_box.driver.desired import kept, objection, stands, wanted
-from deeprig_box.driver.simulate import APT_GET, run
+from deeprig_box.driver.simulate import APT_GET
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.lib.standing import OK, OWED, Standing
 from deeprig_box.nvidia import driver as driver_proof
 from deeprig_box.nvidia import index as driver_index
+from deeprig_box.nvidia.steps import run
 
 
 def state() -> str:

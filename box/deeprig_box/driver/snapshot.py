@@ -11,11 +11,12 @@ from deeprig_box.driver import dkms as driver_build
 from deeprig_box.driver import hold as driver_hold
 from deeprig_box.driver import simulate as driver_apt
 from deeprig_box.driver.debs import DEBS
-from deeprig_box.driver.simulate import run
 from deeprig_box.driver.state import FOLDER
 from deeprig_box.lib import files
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import steps
+from deeprig_box.nvidia.steps import run
 
 SNAPSHOT = FOLDER / "snapshot.json"
 DRAFT = FOLDER / "snapshot-draft.json"  # taken before anything is touched, and not yet needed
@@ -167,8 +168,6 @@ def check(before: dict[str, Any], complaints: list[str]) -> None:
     state = driver_proof.state()
     if wrong or half:
         why = complaints[0] if complaints else " ".join(half.split())[:200]
-        raise BoxError(
-            f"{' '.join(wrong) or 'dpkg'} could not be put back: {why}; see {driver_apt.LOG}"
-        )
+        raise BoxError(f"{' '.join(wrong) or 'dpkg'} could not be put back: {why}; see {steps.LOG}")
     if not state.startswith("ok "):
-        raise BoxError(f"the packages are back, and {state}; see {driver_apt.LOG}")
+        raise BoxError(f"the packages are back, and {state}; see {steps.LOG}")

@@ -11,10 +11,11 @@ from deeprig_box.driver import dkms as driver_build
 from deeprig_box.driver import kernels as driver_kernels
 from deeprig_box.driver import reasons as driver_reasons
 from deeprig_box.driver import simulate as driver_apt
-from deeprig_box.driver.simulate import APT_GET, DRIVER_VERSION, Simulation, run
+from deeprig_box.driver.simulate import APT_GET, DRIVER_VERSION, Simulation
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.nvidia import driver as driver_proof
 from deeprig_box.nvidia.driver import PREBUILT, upstream
+from deeprig_box.nvidia.steps import run
 
 PINS = "nvidia-driver-pinning-"
 MAKE_LOG = Path("/var/log/deeprig/driver-make.log")

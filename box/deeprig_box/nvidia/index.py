@@ -5,9 +5,9 @@ from typing import Any
 from deeprig_box.apt import index as apt_index
 from deeprig_box.apt.errors import explained
 from deeprig_box.apt.spec import SPECS, Repository
-from deeprig_box.driver.simulate import logged
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.nvidia.driver import said
+from deeprig_box.nvidia.steps import logged
 
 
 def read_anew(plan: dict[str, Any]) -> None:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from deeprig_box.driver.simulate import run
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.lib.standing import LATER, OK, OWED, REFUSED, Standing
 from deeprig_box.nvidia.driver import in_use, plan, said
+from deeprig_box.nvidia.steps import run
 
 FOLDERS = ("etc/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d")
 ROOT = Path("/")
