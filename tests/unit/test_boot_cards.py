@@ -74,7 +74,7 @@ def test_the_boot_trial_tells_it(
 ) -> None:
     there({CARD: "nouveau"}, given=(CARD,))
     with loaded("boot.trial") as trial:
-        monkeypatch.setattr(trial, "boot_cards", cards)
+        monkeypatch.setattr(trial, "passthrough", cards)
         monkeypatch.setattr(trial, "parameters", lambda root: [])
         assert trial.owed() == f"cards change hands at it ({CARD} to vfio-pci)"
         monkeypatch.setattr(trial, "parameters", lambda root: ["a=1"] if root == Path("/") else [])

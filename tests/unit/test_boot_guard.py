@@ -45,16 +45,16 @@ Box = tuple[ModuleType, Known]
 def box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Box]:
     with loaded("boot.guard") as guard:
         known = Known()
-        proof = guard.boot_proof
-        monkeypatch.setattr(guard.driver_proof, "kernels", lambda: [OLD, NEW])
+        proof = guard.kernel_check
+        monkeypatch.setattr(guard.driver, "kernels", lambda: [OLD, NEW])
         monkeypatch.setattr(proof, "has_driver", lambda: known.driver)
         monkeypatch.setattr(proof, "half_there", lambda: known.half)
         monkeypatch.setattr(proof, "unfit", lambda kernel: "" if kernel in known.good else "no")
         monkeypatch.setattr(
             proof, "identity", lambda kernel: f"{VERSION} {known.built.get(kernel, '1')}"
         )
-        monkeypatch.setattr(guard.boot_record, "RECORD", tmp_path / "record.json")
-        monkeypatch.setattr(guard.boot_record, "MOTD", tmp_path / "motd")
+        monkeypatch.setattr(guard.state, "RECORD", tmp_path / "record.json")
+        monkeypatch.setattr(guard.state, "MOTD", tmp_path / "motd")
         yield guard, known
 
 
@@ -91,12 +91,12 @@ def test_the_boot_loader_is_kept_on_the_last_proved_kernel(
 ) -> None:
     guard, known = box
     what(known)
-    assert kept_on(guard, guard.boot_record.load(), pin) == kept
+    assert kept_on(guard, guard.state.load(), pin) == kept
 
 
 def test_while_the_driver_is_on_its_way_what_was_proved_holds(box: Box) -> None:
     guard, known = box
-    record = guard.boot_record.load()
+    record = guard.state.load()
     only_old(known)
     assert kept_on(guard, record) == OLD
     gone(known)
@@ -109,32 +109,32 @@ def test_while_the_driver_is_on_its_way_what_was_proved_holds(box: Box) -> None:
 
 def test_a_kernel_that_refused_its_module_is_not_booted_until_it_has_another(box: Box) -> None:
     guard, known = box
-    record = guard.boot_record.load()
-    identity = guard.boot_proof.identity(NEW)
-    guard.boot_record.note_boot(record, NEW, identity, "Key was rejected by service")
+    record = guard.state.load()
+    identity = guard.kernel_check.identity(NEW)
+    guard.state.note_boot(record, NEW, identity, "Key was rejected by service")
     assert kept_on(guard, record) == OLD
-    guard.boot_record.note_boot(record, NEW, identity, "")
+    guard.state.note_boot(record, NEW, identity, "")
     assert kept_on(guard, record) == ""
-    guard.boot_record.note_boot(record, NEW, identity, "Key was rejected by service")
+    guard.state.note_boot(record, NEW, identity, "Key was rejected by service")
     known.built[NEW] = "2"
     assert kept_on(guard, record) == ""
 
 
 def test_a_record_that_was_cut_off_is_begun_anew_and_a_whole_one_is_kept(box: Box) -> None:
     guard, _ = box
-    record = guard.boot_record.load()
-    guard.boot_record.note_proved(record, OLD, VERSION)
+    record = guard.state.load()
+    guard.state.note_proved(record, OLD, VERSION)
     record["said"] = ["a reboot is owed: a reason"]
-    guard.boot_record.save(record)
-    assert guard.boot_record.load() == record
-    assert guard.boot_record.MOTD.read_text() == "deeprig: a reboot is owed: a reason.\n"
-    guard.boot_record.RECORD.write_text('{"kernels": {')
-    assert guard.boot_record.load()["kernels"] == {}
+    guard.state.save(record)
+    assert guard.state.load() == record
+    assert guard.state.MOTD.read_text() == "deeprig: a reboot is owed: a reason.\n"
+    guard.state.RECORD.write_text('{"kernels": {')
+    assert guard.state.load()["kernels"] == {}
 
 
 def test_apt_keeps_just_the_last_proved_kernel(box: Box) -> None:
     guard, _ = box
-    text = guard.boot_keep.wanted([OLD, NEW])
+    text = guard.autoremove.wanted([OLD, NEW])
     assert r'"^linux-.*-6[.]12[.]118[+]deb13-amd64$"' in text
     assert "117" not in text
 
@@ -144,13 +144,13 @@ def test_dkms_leaves_the_drivers_modules_to_the_guard_and_gets_them_back(
     box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str
 ) -> None:
     """By the modules' own file too: DKMS before 3.1 heeds no other."""
-    build = box[0].boot_build
+    build = box[0].dkms
     plan, ours = (
         tmp_path / "driver.json",
         {"modules": "dkms", "dkms_name": "nvidia", "module": "nvidia"},
     )
     monkeypatch.setattr(build, "SOURCES", tmp_path)
-    monkeypatch.setattr(build.driver_proof, "PLAN", plan)
+    monkeypatch.setattr(build.driver, "PLAN", plan)
     own, other = (tmp_path / f"{name}-1.0/dkms.conf" for name in ("nvidia", "zfs"))
     for file in (own, other):
         file.parent.mkdir()

@@ -43,7 +43,7 @@ class Box(SimpleNamespace):
 def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
     """A box with one kernel that is fit to boot."""
     with loaded("boot.kernel_check") as proof:
-        driver = proof.driver_proof
+        driver = proof.driver
         driver.PLAN = tmp_path / "driver.json"
         driver.PLAN.write_text(
             json.dumps(
@@ -160,7 +160,7 @@ def test_without_headers_the_way_out_is_the_headers_that_apt_knows(box: Box) -> 
     name = f"linux-headers-{KERNEL}"
     box.answers[f"apt-cache madison {name}"] = f"{name} | 6.12.118-1 | http://d trixie/main"
     assert f"`sudo apt install {name}`" in box.proof.remedy(KERNEL)
-    box.proof.driver_proof.has_headers = lambda kernel: True
+    box.proof.driver.has_headers = lambda kernel: True
     assert f"boot-guard rebuild {KERNEL}` tries again" in box.proof.remedy(KERNEL)
 
 

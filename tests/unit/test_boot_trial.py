@@ -38,9 +38,9 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTyp
         monkeypatch.setattr(script, "STATE", tmp_path / "trial.json")
         monkeypatch.setattr(script, "MOTD", tmp_path / "trial.motd")
         monkeypatch.setattr(script, "WATCHDOG", tmp_path / "watchdog.conf")
-        monkeypatch.setattr(script.boot_snapshot, "changed", lambda: script.now)
-        monkeypatch.setattr(script.boot_snapshot, "is_kept", lambda: True)
-        monkeypatch.setattr(script.boot_snapshot, "keep", lambda: script.now.clear())
+        monkeypatch.setattr(script.snapshot, "changed", lambda: script.now)
+        monkeypatch.setattr(script.snapshot, "is_kept", lambda: True)
+        monkeypatch.setattr(script.snapshot, "keep", lambda: script.now.clear())
         monkeypatch.setattr(script, "why_not", lambda: script.trouble)
         monkeypatch.setattr(script, "mark", lambda: script.marked[-1])
         monkeypatch.setattr(script, "set_mark", lambda value: script.marked.append(value))
@@ -48,7 +48,7 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTyp
         monkeypatch.setattr(script, "anybody", lambda: script.there)
         monkeypatch.setattr(script, "is_up", lambda: script.up)
         monkeypatch.setattr(script, "logins", lambda: script.came_in)
-        monkeypatch.setattr(script.boot_snapshot, "restore", lambda: script.now)
+        monkeypatch.setattr(script.snapshot, "restore", lambda: script.now)
         for name, value in {
             "now": ["etc/default/grub.d/60-deeprig-parameters.cfg"], "trouble": "", "marked": [""],
             "ran": [], "there": False, "up": True, "came_in": False,
@@ -260,8 +260,8 @@ def test_a_parameter_that_is_not_in_use_needs_a_reboot(
         cmdline.write_text(used)
         paths = {"/": tmp_path / "now", "/proc/cmdline": cmdline}
         monkeypatch.setattr(script, "Path", lambda *parts: paths[parts[0]])
-        monkeypatch.setattr(script.boot_snapshot, "KEPT", tmp_path / "before")
-        monkeypatch.setattr(script.boot_cards, "waiting", list)
+        monkeypatch.setattr(script.snapshot, "KEPT", tmp_path / "before")
+        monkeypatch.setattr(script.passthrough, "waiting", list)
         assert script.owed() == owed
 
 
@@ -370,7 +370,7 @@ def test_only_who_came_in_keeps_a_box_in_a_boot_that_nobody_reached(
 
     with loaded("boot.health") as script:
         monkeypatch.setattr(script, "run", run)
-        monkeypatch.setattr(script.boot_work, "dpkg", lambda: apt)
+        monkeypatch.setattr(script.workload, "dpkg", lambda: apt)
         # A job by cron and a container, as boot_work sees them on any box of somebody's.
-        monkeypatch.setattr(script.boot_work, "all_of_it", lambda: {"work": ["a"], "people": ["b"]})
+        monkeypatch.setattr(script.workload, "all_of_it", lambda: {"work": ["a"], "people": ["b"]})
         assert script.anybody() is stays

@@ -106,9 +106,9 @@ def test_another_driver_is_found_by_who_owns_its_library(
     (folder / "libcuda.so.1").symlink_to(library.name)
     others = module("driver.foreign")
     said = box(installed, {str(library): owner})
-    monkeypatch.setattr(others.driver_libraries, "ROOT", tmp_path)
-    monkeypatch.setattr(others.driver_libraries, "said", said)
-    monkeypatch.setattr(others.driver_proof, "said", said)
+    monkeypatch.setattr(others.libraries, "ROOT", tmp_path)
+    monkeypatch.setattr(others.libraries, "said", said)
+    monkeypatch.setattr(others.driver, "said", said)
     there = others.by_others()
     assert there.name == found
     assert there.packages == purged
@@ -123,7 +123,7 @@ def test_the_plans_own_series_is_no_other(module: Module, monkeypatch: pytest.Mo
         other = SimpleNamespace(
             name=name, version="580.173.02", branch="580", source="distro", packages=[name]
         )
-        monkeypatch.setattr(wanted.driver_others, "by_others", lambda other=other: other)
+        monkeypatch.setattr(wanted.foreign, "by_others", lambda other=other: other)
         assert why in wanted.objection()
         assert bool(wanted.objection()) is bool(why)
 
@@ -161,10 +161,10 @@ def test_a_module_that_fails_the_headers_is_named_with_its_owner(
     assert headers.FAILED.search(NO_SOURCE).groups() == ("leftover", "1.0")
     found = headers.FAILED.search(NO_BUILD)
     assert found.groups() == ("nvidia", "470.256.02")
-    monkeypatch.setattr(headers.driver_proof, "said", box({}, {}))
+    monkeypatch.setattr(headers.driver, "said", box({}, {}))
     assert "`sudo dkms remove nvidia/470.256.02 --all`" in headers.others(*found.groups())
     owned = box({}, {"/usr/src/zfs-2.1.11": "zfs-dkms"})
-    monkeypatch.setattr(headers.driver_proof, "said", owned)
+    monkeypatch.setattr(headers.driver, "said", owned)
     assert "`sudo apt purge zfs-dkms`" in headers.others("zfs", "2.1.11")
 
 
@@ -194,8 +194,8 @@ def test_headers_are_of_the_images_own_version_and_known_to_apt(
     headers, name = module("driver.headers"), "linux-headers-amd64"
     there = {"linux-image-amd64": image} if image else {}
     there |= {name: has} if has else {}
-    monkeypatch.setattr(headers.driver_proof, "installed", lambda: there)
-    monkeypatch.setattr(headers.driver_apt, "offered", lambda _: offered)
+    monkeypatch.setattr(headers.driver, "installed", lambda: there)
+    monkeypatch.setattr(headers.simulate, "offered", lambda _: offered)
     assert headers.lacking(ASKED) == ([] if asked is None else [f"{name}{asked}"])
 
 
@@ -203,17 +203,15 @@ def test_a_kernel_from_elsewhere_has_its_own_headers_or_is_named(
     module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers, kernel = module("driver.headers"), "6.8.12-4-pve"
-    monkeypatch.setattr(headers.driver_proof, "said", lambda *argv: "")
-    monkeypatch.setattr(headers.driver_proof, "has_headers", lambda _: True)
+    monkeypatch.setattr(headers.driver, "said", lambda *argv: "")
+    monkeypatch.setattr(headers.driver, "has_headers", lambda _: True)
     headers.of_the_newest(kernel)  # nothing is asked of apt
-    monkeypatch.setattr(headers.driver_proof, "has_headers", lambda _: False)
+    monkeypatch.setattr(headers.driver, "has_headers", lambda _: False)
     with pytest.raises(headers.BoxError, match=r"newest installed kernel, 6\.8\.12-4-pve"):
         headers.of_the_newest(kernel)
     theirs = f"proxmox-headers-{kernel}"
-    monkeypatch.setattr(
-        headers.driver_proof, "said", lambda *argv: "x | 1 | y" if theirs in argv else ""
-    )
-    assert headers.driver_proof.headers_of(kernel) == theirs
+    monkeypatch.setattr(headers.driver, "said", lambda *argv: "x | 1 | y" if theirs in argv else "")
+    assert headers.driver.headers_of(kernel) == theirs
 
 
 @pytest.mark.parametrize(
@@ -227,7 +225,7 @@ def test_what_must_be_of_one_build_is_compared(
     module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apt = module("driver.simulate")
-    monkeypatch.setattr(apt.driver_proof, "installed", dict)
+    monkeypatch.setattr(apt.driver, "installed", dict)
 
     def objection(manager: str) -> str:
         rows = [
@@ -257,14 +255,14 @@ def test_a_hold_is_the_reason_only_where_apt_can_without_it(
 ) -> None:
     reasons = module("driver.reasons")
     cannot = reasons.Simulation([], [], "nvidia-driver-cuda : Depends: libcuda1 (= 580)")
-    comes = reasons.driver_apt.Arrival("libcuda1", "", "580.178.04-1", "NVIDIA")
+    comes = reasons.simulate.Arrival("libcuda1", "", "580.178.04-1", "NVIDIA")
     can = reasons.Simulation([comes], [], "")
-    monkeypatch.setattr(reasons.driver_apt, "held", lambda: {"libcuda1", "vim"})
+    monkeypatch.setattr(reasons.simulate, "held", lambda: {"libcuda1", "vim"})
     monkeypatch.setattr(reasons, "others", lambda: iter(()))
     for free, words in ((can, "libcuda1 is held; `sudo apt-mark unhold libcuda1`"),
                         (cannot, "apt cannot do it: nvidia-driver-cuda : Depends")):  # fmt: skip
         monkeypatch.setattr(
-            reasons.driver_apt,
+            reasons.simulate,
             "simulated",
             lambda names, free=free: free if "--ignore-hold" in names else cannot,
         )
@@ -315,7 +313,7 @@ def test_an_index_is_read_or_the_reason_is_said(
 ) -> None:
     """apt ends with 0 in each of these."""
     index = module("nvidia.index")
-    monkeypatch.setattr(index.apt_index, "read_anew", lambda: complaints)
+    monkeypatch.setattr(index.index, "read_anew", lambda: complaints)
     monkeypatch.setattr(index, "logged", lambda what, text: None)
     monkeypatch.setattr(index, "addresses", lambda plan: ["http://m/debian12/x86_64/"])
     monkeypatch.setattr(index, "name", lambda plan: "NVIDIA's repository")

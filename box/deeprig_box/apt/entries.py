@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from deeprig_box.lib import openpgp as openpgp_keys
+from deeprig_box.lib import openpgp
 
 ETC = Path("/etc/apt")
 OPTIONS = re.compile(r"^(deb(?:-src)?)\s+(?:\[[^\]]*\]\s+)?(\S+)")
@@ -36,8 +36,8 @@ def without_keys(unwanted: Callable[[str], bool]) -> dict[Path, bytes]:
         if not file.is_file() or file.suffix not in (".gpg", ".asc"):
             continue
         try:
-            found = openpgp_keys.keys(file.read_bytes())
-        except openpgp_keys.NoKey:
+            found = openpgp.keys(file.read_bytes())
+        except openpgp.NoKey:
             continue  # what apt cannot read either
         kept = {name: key for name, key in found.items() if not unwanted(name)}
         if kept != found:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from deeprig_box.apt.errors import explained
 from deeprig_box.apt.spec import Repository
-from deeprig_box.lib import bounded
-from deeprig_box.lib import openpgp as openpgp_keys
+from deeprig_box.lib import bounded, openpgp
 from deeprig_box.lib.errors import BoxError
 
 HELPER = "/usr/lib/apt/apt-helper"
@@ -43,8 +42,8 @@ def from_package(file: Path) -> bytes:
 def checked(repository: Repository, handed_out: bytes) -> bytes:
     """Those of the keys that may sign it; a sentence where none of them may."""
     try:
-        found = openpgp_keys.keys(handed_out)
-    except openpgp_keys.NoKey:
+        found = openpgp.keys(handed_out)
+    except openpgp.NoKey:
         raise BoxError(f"what {repository.title} hands out is no key") from None
     spec = repository.spec
     for fingerprint in found:

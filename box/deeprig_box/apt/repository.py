@@ -12,12 +12,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deeprig_box.apt import entries as apt_entries
+from deeprig_box.apt import entries
 from deeprig_box.apt.errors import explained
 from deeprig_box.apt.index import alone, release, update
 from deeprig_box.apt.keys import checked, fetched
 from deeprig_box.apt.spec import SPECS, Repository
-from deeprig_box.lib import openpgp as openpgp_keys
+from deeprig_box.lib import openpgp
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.lib.files import keep, write_or_remove
 from deeprig_box.lib.standing import OK, OWED, Standing
@@ -29,7 +29,7 @@ def state(repository: Repository) -> str:
         return "it is not listed"
     if repository.sources.read_text() != repository.entry(repository.keyring):
         return "it is listed otherwise"
-    found = openpgp_keys.keys(repository.keyring.read_bytes())
+    found = openpgp.keys(repository.keyring.read_bytes())
     if not set(found) <= set(repository.accepted()):
         return "its key is another"
     if strangers(repository):
@@ -47,8 +47,8 @@ def state(repository: Repository) -> str:
 
 def strangers(repository: Repository) -> dict[Path, bytes]:
     """Other files that list it or trust its keys for everything, and what is to be left of them."""
-    found = apt_entries.without(repository.is_it, repository.sources)
-    found |= apt_entries.without_keys(repository.obsolete_key)
+    found = entries.without(repository.is_it, repository.sources)
+    found |= entries.without_keys(repository.obsolete_key)
     return found | {Path(path): b"" for path in repository.spec["obsolete"] if Path(path).exists()}
 
 
@@ -68,7 +68,7 @@ def install(repository: Repository) -> None:
         if about or not named:
             raise BoxError(f"{repository.title} ({repository.uri}): {explained(said)}")
     put_in_place(repository, key, named)
-    print(f"{repository.title} is listed, signed by {' and '.join(openpgp_keys.keys(key))}")
+    print(f"{repository.title} is listed, signed by {' and '.join(openpgp.keys(key))}")
 
 
 def put_in_place(repository: Repository, key: bytes, named: str) -> None:

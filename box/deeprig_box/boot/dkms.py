@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from deeprig_box.boot import kernel_check as boot_proof
+from deeprig_box.boot import kernel_check
 from deeprig_box.lib import bounded, files
-from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import driver
 
 SOURCES = Path("/usr/src")
 BY_ITSELF, NOT = 'AUTOINSTALL="yes"', 'AUTOINSTALL=""'
@@ -21,9 +21,9 @@ SET = re.compile(r"^AUTOINSTALL=.*$", re.MULTILINE)
 
 def by_itself(wanted: bool) -> list[Path]:
     """The driver's own files that have DKMS's hook build its modules, or not."""
-    if not driver_proof.PLAN.exists() or driver_proof.plan()["modules"] != "dkms":
+    if not driver.PLAN.exists() or driver.plan()["modules"] != "dkms":
         return []
-    files = sorted(SOURCES.glob(f"{driver_proof.plan()['dkms_name']}-*/dkms.conf"))
+    files = sorted(SOURCES.glob(f"{driver.plan()['dkms_name']}-*/dkms.conf"))
     said = [(file, SET.search(file.read_text())) for file in files]
     return [file for file, found in said if bool(found and found[0] != NOT) is wanted]
 
@@ -36,33 +36,31 @@ def leave_to_us(ours: bool) -> None:
 
 def build(kernel: str, *, anyway: bool = False) -> None:
     """Have the modules for this kernel, if its headers are there; a failure is told, no more."""
-    if not boot_proof.has_driver() or driver_proof.plan()["modules"] != "dkms":
+    if not kernel_check.has_driver() or driver.plan()["modules"] != "dkms":
         return
-    if not driver_proof.has_headers(kernel) or (is_fresh(kernel) and not anyway):
+    if not driver.has_headers(kernel) or (is_fresh(kernel) and not anyway):
         return
-    name, version = driver_proof.plan()["dkms_name"], driver_proof.driver_version()
+    name, version = driver.plan()["dkms_name"], driver.driver_version()
     chosen = ["-m", name, "-v", version, "-k", kernel]
     print(f"deeprig: building the driver's modules for kernel {kernel} ...", flush=True)
     for action in ("build", "install"):
         if bounded.run(["dkms", action, "--force", *chosen], seconds=bounded.LONG, shown=True).code:
-            print("\n".join(boot_proof.build_log(kernel)), flush=True)
+            print("\n".join(kernel_check.build_log(kernel)), flush=True)
             return
 
 
 def is_fresh(kernel: str) -> bool:
     """Whether its module is right, and came after the kernel's image, which may be a new build."""
     image = Path("/boot", f"vmlinuz-{kernel}")
-    module = driver_proof.said(
-        "modinfo", "-k", kernel, "-F", "filename", driver_proof.plan()["module"]
-    )
-    if boot_proof.module(kernel) or not image.exists():
+    module = driver.said("modinfo", "-k", kernel, "-F", "filename", driver.plan()["module"])
+    if kernel_check.module(kernel) or not image.exists():
         return False
     return Path(module).stat().st_ctime >= image.stat().st_ctime
 
 
 def note_unbuilt(record: dict[str, Any], bad: list[str]) -> None:
     """So that no deploy tries again what failed already: driver_proof.py reads it."""
-    if boot_proof.has_driver():
-        version, before = driver_proof.driver_version(), record["unbuilt"]
-        failed = [k for k in bad if boot_proof.build_log(k) or before.get(k) == version]
+    if kernel_check.has_driver():
+        version, before = driver.driver_version(), record["unbuilt"]
+        failed = [k for k in bad if kernel_check.build_log(k) or before.get(k) == version]
         record["unbuilt"] = dict.fromkeys(failed, version)

@@ -9,11 +9,10 @@ import json
 import os
 import sys
 
-from deeprig_box.boot import kernel_check as boot_proof
+from deeprig_box.boot import kernel_check
 from deeprig_box.boot.grub import Loader
-from deeprig_box.lib import bounded
-from deeprig_box.lib import workload as boot_work
-from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.lib import bounded, workload
+from deeprig_box.nvidia import driver
 
 STARTING_SECONDS = 120
 
@@ -22,9 +21,9 @@ def check() -> None:
     coming = Loader().next
     if not coming.kernel:
         sys.exit(f"No reboot: {coming.title!r} boots next, which is no kernel of this system.")
-    if problem := boot_proof.why_not(coming.kernel, coming.initrd):
-        if boot_proof.without_driver(coming.kernel):
-            for line in boot_proof.build_log(coming.kernel):
+    if problem := kernel_check.why_not(coming.kernel, coming.initrd):
+        if kernel_check.without_driver(coming.kernel):
+            for line in kernel_check.build_log(coming.kernel):
                 print(line, flush=True)
         sys.exit(f"No reboot: kernel {coming.kernel} boots next, and {problem}.")
     print(f"ok {coming.kernel}")
@@ -32,20 +31,20 @@ def check() -> None:
 
 def arrived() -> None:
     bounded.run(["systemctl", "is-system-running", "--wait"], seconds=STARTING_SECONDS)
-    use = driver_proof.in_use()
+    use = driver.in_use()
     if use.startswith("wrong: "):
         sys.exit(f"The reboot is done, and {use.removeprefix('wrong: ')}.")
-    if use == "load" and (why := boot_proof.refused()):
+    if use == "load" and (why := kernel_check.refused()):
         sys.exit(f"The reboot is done, and the driver does not load: {why}.")
-    if why := boot_proof.owed():
+    if why := kernel_check.owed():
         sys.exit(f"The reboot is done, and another is owed: {why}.")
-    print(f"kernel {os.uname().release} runs, with driver {driver_proof.driver_version()}")
+    print(f"kernel {os.uname().release} runs, with driver {driver.driver_version()}")
 
 
 def main() -> None:
     match sys.argv[1:]:
         case ["due"]:
-            print(json.dumps({"owed": boot_proof.owed(), **boot_work.all_of_it()}))
+            print(json.dumps({"owed": kernel_check.owed(), **workload.all_of_it()}))
         case ["check"]:
             check()
         case ["arrived"]:

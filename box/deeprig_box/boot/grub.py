@@ -6,9 +6,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from deeprig_box.boot import grub_menu as boot_menu
+from deeprig_box.boot import grub_menu
 from deeprig_box.lib import bounded, files
-from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import driver
 
 MENU = Path("/boot/grub/grub.cfg")
 ENVIRONMENT = Path("/boot/grub/grubenv")
@@ -69,26 +69,26 @@ class Loader:
 
     def __init__(self) -> None:
         text = _read(MENU) if has_grub() else ""
-        environment = boot_menu.environment(_read(ENVIRONMENT))
-        self.entries = boot_menu.read(text)
+        environment = grub_menu.environment(_read(ENVIRONMENT))
+        self.entries = grub_menu.read(text)
         ours = re.search(r'^GRUB_DEFAULT="(.*)"$', _read(PIN), re.MULTILINE)
         self.pin = ours[1] if ours else ""
-        usual = boot_menu.resolved(driver_proof.said("sh", "-c", WITHOUT_US), environment)
+        usual = grub_menu.resolved(driver.said("sh", "-c", WITHOUT_US), environment)
         self.usual = self._entry(usual)
-        self.set = self._entry(boot_menu.resolved(boot_menu.set_default(text), environment))
-        self.next = self._entry(boot_menu.next_default(text, environment))
+        self.set = self._entry(grub_menu.resolved(grub_menu.set_default(text), environment))
+        self.next = self._entry(grub_menu.next_default(text, environment))
 
-    def _entry(self, default: str) -> boot_menu.Entry:
-        newest = (driver_proof.kernels() or [""])[-1]
-        unread = boot_menu.Entry(newest, "", newest, "", [])  # another boot loader, or none
-        return boot_menu.chosen(self.entries, default) or unread
+    def _entry(self, default: str) -> grub_menu.Entry:
+        newest = (driver.kernels() or [""])[-1]
+        unread = grub_menu.Entry(newest, "", newest, "", [])  # another boot loader, or none
+        return grub_menu.chosen(self.entries, default) or unread
 
     def address(self, kernel: str) -> str:
-        return boot_menu.address(self.entries, kernel)
+        return grub_menu.address(self.entries, kernel)
 
     def kernel_at(self, pin: str) -> str:
         """The kernel that a pin keeps; empty where its entry is gone."""
-        found = boot_menu.chosen(self.entries, pin) if pin else None
+        found = grub_menu.chosen(self.entries, pin) if pin else None
         return found.kernel if found and found.id == pin.rpartition(">")[2] else ""
 
     def obeys(self, pin: str) -> bool:

@@ -5,8 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from deeprig_box.boot import grub_menu as boot_menu
-from deeprig_box.boot import snapshot as boot_snapshot
+from deeprig_box.boot import grub_menu, snapshot
 from deeprig_box.lib import bounded
 from deeprig_box.lib.programs import run
 
@@ -18,7 +17,7 @@ WRITABLE = {"ext2", "fat", "xfs"}
 def mark() -> str:
     """What GRUB knows: `armed`, `used` once that boot began, `back` once it took the old menu."""
     text = ENVIRONMENT.read_text(errors="replace") if ENVIRONMENT.exists() else ""
-    return boot_menu.environment(text).get(MARK, "")
+    return grub_menu.environment(text).get(MARK, "")
 
 
 def set_mark(value: str) -> None:
@@ -29,27 +28,27 @@ def set_mark(value: str) -> None:
 
 def why_not() -> str:
     """Why a boot that fails could not be taken back; empty if it can."""
-    if not boot_snapshot.MENU.exists() or not shutil.which("grub-editenv"):
+    if not snapshot.MENU.exists() or not shutil.which("grub-editenv"):
         return "this box does not boot with GRUB"
     below = run("grub-probe", "--target=abstraction", "/boot/grub").split()
     system = run("grub-probe", "--target=fs", "/boot/grub")
     if below or system not in WRITABLE:
         return f"GRUB cannot write its mark on /boot, which is on {' '.join(below) or system}"
-    if boot_snapshot.LAST_MENU.exists():
-        return unbootable(boot_snapshot.LAST_MENU.read_text(errors="replace"))
+    if snapshot.LAST_MENU.exists():
+        return unbootable(snapshot.LAST_MENU.read_text(errors="replace"))
     return "GRUB's menu of the last good boot is not there"
 
 
 def renew() -> None:
     """GRUB's menu, in the place of the old one only if its default entry can be booted."""
-    draft = boot_snapshot.MENU.with_name("grub.cfg.deeprig")
+    draft = snapshot.MENU.with_name("grub.cfg.deeprig")
     run("grub-mkconfig", "-o", str(draft), environment=bounded.in_the_boxs_language())
     try:
         run("grub-script-check", str(draft))
         if why := unbootable(draft.read_text(errors="replace")):
-            boot_snapshot.restore(boot_snapshot.PARAMETERS)
+            snapshot.restore(snapshot.PARAMETERS)
             sys.exit(f"GRUB's settings are as they were: {why}.")
-        boot_snapshot.MENU.with_name("grub.cfg").write_bytes(draft.read_bytes())
+        snapshot.MENU.with_name("grub.cfg").write_bytes(draft.read_bytes())
         os.sync()
     finally:
         draft.unlink(missing_ok=True)
@@ -57,8 +56,8 @@ def renew() -> None:
 
 def unbootable(text: str) -> str:
     grubenv = ENVIRONMENT.read_text(errors="replace") if ENVIRONMENT.exists() else ""
-    default = boot_menu.next_default(text, boot_menu.environment(grubenv))
-    entry = boot_menu.chosen(boot_menu.read(text), default)
+    default = grub_menu.next_default(text, grub_menu.environment(grubenv))
+    entry = grub_menu.chosen(grub_menu.read(text), default)
     if entry is None or not entry.kernel:
         return "the new one would boot no kernel of this system"
     here = [Path("/boot", Path(file).name) for file in (f"vmlinuz-{entry.kernel}", entry.initrd)]

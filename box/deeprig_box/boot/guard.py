@@ -15,16 +15,12 @@ import os
 import sys
 from typing import Any
 
-from deeprig_box.boot import autoremove as boot_keep
-from deeprig_box.boot import dkms as boot_build
-from deeprig_box.boot import grub as boot_loader
-from deeprig_box.boot import kernel_check as boot_proof
-from deeprig_box.boot import state as boot_record
+from deeprig_box.boot import autoremove, dkms, grub, kernel_check, state
 from deeprig_box.boot.grub import Loader
 from deeprig_box.lib import place
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.lib.standing import OK, OWED, Standing
-from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import driver
 
 OTHER = (
     "this box was booted by {}, which does not ask GRUB, so nothing keeps it off a kernel without "
@@ -35,19 +31,19 @@ NO_GRUB = "this box does not boot with GRUB, so nothing keeps it off a kernel wi
 
 def proved(record: dict[str, Any]) -> list[str]:
     """The kernels that come up with the driver, oldest first; each is noted in the record."""
-    there = driver_proof.kernels()
-    if boot_proof.half_there():  # what was proved holds until the driver is whole again, or gone
-        return [kernel for kernel in there if boot_record.was_proved(record, kernel)]
-    good = [kernel for kernel in there if boot_proof.has_driver() and not unfit(record, kernel)]
+    there = driver.kernels()
+    if kernel_check.half_there():  # what was proved holds until the driver is whole again, or gone
+        return [kernel for kernel in there if state.was_proved(record, kernel)]
+    good = [kernel for kernel in there if kernel_check.has_driver() and not unfit(record, kernel)]
     for kernel in good:
-        boot_record.note_proved(record, kernel, boot_proof.identity(kernel))
+        state.note_proved(record, kernel, kernel_check.identity(kernel))
     return good
 
 
 def unfit(record: dict[str, Any], kernel: str) -> str:
     """Why this kernel is not to be booted by itself; empty where it may be."""
-    failed = boot_record.failed(record, kernel, boot_proof.identity(kernel))
-    return failed or boot_proof.unfit(kernel)
+    failed = state.failed(record, kernel, kernel_check.identity(kernel))
+    return failed or kernel_check.unfit(kernel)
 
 
 def safe(loader: Loader, good: list[str]) -> str:
@@ -59,42 +55,42 @@ def safe(loader: Loader, good: list[str]) -> str:
 def wanted_pin(loader: Loader, good: list[str]) -> str:
     """The entry that the boot loader must stay on; empty where its own choice is right."""
     usual = loader.usual.kernel
-    guarded = boot_proof.has_driver() or boot_proof.half_there()
+    guarded = kernel_check.has_driver() or kernel_check.half_there()
     own = not guarded or not usual or usual in good
     return "" if own else safe(loader, good)
 
 
 def settle(record: dict[str, Any]) -> list[str]:
     """Set the boot loader right; the kernels that are proved."""
-    good, there = proved(record), driver_proof.kernels()
+    good, there = proved(record), driver.kernels()
     record["kernels"] = {name: row for name, row in record["kernels"].items() if name in there}
-    boot_build.note_unbuilt(record, [kernel for kernel in there if kernel not in good])
+    dkms.note_unbuilt(record, [kernel for kernel in there if kernel not in good])
     loader = Loader()
     if (held := safe(loader, good)) and unknown(loader, record):
-        boot_loader.renew(held)  # never without a pin: the newest comes first in the menu
+        grub.renew(held)  # never without a pin: the newest comes first in the menu
         loader = Loader()
         record["unlisted"] = [kernel for kernel in there if not loader.address(kernel)]
-    boot_loader.stay_on(loader, wanted_pin(loader, good))
-    boot_keep.settle(good)
+    grub.stay_on(loader, wanted_pin(loader, good))
+    autoremove.settle(good)
     return good
 
 
 def unknown(loader: Loader, record: dict[str, Any]) -> list[str]:
     """Kernels that GRUB's menu does not have yet."""
-    if not boot_loader.has_grub():
+    if not grub.has_grub():
         return []
-    new = [kernel for kernel in driver_proof.kernels() if not loader.address(kernel)]
+    new = [kernel for kernel in driver.kernels() if not loader.address(kernel)]
     return [kernel for kernel in new if kernel not in record["unlisted"]]
 
 
 def look(quiet: bool) -> None:
-    with boot_record.alone():
-        boot_build.leave_to_us(True)
-        record = boot_record.load()
+    with state.alone():
+        dkms.leave_to_us(True)
+        record = state.load()
         told, good = record["said"], settle(record)
         loader = Loader()
         record |= {"next": loader.next.kernel, "said": findings(loader, good, record)}
-        boot_record.save(record)
+        state.save(record)
     for line in record["said"]:
         if not quiet or line not in told:
             print(f"deeprig: {line}.", flush=True)
@@ -103,33 +99,33 @@ def look(quiet: bool) -> None:
 
 
 def settled() -> bool:
-    record, loader = boot_record.load(), Loader()
+    record, loader = state.load(), Loader()
     good = proved(record)
     return (
         record["said"] == findings(loader, good, record)
         and record["next"] == loader.next.kernel
-        and boot_keep.wanted(good) == boot_keep.there()
+        and autoremove.wanted(good) == autoremove.there()
         and not (safe(loader, good) and unknown(loader, record))
         and loader.obeys(wanted_pin(loader, good))
-        and not boot_build.by_itself(True)
+        and not dkms.by_itself(True)
     )
 
 
 def findings(loader: Loader, good: list[str], record: dict[str, Any]) -> list[str]:
     """What a person must know, a sentence each; none where the next boot comes up right."""
     found = []
-    if (half := boot_proof.half_there()) and "DPKG_MAINTSCRIPT_NAME" not in os.environ:
+    if (half := kernel_check.half_there()) and "DPKG_MAINTSCRIPT_NAME" not in os.environ:
         found.append(f"{half} is half installed; `sudo dpkg --configure -a` goes on with it")
-    if boot_proof.has_driver() and driver_proof.kernels():
+    if kernel_check.has_driver() and driver.kernels():
         found.append(without_module(loader, good, record))
-        if not boot_loader.has_grub():
+        if not grub.has_grub():
             found.append(NO_GRUB)
-        elif other := boot_loader.other():
+        elif other := grub.other():
             found.append(OTHER.format(other))
         elif not loader.next.kernel:
             found.append(f"{loader.next.title!r} boots next, which is no kernel of this system")
-        found.append(f"a reboot is owed: {why}" if (why := boot_proof.owed()) else "")
-    return [line for line in (*found, boot_proof.room()) if line]
+        found.append(f"a reboot is owed: {why}" if (why := kernel_check.owed()) else "")
+    return [line for line in (*found, kernel_check.room()) if line]
 
 
 def without_module(loader: Loader, good: list[str], record: dict[str, Any]) -> str:
@@ -142,45 +138,45 @@ def without_module(loader: Loader, good: list[str], record: dict[str, Any]) -> s
         if coming in good
         else f"{coming} boots next all the same"
     )
-    return f"kernel {usual} is not fit to boot ({why}); {then}; {boot_proof.remedy(usual)}"
+    return f"kernel {usual} is not fit to boot ({why}); {then}; {kernel_check.remedy(usual)}"
 
 
 def arm() -> None:
     """No update-grub here: the kernel's own installation runs it, and finds this in place."""
-    with boot_record.alone():
-        boot_build.leave_to_us(True)
+    with state.alone():
+        dkms.leave_to_us(True)
         loader = Loader()
         here = loader.address(loader.set.kernel)
-        good = proved(boot_record.load())
-        if boot_loader.has_grub() and here and not loader.pin and loader.set.kernel in good:
-            boot_loader.write_pin(here)
+        good = proved(state.load())
+        if grub.has_grub() and here and not loader.pin and loader.set.kernel in good:
+            grub.write_pin(here)
 
 
 def booted() -> None:
     kernel = os.uname().release
-    if driver_proof.cards() and boot_proof.has_driver() and not boot_proof.module(kernel):
-        use = driver_proof.in_use()
-        trouble = boot_proof.refused() if use == "load" else ""
-        with boot_record.alone():
-            record = boot_record.load()
+    if driver.cards() and kernel_check.has_driver() and not kernel_check.module(kernel):
+        use = driver.in_use()
+        trouble = kernel_check.refused() if use == "load" else ""
+        with state.alone():
+            record = state.load()
             if trouble or not use.startswith("reboot"):  # what is in the way then is not the kernel
-                boot_record.note_boot(record, kernel, boot_proof.identity(kernel), trouble)
-                boot_record.save(record)
+                state.note_boot(record, kernel, kernel_check.identity(kernel), trouble)
+                state.save(record)
     look(quiet=False)
 
 
-def state() -> str:
-    record, loader = boot_record.load(), Loader()
+def sentence() -> str:
+    record, loader = state.load(), Loader()
     said = findings(loader, proved(record), record)
-    driver = driver_proof.driver_version() if boot_proof.has_driver() else "none"
-    return "\n".join(said) or f"ok {loader.next.kernel} boots next, with driver {driver}"
+    version = driver.driver_version() if kernel_check.has_driver() else "none"
+    return "\n".join(said) or f"ok {loader.next.kernel} boots next, with driver {version}"
 
 
 def lift() -> None:
-    with boot_record.alone():
-        boot_loader.stay_on(Loader(), "")
-        boot_keep.lift()
-        boot_build.leave_to_us(False)
+    with state.alone():
+        grub.stay_on(Loader(), "")
+        autoremove.lift()
+        dkms.leave_to_us(False)
 
 
 def check(_: list[str]) -> Standing:
@@ -195,7 +191,7 @@ def apply(_: list[str]) -> None:
 
 def remember() -> None:
     """It changes no package, and asks for each kernel what dpkg takes its time to say."""
-    driver_proof.installed = functools.cache(driver_proof.installed)
+    driver.installed = functools.cache(driver.installed)
 
 
 def main() -> None:
@@ -204,11 +200,11 @@ def main() -> None:
     if asked[:1] == ["look"]:
         look(quiet="--quiet" in asked)
     elif asked in (["state"], ["settled"]):
-        print(state() if asked == ["state"] else "yes" if settled() else "")
+        print(sentence() if asked == ["state"] else "yes" if settled() else "")
     elif asked[:1] == ["build"] and len(asked) == 2:
-        boot_build.build(asked[1])
+        dkms.build(asked[1])
     elif asked[:1] == ["rebuild"] and len(asked) == 2:
-        boot_build.build(asked[1], anyway=True)
+        dkms.build(asked[1], anyway=True)
         look(quiet=False)
     elif asked in (["arm"], ["booted"], ["lift"]):
         {"arm": arm, "booted": booted, "lift": lift}[asked[0]]()

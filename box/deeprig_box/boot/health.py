@@ -8,9 +8,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from deeprig_box.lib import bounded
-from deeprig_box.lib import processes as proc
-from deeprig_box.lib import workload as boot_work
+from deeprig_box.lib import bounded, proc, workload
 from deeprig_box.lib.programs import run
 
 # Up to OpenSSH 9.7, and since: who lets people in, and so writes that down.
@@ -77,7 +75,7 @@ def anybody() -> bool:
     What starts by itself in each boot, somebody's job by cron or a container, keeps no box in a
     boot that nobody can reach.
     """
-    return any(map(_came_in, _sessions())) or bool(boot_work.dpkg())
+    return any(map(_came_in, _sessions())) or bool(workload.dpkg())
 
 
 def _came_in(session: dict[str, str]) -> bool:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from deeprig_box.lib import bounded, place
-from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import driver
 from deeprig_box.nvidia.driver import said
 
 GUARD = shlex.join(place.command("boot-guard"))
@@ -24,27 +24,27 @@ SETTLED = ("", "installed", "config-files", "not-installed")  # of a package, as
 
 def has_driver() -> bool:
     """Whether there is a driver to guard: one that was planned, and whose packages came."""
-    return driver_proof.PLAN.exists() and bool(driver_proof.driver_version())
+    return driver.PLAN.exists() and bool(driver.driver_version())
 
 
 def half_there() -> str:
     """The driver's package while it is on its way in or out, or was cut off there; else empty."""
-    if not driver_proof.PLAN.exists():
+    if not driver.PLAN.exists():
         return ""
-    name = driver_proof.plan()["packages"][0].partition("=")[0]
+    name = driver.plan()["packages"][0].partition("=")[0]
     return "" if said("dpkg-query", "-W", "-f", "${db:Status-Status}", name) in SETTLED else name
 
 
 def identity(kernel: str) -> str:
     """Which module this kernel has: another version, or another build of it, is another one."""
-    file = said("modinfo", "-k", kernel, "-F", "filename", driver_proof.plan()["module"])
+    file = said("modinfo", "-k", kernel, "-F", "filename", driver.plan()["module"])
     made = Path(file).stat().st_mtime_ns if file.startswith("/") else 0
-    return f"{driver_proof.driver_version()} {made}"
+    return f"{driver.driver_version()} {made}"
 
 
 def module(kernel: str) -> str:
     """What is wrong with this kernel's module; empty where it is proved."""
-    return driver_proof.wrong(kernel, driver_proof.driver_version()) or signature(kernel)
+    return driver.wrong(kernel, driver.driver_version()) or signature(kernel)
 
 
 def unfit(kernel: str) -> str:
@@ -74,7 +74,7 @@ def signature(kernel: str) -> str:
     """Where Secure Boot is on: why the kernel would refuse the module; empty if it would not."""
     if not secure_boot():
         return ""
-    name = driver_proof.plan()["module"]
+    name = driver.plan()["module"]
     signer = said("modinfo", "-k", kernel, "-F", "signer", name)
     if not signer:
         return f"{name} for kernel {kernel} is not signed, and Secure Boot is on"
@@ -96,7 +96,7 @@ def is_trusted(signer: str, keys: str, enrolled: str) -> bool:
 
 def dkms(kernel: str) -> str:
     """Where DKMS builds the modules: what it says, unless that is `installed`."""
-    plan, version = driver_proof.plan(), driver_proof.driver_version()
+    plan, version = driver.plan(), driver.driver_version()
     if plan["modules"] != "dkms":
         return ""
     status = said("dkms", "status", "-m", plan["dkms_name"], "-v", version, "-k", kernel)
@@ -160,23 +160,23 @@ def without_driver(kernel: str) -> str:
 
 def owed() -> str:
     """Why the driver needs a reboot; empty if it does not."""
-    use = driver_proof.in_use() if has_driver() else ""
+    use = driver.in_use() if has_driver() else ""
     return use.removeprefix("reboot: ") if use.startswith("reboot: ") else ""
 
 
 def refused() -> str:
     """Why this kernel does not take the module; empty if it does, or the card alone is at fault."""
-    tried = bounded.run(["modprobe", driver_proof.plan()["module"]])
+    tried = bounded.run(["modprobe", driver.plan()["module"]])
     why = " ".join(tried.err.split())
     return why if tried.code and not why.endswith("No such device") else ""
 
 
 def remedy(kernel: str) -> str:
     """What a person can do where a kernel has no module."""
-    if driver_proof.plan()["modules"] != "dkms":
+    if driver.plan()["modules"] != "dkms":
         return "the archive brings its module with a later update"
-    if not driver_proof.has_headers(kernel):
-        if name := driver_proof.headers_of(kernel):
+    if not driver.has_headers(kernel):
+        if name := driver.headers_of(kernel):
             return f"`sudo apt install {name}` brings what its module is built with"
         return (
             f"apt knows no headers of it; once they are at /lib/modules/{kernel}/build, "
@@ -189,9 +189,9 @@ def build_log(kernel: str = "") -> list[str]:
     """The last failed build's log from its first error on; empty where none failed, or it was not
     for this kernel.
     """
-    if not driver_proof.PLAN.exists() or driver_proof.plan()["modules"] != "dkms":
+    if not driver.PLAN.exists() or driver.plan()["modules"] != "dkms":
         return []
-    logs = DKMS.glob(f"{driver_proof.plan()['dkms_name']}/*/build/make.log")
+    logs = DKMS.glob(f"{driver.plan()['dkms_name']}/*/build/make.log")
     last = max(logs, key=lambda log: log.stat().st_mtime, default=None)
     text = last.read_text(errors="replace") if last else ""
     its = f"for kernel {kernel} " if kernel else "for kernel "  # as the first line has it

@@ -22,13 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deeprig_box.boot import passthrough as boot_cards
-from deeprig_box.boot import snapshot as boot_snapshot
-from deeprig_box.boot import state as boot_record
+from deeprig_box.boot import passthrough, snapshot, state
 from deeprig_box.boot.grub_trial import mark, renew, set_mark, why_not
 from deeprig_box.boot.health import anybody, is_up, logins
-from deeprig_box.lib import bounded, files, place
-from deeprig_box.lib import workload as boot_work
+from deeprig_box.lib import bounded, files, place, workload
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.lib.programs import run
 from deeprig_box.lib.standing import LATER, OK, OWED, Standing
@@ -60,14 +57,14 @@ def load() -> dict[str, Any]:
     return fresh | found if isinstance(found, dict) else fresh
 
 
-def save(state: dict[str, Any]) -> None:
-    files.write(STATE, json.dumps(state, indent=1) + "\n")
-    files.write(MOTD, f"deeprig: {state['said']}.\n" if state["said"] else "")
+def save(trial: dict[str, Any]) -> None:
+    files.write(STATE, json.dumps(trial, indent=1) + "\n")
+    files.write(MOTD, f"deeprig: {trial['said']}.\n" if trial["said"] else "")
 
 
 def is_kept() -> bool:
     """Of this boot, before a deploy changes anything in it; what is armed has been kept."""
-    return boot_snapshot.is_kept() and (mark() == "armed" or load()["good"] == this_boot())
+    return snapshot.is_kept() and (mark() == "armed" or load()["good"] == this_boot())
 
 
 def this_boot() -> str:
@@ -75,18 +72,18 @@ def this_boot() -> str:
 
 
 def due() -> str:
-    if not boot_snapshot.is_kept():
+    if not snapshot.is_kept():
         return "nothing is kept"
-    state, changed = load(), boot_snapshot.changed()
+    trial, changed = load(), snapshot.changed()
     if not changed:
-        return "due" if state["said"] or mark() == "armed" else "settled"
+        return "due" if trial["said"] or mark() == "armed" else "settled"
     if why := why_not():
         return why
-    return "armed" if mark() == "armed" and state["changed"] == changed else "due"
+    return "armed" if mark() == "armed" and trial["changed"] == changed else "due"
 
 
 def arm() -> None:
-    state, changed, why = load(), boot_snapshot.changed(), why_not()
+    trial, changed, why = load(), snapshot.changed(), why_not()
     if changed and why:
         print(f"The next boot is no trial: {why}. If it does not come up, it takes a screen.")
     elif not changed:
@@ -97,11 +94,11 @@ def arm() -> None:
             print(watch_dog())
         set_mark("armed")
         print(f"The next boot is a trial: {len(changed)} files that it depends on have changed.")
-    save(state | {"changed": [] if why else changed, "waiting": False, "said": ""})
+    save(trial | {"changed": [] if why else changed, "waiting": False, "said": ""})
 
 
 def parameter_files(changed: list[str]) -> list[str]:
-    return [path for path in changed if path.startswith(boot_snapshot.PARAMETERS)]
+    return [path for path in changed if path.startswith(snapshot.PARAMETERS)]
 
 
 def watch_dog() -> str:
@@ -122,12 +119,12 @@ def owed() -> str:
     """Which parameters of ours wait for a reboot, to come or to go, and which cards change hands at
     one; empty if none does.
     """
-    now, before = parameters(Path("/")), parameters(boot_snapshot.KEPT)
+    now, before = parameters(Path("/")), parameters(snapshot.KEPT)
     used = Path("/proc/cmdline").read_text().split()
     waiting = [word for word in now if word not in used]
     waiting += [f"no {word}" for word in before if word not in now and word in used]
     found = [f"kernel parameters wait for it ({', '.join(waiting)})"] if waiting else []
-    if moving := boot_cards.waiting():
+    if moving := passthrough.waiting():
         found.append(f"cards change hands at it ({', '.join(moving)})")
     return "; ".join(found)
 
@@ -135,7 +132,7 @@ def owed() -> str:
 def arrived() -> str:
     if why := load()["said"] or owed():
         sys.exit(f"The reboot is done, and not all is well: {why}.")
-    if cards := boot_cards.left():
+    if cards := passthrough.left():
         sys.exit(
             f"The reboot is done, and vfio-pci did not get {', '.join(cards)}; `systemctl status "
             "deeprig-passthrough` says why."
@@ -162,26 +159,26 @@ def confirm() -> None:
     if mark() == "used":
         run("busctl", "set-property", *MANAGER, "RuntimeWatchdogUSec", "t", "0")
         set_mark("")
-    state = load() | {"good": this_boot(), "waiting": False}
+    trial = load() | {"good": this_boot(), "waiting": False}
     if running:
-        boot_snapshot.keep()
-        state |= {"changed": []}
-    save(state)
+        snapshot.keep()
+        trial |= {"changed": []}
+    save(trial)
 
 
 def watch() -> None:
     """One look; the timer ends where nothing is left to wait for."""
-    state, uptime = load(), float(Path("/proc/uptime").read_text().split()[0])
+    trial, uptime = load(), float(Path("/proc/uptime").read_text().split()[0])
     if mark() == "used":
-        here = logins() if state["waiting"] else is_up()
+        here = logins() if trial["waiting"] else is_up()
         if here:
             confirm()
-        elif uptime > state["minutes"] * 60 and state["waiting"] and not anybody():
-            go_back(f"nobody came in within {state['minutes']} minutes of a boot with new settings")
+        elif uptime > trial["minutes"] * 60 and trial["waiting"] and not anybody():
+            go_back(f"nobody came in within {trial['minutes']} minutes of a boot with new settings")
             run("systemctl", "reboot", "--no-block")
         else:
             return
-    elif mark() == "" and state["good"] != this_boot():
+    elif mark() == "" and trial["good"] != this_boot():
         if not is_up():
             return
         confirm()
@@ -190,7 +187,7 @@ def watch() -> None:
 
 def go_back(why: str) -> None:
     """Everything as it last booted well; takes effect with the next boot."""
-    files = boot_snapshot.restore()
+    files = snapshot.restore()
     run("update-grub", environment=bounded.in_the_boxs_language())
     os.sync()
     WATCHDOG.unlink(missing_ok=True)
@@ -205,7 +202,7 @@ def go_back(why: str) -> None:
 def back() -> None:
     if mark() != "back":
         return
-    network = [path for path in boot_snapshot.changed() if path not in parameter_files([path])]
+    network = [path for path in snapshot.changed() if path not in parameter_files([path])]
     go_back("a boot with new settings did not come up")
     if network:  # some of it was read before this
         run("systemctl", "reboot", "--no-block")
@@ -221,7 +218,7 @@ def check(_: list[str]) -> Standing:
 
 
 def apply(_: list[str]) -> None:
-    with boot_record.alone():
+    with state.alone():
         arm()
 
 
@@ -233,7 +230,7 @@ def main() -> None:
     answers: dict[str, Callable[[], str]] = {
         "kept": lambda: "yes" if is_kept() else "",
         "due": due,
-        "owed": lambda: json.dumps({"owed": owed(), **boot_work.all_of_it()}),
+        "owed": lambda: json.dumps({"owed": owed(), **workload.all_of_it()}),
         "arrived": arrived,
         "state": lambda: load()["said"] or "ok",
     }
@@ -241,7 +238,7 @@ def main() -> None:
     if asked in answers:
         print(answers[asked]())
     elif asked in verbs:
-        with boot_record.alone():
+        with state.alone():
             verbs[asked]()
     else:
         raise BoxError(place.told("boot-trial"))

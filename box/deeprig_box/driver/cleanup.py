@@ -5,8 +5,7 @@ from pathlib import Path
 
 from deeprig_box.driver.desired import WANTED
 from deeprig_box.lib.errors import BoxError
-from deeprig_box.nvidia import driver as driver_proof
-from deeprig_box.nvidia import steps
+from deeprig_box.nvidia import driver, steps
 
 # What an unfinished install brought; it is there only while one is under way.
 CAME = Path("/var/lib/deeprig/driver-came")
@@ -20,18 +19,18 @@ def take_over() -> None:
     """From here on the wanted plan is what stands, or what stood before comes back."""
     if not WANTED.exists():
         return
-    if driver_proof.PLAN.exists():
-        BEFORE.write_bytes(driver_proof.PLAN.read_bytes())
-    draft = driver_proof.PLAN.with_suffix(".new")
+    if driver.PLAN.exists():
+        BEFORE.write_bytes(driver.PLAN.read_bytes())
+    draft = driver.PLAN.with_suffix(".new")
     draft.write_bytes(WANTED.read_bytes())
-    draft.replace(driver_proof.PLAN)
+    draft.replace(driver.PLAN)
 
 
 def stands_again() -> None:
     if BEFORE.exists():
-        BEFORE.replace(driver_proof.PLAN)
+        BEFORE.replace(driver.PLAN)
     elif WANTED.exists():
-        driver_proof.PLAN.unlink(missing_ok=True)
+        driver.PLAN.unlink(missing_ok=True)
 
 
 def came(names: list[str]) -> None:
@@ -56,9 +55,7 @@ def unpin() -> None:
 
 def give_up(why: str) -> None:
     """Say why, with the end of the build's log; take out what came, if that is what is wrong."""
-    make_logs = sorted(
-        Path("/var/lib/dkms").glob(f"{driver_proof.plan()['dkms_name']}/*/build/make.log")
-    )
+    make_logs = sorted(Path("/var/lib/dkms").glob(f"{driver.plan()['dkms_name']}/*/build/make.log"))
     built = make_logs[-1].read_text(errors="replace") if make_logs else ""
     if built:
         MAKE_LOG.write_text(built)
@@ -79,19 +76,19 @@ def give_up(why: str) -> None:
 
 def take_out() -> None:
     """Purge what an unfinished install brought, whatever state it is in."""
-    known = driver_proof.said("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n")
+    known = driver.said("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n")
     there = {line.split()[1] for line in known.splitlines() if not line.startswith("not-installed")}
     came = [name for name in CAME.read_text().split() if name in there]
     if came:
         steps.run("Take out what came", ["apt-get", "-q", "-y", "purge", *came])
-    if half := driver_proof.said("dpkg", "--audit"):
+    if half := driver.said("dpkg", "--audit"):
         raise BoxError(f"dpkg is left with: {' '.join(half.split())}; see {steps.LOG}")
     CAME.unlink()
 
 
 def mend() -> None:
     """An install that was cut off is taken out; the next step of the deploy starts it anew."""
-    if CAME.exists() and driver_proof.said("dpkg", "--audit"):
+    if CAME.exists() and driver.said("dpkg", "--audit"):
         steps.run("Finish the driver's installation", ["dpkg", "--configure", "-a"])
-        if driver_proof.said("dpkg", "--audit"):
+        if driver.said("dpkg", "--audit"):
             take_out()

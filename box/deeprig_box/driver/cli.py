@@ -14,14 +14,10 @@ import json
 import sys
 import time
 
-from deeprig_box.driver import reboot as driver_reboot
-from deeprig_box.driver import snapshot as driver_snapshot
-from deeprig_box.driver import state as record
-from deeprig_box.driver import status as driver_standing
-from deeprig_box.driver import upgrade as driver_moving
+from deeprig_box.driver import reboot, snapshot, state, status, upgrade
 from deeprig_box.lib import bounded, place
 from deeprig_box.lib.errors import BoxError
-from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import driver
 
 UNIT = "deeprig-driver-move.service"
 OPTIONS = {"--force", "--no-reboot"}
@@ -30,19 +26,19 @@ STARTS_WITHIN = 150  # seconds from SSH to the unit, after a boot
 
 
 def begin(kind: str, options: set[str]) -> None:
-    move = record.load()
-    if move["step"] in (record.ASKED, record.INSTALLING, record.GOING_BACK) and active():
+    move = state.load()
+    if move["step"] in (state.ASKED, state.INSTALLING, state.GOING_BACK) and active():
         raise BoxError(
             "a move of the driver is under way; `deeprig driver status` says where it is"
         )
     force = "--force" in options
-    if not force and (busy := driver_reboot.at_work()):
+    if not force and (busy := reboot.at_work()):
         raise BoxError(f"there runs {', '.join(busy)}; nothing was touched, --force goes ahead")
-    if kind == "rollback" and driver_snapshot.load() is None:
+    if kind == "rollback" and snapshot.load() is None:
         raise BoxError("there is nothing to go back to: no upgrade has been made here")
-    record.begin(
+    state.begin(
         kind,
-        driver_proof.driver_version(),
+        driver.driver_version(),
         force=force,
         reboot="--no-reboot" not in options,
         came=move["came"] if kind == "rollback" else [],
@@ -69,52 +65,52 @@ def follow(skip: int) -> None:
             quiet_since = time.monotonic()
         shown = len(lines)
         if ended:
-            print(json.dumps(record.load()), flush=True)
+            print(json.dumps(state.load()), flush=True)
             return
         time.sleep(PAUSE)
 
 
 def has_ended(quiet_since: float) -> bool:
     """Whether nothing more is to be said now: at an end, on the way down, or cut off."""
-    move = record.load()
-    booted = record.booted_since(move)
-    if move["step"] in (record.REBOOTING, record.REBOOTING_BACK, record.REBOOT_OWED):
+    move = state.load()
+    booted = state.booted_since(move)
+    if move["step"] in (state.REBOOTING, state.REBOOTING_BACK, state.REBOOT_OWED):
         return not booted or time.monotonic() - quiet_since > STARTS_WITHIN
-    if move["step"] in record.ENDS:
+    if move["step"] in state.ENDS:
         return not active() or time.monotonic() - quiet_since > 5
     return not active() and time.monotonic() - quiet_since > (STARTS_WITHIN if booted else 3)
 
 
 def said() -> list[str]:
-    if not record.LOG.exists():
+    if not state.LOG.exists():
         return []
-    with record.LOG.open(errors="replace") as log:
-        log.seek(record.load()["log"])
+    with state.LOG.open(errors="replace") as log:
+        log.seek(state.load()["log"])
         text = log.read()
     return text[: text.rfind("\n") + 1].splitlines()
 
 
 def confirm() -> None:
-    move = record.load()
-    if move["step"] in (record.MOVED, record.BACK):
-        record.note(move, move["step"], verified=True)
+    move = state.load()
+    if move["step"] in (state.MOVED, state.BACK):
+        state.note(move, move["step"], verified=True)
 
 
 def main() -> None:
     match sys.argv[1:]:
         case ["take"]:
-            driver_snapshot.take()
+            snapshot.take()
         case ["busy"]:
-            print("\n".join(driver_reboot.at_work()))
+            print("\n".join(reboot.at_work()))
         case ["begin", ("upgrade" | "rollback") as kind, *options] if set(options) <= OPTIONS:
             begin(kind, set(options))
         case ["go"]:
-            driver_moving.go()
+            upgrade.go()
         case ["follow", *skip]:
             follow(int(skip[0]) if skip else 0)
         case ["confirm"]:
             confirm()
         case ["status", *names]:
-            print(json.dumps(driver_standing.facts(names)))
+            print(json.dumps(status.facts(names)))
         case _:
             raise BoxError(place.told("driver-move"))

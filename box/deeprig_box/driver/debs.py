@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from deeprig_box.lib import bounded
-from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import driver
 from deeprig_box.nvidia.steps import QUIET
 
 DEBS = Path("/var/lib/deeprig/driver-debs")
@@ -30,14 +30,14 @@ def keep_downloads(version: str, names: list[str]) -> None:
     """The packages of what is installed, for the day when it must be put back without a network."""
     folder = DEBS / version
     folder.mkdir(parents=True, exist_ok=True)
-    versions = driver_proof.installed()
+    versions = driver.installed()
     for name in names:
-        if name.startswith(driver_proof.OF_A_KERNEL) or any(folder.glob(f"{name}_*.deb")):
+        if name.startswith(driver.OF_A_KERNEL) or any(folder.glob(f"{name}_*.deb")):
             continue
         for file in INCOMING.glob(f"{name}_{versions[name].replace(':', '%3a')}_*.deb"):
             file.rename(folder / file.name)
     lacking = [name for name in names if not any(folder.glob(f"{name}_*.deb"))]
-    lacking = [n for n in lacking if not n.startswith(driver_proof.OF_A_KERNEL)]
+    lacking = [n for n in lacking if not n.startswith(driver.OF_A_KERNEL)]
     if lacking:
         fetch(folder, *(f"{name}={versions[name]}" for name in lacking))
     shutil.rmtree(INCOMING, ignore_errors=True)
@@ -74,7 +74,7 @@ def fetch(folder: Path, *asked: str) -> None:
 
 def pack(folder: Path, name: str) -> None:
     """Made anew from its installed files: archives drop old builds."""
-    control = control_file(driver_proof.said("dpkg-query", "-s", name))
+    control = control_file(driver.said("dpkg-query", "-s", name))
     with tempfile.TemporaryDirectory() as made:
         about = Path(made, "DEBIAN")
         about.mkdir(mode=0o755)
@@ -83,7 +83,7 @@ def pack(folder: Path, name: str) -> None:
             for file in (INFO / f"{name}.{part}", *INFO.glob(f"{name}:*.{part}")):
                 if file.exists():
                     shutil.copy2(file, about / part)
-        files = driver_proof.said("dpkg-query", "-L", name).splitlines()
+        files = driver.said("dpkg-query", "-L", name).splitlines()
         there = "\0".join(file.lstrip("/") for file in files if os.path.lexists(file))
         copy = 'tar -C / --no-recursion --null -T - -cf - | tar -C "$1" -xpf -'
         bounded.run(["sh", "-c", copy, "sh", made], stdin=there, seconds=bounded.LONG)

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from deeprig_box.driver import foreign as driver_others
+from deeprig_box.driver import foreign
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.lib.standing import OK, REFUSED, Standing
-from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import driver
 
 WANTED = Path("/etc/deeprig/driver-wanted.json")
 WHOSE = {"distro": "the distribution", "nvidia": "NVIDIA"}
@@ -19,14 +19,14 @@ BY_HAND = Path("/usr/bin/nvidia-uninstall")
 
 
 def wanted() -> dict[str, Any]:
-    return json.loads(WANTED.read_text()) if WANTED.exists() else driver_proof.plan()
+    return json.loads(WANTED.read_text()) if WANTED.exists() else driver.plan()
 
 
 def stands() -> dict[str, Any] | None:
     """The plan of the driver that is there, by us; None where there is none."""
-    if not driver_proof.PLAN.exists() or not driver_proof.driver_version():
+    if not driver.PLAN.exists() or not driver.driver_version():
         return None
-    return driver_proof.plan()
+    return driver.plan()
 
 
 def kept() -> str:
@@ -36,7 +36,7 @@ def kept() -> str:
         return ""
     plan = " ".join(asked[field] for field in ("branch", "flavour"))
     return (
-        f"driver {driver_proof.driver_version()} ({now['flavour']}) is installed, the plan is "
+        f"driver {driver.driver_version()} ({now['flavour']}) is installed, the plan is "
         f"{plan}; `deeprig driver upgrade` moves it"
     )
 
@@ -46,12 +46,12 @@ def objection() -> str:
     asked, now = wanted(), stands()
     if now is not None:
         return "" if now["source"] == asked["source"] else from_another(asked, now["source"])
-    if BY_HAND.exists() and not driver_proof.said("dpkg-query", "-S", str(BY_HAND)):
+    if BY_HAND.exists() and not driver.said("dpkg-query", "-S", str(BY_HAND)):
         return (
             "a driver from NVIDIA's .run file is there; take it out with `sudo nvidia-uninstall`, "
             "or set Rig.driver to None"
         )
-    found = driver_others.by_others()
+    found = foreign.by_others()
     if found is None:
         return ""
     library = asked.get("library", found.name)  # which a plan of an older deeprig has not
@@ -66,7 +66,7 @@ def objection() -> str:
 
 def from_another(asked: dict[str, Any], source: str) -> str:
     return (
-        f"driver {driver_proof.driver_version()} from {WHOSE[source]} is installed, and the plan "
+        f"driver {driver.driver_version()} from {WHOSE[source]} is installed, and the plan "
         f'takes {WHOSE[asked["source"]]}\'s; Driver(source="{source}") keeps it, '
         "`deeprig driver upgrade` moves it"
     )

@@ -4,12 +4,10 @@ import re
 import shutil
 from pathlib import Path
 
-from deeprig_box.driver import headers as driver_headers
-from deeprig_box.driver import simulate as driver_apt
+from deeprig_box.driver import headers, simulate
 from deeprig_box.driver.simulate import APT_GET
 from deeprig_box.lib.errors import BoxError
-from deeprig_box.nvidia import driver as driver_proof
-from deeprig_box.nvidia import index as driver_index
+from deeprig_box.nvidia import driver, index
 from deeprig_box.nvidia.steps import run
 
 BOOT = Path("/boot")
@@ -17,11 +15,11 @@ BOOT = Path("/boot")
 
 def newest_has_what_it_needs() -> None:
     """Headers for the kernel that would boot next, and the compilers that built these kernels."""
-    if driver_proof.plan()["modules"] != "dkms":
+    if driver.plan()["modules"] != "dkms":
         return
-    for newest in driver_proof.kernels()[-1:]:
-        driver_headers.of_the_newest(newest)
-    for kernel in driver_proof.kernels_to_prove():
+    for newest in driver.kernels()[-1:]:
+        headers.of_the_newest(newest)
+    for kernel in driver.kernels_to_prove():
         name = compiler(kernel)
         if not name or shutil.which(name):
             continue
@@ -42,34 +40,34 @@ def compiler(kernel: str) -> str:
 
 def build_what_is_missing() -> None:
     """DKMS builds for the kernels it sees while a package is installed; here for the others."""
-    if driver_proof.plan()["modules"] != "dkms":
+    if driver.plan()["modules"] != "dkms":
         return
-    version, name = driver_proof.driver_version(), driver_proof.plan()["dkms_name"]
-    for kernel in driver_proof.kernels_to_prove():
-        if version and driver_proof.wrong(kernel, version):
+    version, name = driver.driver_version(), driver.plan()["dkms_name"]
+    for kernel in driver.kernels_to_prove():
+        if version and driver.wrong(kernel, version):
             asked = ["dkms", "install", "--force", "-m", name, "-v", version, "-k", kernel]
             run(f"Build the modules for kernel {kernel}", asked)
 
 
 def fetch_what_is_missing() -> None:
     """Ready made modules for a kernel that somebody installed beside those that are held."""
-    if driver_proof.plan()["modules"] != "prebuilt":
+    if driver.plan()["modules"] != "prebuilt":
         return
-    version, newest = driver_proof.driver_version(), driver_proof.kernels()[-1:]
-    if not version or not newest or not driver_proof.wrong(newest[0], version):
+    version, newest = driver.driver_version(), driver.kernels()[-1:]
+    if not version or not newest or not driver.wrong(newest[0], version):
         return
-    plan, kernel = driver_proof.plan(), newest[0]
-    stem = re.compile(rf"{driver_proof.PREBUILT}\d+(-server)?(-open)?-")
+    plan, kernel = driver.plan(), newest[0]
+    stem = re.compile(rf"{driver.PREBUILT}\d+(-server)?(-open)?-")
     stems = [found[0] for found in map(stem.match, plan["packages"]) if found]
-    driver_index.read_anew(plan)
+    index.read_anew(plan)
     for name in (f"{stem}{kernel}" for stem in stems):
-        for entry in (f"{name}={its}" for its in driver_apt.offered(name)):
-            would = driver_apt.simulated([entry])
-            if driver_apt.objection(would, [entry], plan, driver_apt.held()):
+        for entry in (f"{name}={its}" for its in simulate.offered(name)):
+            would = simulate.simulated([entry])
+            if simulate.objection(would, [entry], plan, simulate.held()):
                 continue
             if not run(f"Install {name}", [*APT_GET, "install", entry]):
                 return
-    owner = driver_proof.said("dpkg", "-S", f"{BOOT}/vmlinuz-{kernel}").partition(":")[0]
+    owner = driver.said("dpkg", "-S", f"{BOOT}/vmlinuz-{kernel}").partition(":")[0]
     way = f"`sudo apt purge {owner}`" if owner else f"`sudo rm {BOOT}/vmlinuz-{kernel}`"
     raise BoxError(
         f"the archive has no modules of driver {version} for kernel {kernel} yet; wait for them, "

@@ -7,9 +7,7 @@ import re
 from typing import NamedTuple
 
 from deeprig_box.driver.simulate import DRIVER_VERSION
-from deeprig_box.nvidia import driver as driver_proof
-from deeprig_box.nvidia import held_updates as driver_waiting
-from deeprig_box.nvidia import libraries as driver_libraries
+from deeprig_box.nvidia import driver, held_updates, libraries
 
 NVIDIAS = "/compute/cuda/repos/"
 
@@ -28,32 +26,32 @@ def by_others() -> Other | None:
     """The driver that is there without our doing, by who owns the libraries that each has."""
     every = installed()
     own = f":{native()}"
-    owned = [name.removesuffix(own) for name in driver_libraries.owners().values() if name]
+    owned = [name.removesuffix(own) for name in libraries.owners().values() if name]
     library = re.compile(r"^(libcuda1|libnvidia-compute(-\d+)?(-server)?)(:\w+)?$")
     for name in [*owned, *filter(library.match, every)]:
-        its = driver_proof.upstream(every.get(name, ""))
+        its = driver.upstream(every.get(name, ""))
         if DRIVER_VERSION.match(its):
-            policy = driver_proof.said("apt-cache", "policy", name)
+            policy = driver.said("apt-cache", "policy", name)
             parts = [part for part, version in every.items() if goes_with(part, version, its)]
             return Other(name, its, its.partition(".")[0], origin(policy), parts)
     return None
 
 
-def goes_with(name: str, version: str, driver: str) -> bool:
+def goes_with(name: str, version: str, release: str) -> bool:
     plain = name.partition(":")[0]
-    if plain.startswith(driver_proof.PREBUILT):
+    if plain.startswith(driver.PREBUILT):
         return True
-    return driver_proof.upstream(version) == driver and driver_proof.is_of_a_driver(plain)
+    return driver.upstream(version) == release and driver.is_of_a_driver(plain)
 
 
 def native() -> str:
-    return driver_proof.said("dpkg", "--print-architecture")
+    return driver.said("dpkg", "--print-architecture")
 
 
 def installed() -> dict[str, str]:
     """Name -> version; a package of another architecture than the box's has it in its name."""
     form = "${db:Status-Status} ${Package} ${Architecture} ${Version}\\n"
-    lines = driver_proof.said("dpkg-query", "-W", "-f", form).splitlines()
+    lines = driver.said("dpkg-query", "-W", "-f", form).splitlines()
     rows = [line.split() for line in lines if line.startswith("installed ")]
     own = (native(), "all")
     return {name if its in own else f"{name}:{its}": version for _, name, its, version in rows}
@@ -68,6 +66,6 @@ def origin(policy: str) -> str:
         return ""
     return (
         "nvidia"
-        if any(NVIDIAS in url or driver_waiting.is_nvidias(url) for url in urls)
+        if any(NVIDIAS in url or held_updates.is_nvidias(url) for url in urls)
         else "distro"
     )

@@ -6,12 +6,10 @@ A module of somebody else's that does not build fails in their postinst: then th
 import re
 from typing import Any
 
-from deeprig_box.driver import reasons as driver_reasons
-from deeprig_box.driver import simulate as driver_apt
+from deeprig_box.driver import reasons, simulate
 from deeprig_box.driver.simulate import APT_GET
 from deeprig_box.lib.errors import BoxError
-from deeprig_box.nvidia import driver as driver_proof
-from deeprig_box.nvidia import steps
+from deeprig_box.nvidia import driver, steps
 from deeprig_box.nvidia.held_updates import newer
 from deeprig_box.nvidia.steps import run
 
@@ -22,10 +20,10 @@ FAILED = re.compile(r"/var/lib/dkms/([\w.+-]+)/([\w.+~-]+)/(?:source\b|(?:\S+/)?
 
 def lacking(plan: dict[str, Any]) -> list[str]:
     """As apt takes them; an image from another suite than the usual has its own headers there."""
-    there, found = driver_proof.installed(), []
+    there, found = driver.installed(), []
     for name in plan["headers"]:
         image = there.get(name.replace(HEADERS, IMAGE, 1), "")
-        has, offered = there.get(name, ""), driver_apt.offered(name)
+        has, offered = there.get(name, ""), simulate.offered(name)
         if image in offered and (not has or newer(image, has)):
             found.append(f"{name}={image}")
         elif not has and offered:
@@ -40,25 +38,25 @@ def install(plan: dict[str, Any]) -> None:
 
 def bring(what: str, names: list[str]) -> None:
     """These packages, or none of them and the reason."""
-    would = driver_apt.simulated(names)
+    would = simulate.simulated(names)
     if would.why_not:
-        raise BoxError(f"{driver_reasons.why(names, would)}; nothing was installed")
+        raise BoxError(f"{reasons.why(names, would)}; nothing was installed")
     complaint = run(what, [*APT_GET, "install", *names])
     if not complaint:
         return
     module = FAILED.search(steps.last_said())
     came = [arrival.name for arrival in would.arrives if not arrival.old]
-    there = driver_proof.said("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n")
+    there = driver.said("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n")
     left = {line.split()[1] for line in there.splitlines() if not line.startswith("not-installed")}
     run("Take out what came", ["apt-get", "-q", "-y", "purge", *(n for n in came if n in left)])
-    half = " ".join(driver_proof.said("dpkg", "--audit").split())
+    half = " ".join(driver.said("dpkg", "--audit").split())
     end = f"dpkg is left with: {half[:200]}" if half else "what came was taken out again"
     raise BoxError(f"{others(*module.groups()) if module else complaint}; {end}; see {steps.LOG}")
 
 
 def others(name: str, version: str) -> str:
     """Whose module it is that does not build for the kernel, and the way out."""
-    owner = driver_proof.said("dpkg", "-S", f"/usr/src/{name}-{version}").partition(":")[0]
+    owner = driver.said("dpkg", "-S", f"/usr/src/{name}-{version}").partition(":")[0]
     if owner and ", " not in owner:
         return (
             f"the module {name} {version} of {owner} does not build for this kernel, and fails the "
@@ -72,9 +70,9 @@ def others(name: str, version: str) -> str:
 
 def of_the_newest(kernel: str) -> None:
     """Have them, for what boots next. Raises BoxError where nobody has them."""
-    if driver_proof.has_headers(kernel):
+    if driver.has_headers(kernel):
         return
-    name = driver_proof.headers_of(kernel)
+    name = driver.headers_of(kernel)
     if not name:
         raise BoxError(
             f"the archive has no headers for the newest installed kernel, {kernel}; bring the "

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from deeprig_box.driver import simulate as driver_apt
+from deeprig_box.driver import simulate
 from deeprig_box.lib import bounded, files
 from deeprig_box.lib.errors import BoxError
-from deeprig_box.nvidia import held_updates as driver_waiting
+from deeprig_box.nvidia import held_updates
 
 UPDATES = Path("/etc/apt/apt.conf.d/deeprig-driver.conf")
 # The same text as tasks/driver.py writes, so that a deploy afterwards changes nothing.
@@ -27,11 +27,11 @@ def mark(how: str, names: list[str]) -> None:
 
 def only(names: list[str], before: list[str]) -> None:
     """Hold these; those of `before` that are not among them go free."""
-    held = driver_apt.held()
+    held = simulate.held()
     mark("unhold", [name for name in before if name in held and name not in names])
     mark("hold", [name for name in names if name not in held])
     files.write(UPDATES, left_alone(names))
-    driver_waiting.note()
+    held_updates.note()
 
 
 def left_alone(names: list[str]) -> str:

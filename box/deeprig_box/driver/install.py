@@ -15,11 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from deeprig_box.driver import debs as driver_debs
-from deeprig_box.driver import dkms as driver_build
-from deeprig_box.driver import headers as driver_headers
-from deeprig_box.driver import reasons as driver_reasons
-from deeprig_box.driver import simulate as driver_apt
+from deeprig_box.driver import debs, dkms, headers, reasons, simulate
 from deeprig_box.driver.cleanup import (
     BEFORE,
     CAME,
@@ -35,22 +31,21 @@ from deeprig_box.driver.desired import kept, objection, stands, wanted
 from deeprig_box.driver.simulate import APT_GET
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.lib.standing import OK, OWED, Standing
-from deeprig_box.nvidia import driver as driver_proof
-from deeprig_box.nvidia import index as driver_index
+from deeprig_box.nvidia import driver, index
 from deeprig_box.nvidia.steps import run
 
 
 def state() -> str:
     if why := kept():
-        found = driver_proof.state()
+        found = driver.state()
         return f"kept: {why}" if found.startswith("ok ") else found
     if stands() is None:
         return f"not installed: {' '.join(wanted()['packages'])}"
-    if driver_proof.plan() != wanted():
+    if driver.plan() != wanted():
         return "the plan says more than the driver that stands"
     if CAME.exists():
         return "its install was cut off"  # whole by now or not, its packages are not kept yet
-    return driver_proof.state()
+    return driver.state()
 
 
 def check(_: list[str]) -> Standing:
@@ -73,15 +68,15 @@ def install() -> None:
     else:
         take_over()
         fetch_and_install()
-    driver_build.newest_has_what_it_needs()
-    driver_build.build_what_is_missing()
-    driver_build.fetch_what_is_missing()
-    state = driver_proof.state()
+    dkms.newest_has_what_it_needs()
+    dkms.build_what_is_missing()
+    dkms.fetch_what_is_missing()
+    state = driver.state()
     if not state.startswith("ok "):
         give_up(state)
     if not shutil.which("nvidia-smi"):
         give_up("nvidia-smi did not come with the packages")
-    driver_debs.keep_downloads(driver_proof.driver_version(), driver_proof.driver_set())
+    debs.keep_downloads(driver.driver_version(), driver.driver_set())
     arrived()
     BEFORE.unlink(missing_ok=True)
     print(f"Proved: {state.removeprefix('ok ')}", flush=True)
@@ -89,17 +84,17 @@ def install() -> None:
 
 def fetch_and_install() -> None:
     """Pin, then simulate and compare, then install; each a transaction of its own."""
-    plan, there = driver_proof.plan(), driver_proof.installed()
+    plan, there = driver.plan(), driver.installed()
     missing = [name for name in plan["packages"] if name not in there]
     if not missing:
         return
     try:
-        driver_build.newest_has_what_it_needs()
-        driver_index.read_anew(plan)
+        dkms.newest_has_what_it_needs()
+        index.read_anew(plan)
         pin(plan)
-        names = driver_apt.as_installed(missing, driver_proof.driver_version())
-        would = driver_apt.simulated(names)
-        driver_reasons.refuse(names, would, plan)
+        names = simulate.as_installed(missing, driver.driver_version())
+        would = simulate.simulated(names)
+        reasons.refuse(names, would, plan)
         came([arrival.name for arrival in would.arrives if not arrival.old])
     except BoxError:
         unpin()
@@ -107,19 +102,19 @@ def fetch_and_install() -> None:
         raise
     why = run(
         "Install the driver and its modules",
-        [*APT_GET, *driver_debs.install_options(), "install", *names],
+        [*APT_GET, *debs.install_options(), "install", *names],
     )
-    if why and not driver_proof.driver_version():
+    if why and not driver.driver_version():
         give_up(why)
 
 
 def pin(plan: dict[str, Any]) -> None:
     """The branch is settled before anything is resolved; asked of apt, not believed."""
     name = plan.get("pin", "")
-    if name and name not in driver_proof.installed():
-        would = driver_apt.simulated([name])
+    if name and name not in driver.installed():
+        would = simulate.simulated([name])
         if would.why_not:
-            raise BoxError(f"{driver_reasons.why([name], would)}; nothing was installed")
+            raise BoxError(f"{reasons.why([name], would)}; nothing was installed")
         if [arrival.name for arrival in would.arrives] != [name] or would.removed:
             raise BoxError(f"apt would bring more than {name}; nothing was installed")
         came([name])
@@ -127,16 +122,16 @@ def pin(plan: dict[str, Any]) -> None:
             raise BoxError(f"{name}: {why}")
     asked = plan["packages"] if plan["source"] == "nvidia" else plan["packages"][:1]
     for package in (entry.partition("=")[0] for entry in asked):
-        driver_reasons.settled(package, plan["branch"])
+        reasons.settled(package, plan["branch"])
 
 
 def main() -> None:
     says: dict[str, Callable[[], str]] = {
         "state": state,
-        "headers": lambda: " ".join(driver_headers.lacking(wanted())) or "ok",
+        "headers": lambda: " ".join(headers.lacking(wanted())) or "ok",
     }
     does: dict[str, Callable[[], object]] = {
-        "have-headers": lambda: driver_headers.install(wanted()),
+        "have-headers": lambda: headers.install(wanted()),
         "install": install,
         "mend": mend,
     }

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from deeprig_box.driver import simulate as driver_apt
+from deeprig_box.driver import simulate
 from deeprig_box.driver.simulate import Simulation
-from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import driver
 from deeprig_box.nvidia.driver import PREBUILT
 from deeprig_box.nvidia.held_updates import newer
 
@@ -14,8 +14,8 @@ def to_try(plan: dict[str, Any], old: dict[str, str]) -> list[list[str]]:
     """The kernel's own packages as apt takes them: the newest, older ones, as they are."""
     names = plan.get("kernel_metapackages", []) if plan["modules"] == "prebuilt" else []
     there = old.get(names[0], "") if names else ""
-    offered = driver_apt.offered(names[0]) if there else []
-    others = [v for v in offered if v != driver_apt.candidate(names[0]) and newer(v, there)]
+    offered = simulate.offered(names[0]) if there else []
+    others = [v for v in offered if v != simulate.candidate(names[0]) and newer(v, there)]
     tried = [names, *([f"{name}={version}" for name in names] for version in others)]
     return [*tried, []] if names else [[]]
 
@@ -25,7 +25,7 @@ def without_modules(would: Simulation, plan: dict[str, Any]) -> str:
     if plan["modules"] != "prebuilt":
         return ""
     arrive = {arrival.name for arrival in would.arrives}
-    there = (arrive | driver_proof.installed().keys()) - set(would.removed)
+    there = (arrive | driver.installed().keys()) - set(would.removed)
     for name in sorted(arrive):
         kernel = re.fullmatch(r"linux-image-(\d.+)", name)
         own = f"{PREBUILT}{plan['branch']}-"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from deeprig_box.driver import simulate as driver_apt
+from deeprig_box.driver import simulate
 from deeprig_box.driver.simulate import Simulation, is_of_branch
 from deeprig_box.lib.errors import BoxError
 
@@ -26,7 +26,7 @@ def why(names: list[str], would: Simulation) -> str:
     return (
         half(would.why_not)
         or holds(names)
-        or preferences(lambda options: not driver_apt.simulated([*options, *names]).why_not)
+        or preferences(lambda options: not simulate.simulated([*options, *names]).why_not)
         or f"apt cannot do it: {would.why_not}"
     )
 
@@ -43,8 +43,8 @@ def half(said: str) -> str:
 
 
 def holds(names: list[str]) -> str:
-    held = driver_apt.held()
-    free = driver_apt.simulated([*ANYWAY, *names]) if held else None
+    held = simulate.held()
+    free = simulate.simulated([*ANYWAY, *names]) if held else None
     if free is None or free.why_not:
         return ""
     these = [arrival.name for arrival in free.arrives if arrival.name in held]
@@ -85,17 +85,17 @@ def refuse(names: list[str], would: Simulation, plan: dict[str, Any]) -> None:
     """End here where apt would do anything but the plan."""
     if would.why_not:
         raise BoxError(f"{why(names, would)}; nothing was installed")
-    if said := driver_apt.objection(would, names, plan, driver_apt.held()):
+    if said := simulate.objection(would, names, plan, simulate.held()):
         raise BoxError(f"{said}; nothing was installed")
 
 
 def settled(package: str, branch: str) -> None:
     """Raises BoxError where apt would take this package of another branch, or not at all."""
-    found = driver_apt.candidate(package)
+    found = simulate.candidate(package)
     if is_of_branch(package, found, branch):
         return
     blame = preferences(
-        lambda options: is_of_branch(package, driver_apt.candidate(package, *options), branch)
+        lambda options: is_of_branch(package, simulate.candidate(package, *options), branch)
     )
     raise BoxError(
         f"apt would take {package} {found or '(none)'}, and the plan is {branch}"

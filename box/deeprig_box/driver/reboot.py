@@ -4,10 +4,9 @@ import os
 import time
 from pathlib import Path
 
-from deeprig_box.lib import bounded, place
-from deeprig_box.lib import workload as boot_work
+from deeprig_box.lib import bounded, place, workload
 from deeprig_box.lib.errors import BoxError
-from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import driver
 
 GUARD = Path("/etc/systemd/system/deeprig-boot-guard.service")
 LOCK_SECONDS = 900
@@ -15,24 +14,24 @@ LOCK_SECONDS = 900
 
 def at_work() -> list[str]:
     """What a move would disturb; whoever watches it is no work."""
-    there, own = boot_work.processes(), boot_work.group(Path("/proc/self"))
+    there, own = workload.processes(), workload.group(Path("/proc/self"))
     watching = {process.group for process in there if process.name == "driver-move"}
     others = [process for process in there if process.group not in watching]
     return [
-        *boot_work.on_a_card(there),
-        *boot_work.jobs(there),
-        *boot_work.in_notebooks(),
-        *boot_work.in_guests(there),
-        *boot_work.dpkg(),
-        *boot_work.of_people(others, own),
-        *boot_work.in_containers(there),
+        *workload.on_a_card(there),
+        *workload.jobs(there),
+        *workload.in_notebooks(),
+        *workload.in_guests(there),
+        *workload.dpkg(),
+        *workload.of_people(others, own),
+        *workload.in_containers(there),
     ]
 
 
 def wait_for_dpkg() -> None:
     """Until nobody else installs packages."""
     began = time.monotonic()
-    while boot_work.dpkg():
+    while workload.dpkg():
         waited = time.monotonic() - began
         if waited > LOCK_SECONDS:
             raise BoxError(f"another apt has been at work for {waited:.0f} s")
@@ -56,8 +55,8 @@ def ask(script: str, *words: str) -> bounded.Done:
 
 
 def load() -> None:
-    if driver_proof.in_use() == "load":
-        for name in (driver_proof.plan()["module"], "nvidia-uvm"):
+    if driver.in_use() == "load":
+        for name in (driver.plan()["module"], "nvidia-uvm"):
             bounded.run(["modprobe", name])
 
 

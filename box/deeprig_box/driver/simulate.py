@@ -4,7 +4,7 @@ import re
 from typing import Any, NamedTuple
 
 from deeprig_box.lib import bounded
-from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import driver
 from deeprig_box.nvidia.steps import QUIET
 
 APT_GET = ["apt-get", "-q", "-y", "--no-install-recommends"]
@@ -68,10 +68,10 @@ def objection(would: Simulation, names: list[str], plan: dict[str, Any], held: s
 
 def uneven(would: Simulation, plan: dict[str, Any]) -> str:
     """What must be of the driver's very build, and would not be; "" where all is."""
-    there = driver_proof.installed() | {arrival.name: arrival.new for arrival in would.arrives}
-    version = driver_proof.upstream(there.get(plan["packages"][0].partition("=")[0], ""))
+    there = driver.installed() | {arrival.name: arrival.new for arrival in would.arrives}
+    version = driver.upstream(there.get(plan["packages"][0].partition("=")[0], ""))
     for name, its in there.items() if version else ():
-        if driver_proof.OF_THE_BUILD.match(name) and driver_proof.upstream(its) != version:
+        if driver.OF_THE_BUILD.match(name) and driver.upstream(its) != version:
             return (
                 f"{name} would be {its} beside driver {version}, and they must be of one build; "
                 "wait until the archive has both"
@@ -89,12 +89,12 @@ def unplanned(arrival: Arrival, plan: dict[str, Any], held: set[str]) -> str:
         return f"apt would bring {name} along, which is of a desktop"
     if NEVER.match(name) and name not in planned:
         return f"apt would bring {name} along, which replaces drivers"
-    if not driver_proof.is_of_a_driver(name):
+    if not driver.is_of_a_driver(name):
         return ""
-    if name.startswith(driver_proof.PREBUILT):
-        right = name.startswith(f"{driver_proof.PREBUILT}{plan['branch']}-")
+    if name.startswith(driver.PREBUILT):
+        right = name.startswith(f"{driver.PREBUILT}{plan['branch']}-")
         return "" if right else f"apt would bring {name}, and the plan is {plan['branch']}"
-    if not DRIVER_VERSION.match(driver_proof.upstream(new)):
+    if not DRIVER_VERSION.match(driver.upstream(new)):
         return ""
     distribution = plan["source"] == "distro"
     if distribution and name in HELPERS:
@@ -109,29 +109,27 @@ def unplanned(arrival: Arrival, plan: dict[str, Any], held: set[str]) -> str:
 
 
 def held() -> set[str]:
-    return set(driver_proof.said("apt-mark", "showhold").split())
+    return set(driver.said("apt-mark", "showhold").split())
 
 
 def candidate(name: str, *options: str) -> str:
     """The version that apt would take."""
-    policy = driver_proof.said("apt-cache", *options, "policy", name)
+    policy = driver.said("apt-cache", *options, "policy", name)
     found = re.search(r"^  Candidate: (\S+)$", policy, re.M)
     return "" if found is None or found[1] == "(none)" else found[1]
 
 
 def offered(name: str) -> list[str]:
     """The versions that apt could take, newest first."""
-    rows = [
-        line.split("|") for line in driver_proof.said("apt-cache", "madison", name).splitlines()
-    ]
+    rows = [line.split("|") for line in driver.said("apt-cache", "madison", name).splitlines()]
     return list(dict.fromkeys(row[1].strip() for row in rows if len(row) > 1))
 
 
 def is_of_branch(name: str, version: str, branch: str) -> bool:
     """Whether a package of this version may be in a driver of that branch."""
-    if name.startswith(driver_proof.PREBUILT):
-        return bool(version) and name.startswith(f"{driver_proof.PREBUILT}{branch}-")
-    its = driver_proof.upstream(version)
+    if name.startswith(driver.PREBUILT):
+        return bool(version) and name.startswith(f"{driver.PREBUILT}{branch}-")
+    its = driver.upstream(version)
     return its.startswith(f"{branch}.") or (bool(its) and not DRIVER_VERSION.match(its))
 
 
@@ -140,12 +138,12 @@ def as_installed(names: list[str], version: str) -> list[str]:
     of what must be of one build with the driver.
     """
     if not version:
-        coming = driver_proof.upstream(candidate(names[0]))
-        own = [name for name in names if driver_proof.OF_THE_BUILD.match(name)]
+        coming = driver.upstream(candidate(names[0]))
+        own = [name for name in names if driver.OF_THE_BUILD.match(name)]
         exact = dict(zip(own, as_installed(own, coming), strict=True)) if coming else {}
         return [exact.get(name, name) for name in names]
     same = {
-        name: next((v for v in offered(name) if driver_proof.upstream(v) == version), "")
+        name: next((v for v in offered(name) if driver.upstream(v) == version), "")
         for name in names
     }
     return [f"{name}={same[name]}" if same[name] else name for name in names]

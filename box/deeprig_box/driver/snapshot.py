@@ -6,16 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deeprig_box.driver import debs as driver_debs
-from deeprig_box.driver import dkms as driver_build
-from deeprig_box.driver import hold as driver_hold
-from deeprig_box.driver import simulate as driver_apt
+from deeprig_box.driver import debs, dkms, hold, simulate
 from deeprig_box.driver.debs import DEBS
 from deeprig_box.driver.state import FOLDER
 from deeprig_box.lib import files
 from deeprig_box.lib.errors import BoxError
-from deeprig_box.nvidia import driver as driver_proof
-from deeprig_box.nvidia import steps
+from deeprig_box.nvidia import driver, steps
 from deeprig_box.nvidia.steps import run
 
 SNAPSHOT = FOLDER / "snapshot.json"
@@ -23,8 +19,8 @@ DRAFT = FOLDER / "snapshot-draft.json"  # taken before anything is touched, and 
 BEFORE = FOLDER / "snapshot-before.json"
 PINS = "nvidia-driver-pinning-"
 FILES = (
-    driver_proof.PLAN,
-    driver_hold.UPDATES,
+    driver.PLAN,
+    hold.UPDATES,
     Path("/etc/apt/preferences.d/deeprig-nvidia"),
     Path("/etc/apt/preferences.d/zz-deeprig-nvidia"),
     Path("/etc/apt/sources.list.d/deeprig-nvidia.sources"),
@@ -39,23 +35,23 @@ FORCED = ["--force-confold", "--force-depends", "--force-remove-reinstreq"]
 
 def moving() -> dict[str, str]:
     """Name -> version of what a move touches: the driver's packages and what pins them."""
-    there = driver_proof.installed()
-    names = {*driver_proof.driver_set(), *(name for name in there if name.startswith(PINS))}
+    there = driver.installed()
+    names = {*driver.driver_set(), *(name for name in there if name.startswith(PINS))}
     return {name: there[name] for name in sorted(names)}
 
 
 def take() -> None:
     """Note what stands and have its packages on the box."""
-    version, packages = driver_proof.driver_version(), moving()
+    version, packages = driver.driver_version(), moving()
     if not version:
         raise BoxError("there is no whole driver here to move; a deploy installs one")
-    lacking = driver_debs.keep(version, packages)
+    lacking = debs.keep(version, packages)
     if lacking:
         raise BoxError(f"there would be no way back: no .deb of {' '.join(lacking)} can be had")
     known = {
         "version": version, "when": time.time(), "packages": packages,
-        "held": sorted(driver_apt.held() & packages.keys()),
-        "manual": sorted({*driver_proof.said("apt-mark", "showmanual").split()} & packages.keys()),
+        "held": sorted(simulate.held() & packages.keys()),
+        "manual": sorted({*driver.said("apt-mark", "showmanual").split()} & packages.keys()),
         "files": {str(file): content(file) for file in FILES},
     }  # fmt: skip
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -99,9 +95,7 @@ def drafted() -> dict[str, Any]:
 def states() -> dict[str, tuple[str, str]]:
     """Name -> (state, version) of every package that dpkg knows of, whatever state it is in."""
     form = "${db:Status-Status} ${Package} ${Version}\\n"
-    rows = [
-        line.split(" ") for line in driver_proof.said("dpkg-query", "-W", "-f", form).splitlines()
-    ]
+    rows = [line.split(" ") for line in driver.said("dpkg-query", "-W", "-f", form).splitlines()]
     gone = ("not-installed", "config-files")
     return {name: (state, version) for state, name, version in rows if state not in gone}
 
@@ -111,9 +105,7 @@ def restore(snapshot: dict[str, Any], came: list[str]) -> None:
     before = snapshot["packages"]
     there = states()
     # A kernel that came stays: it may be the one that runs, and the boot guard keeps to the other.
-    own = {
-        name for name in (*came, *driver_proof.driver_set()) if driver_proof.is_of_a_driver(name)
-    }
+    own = {name for name in (*came, *driver.driver_set()) if driver.is_of_a_driver(name)}
     own |= {name for name in there if name.startswith(PINS)}
     extra = sorted(name for name in own if name in there and name not in before)
     wrong = [name for name, its in before.items() if there.get(name) != ("installed", its)]
@@ -127,15 +119,15 @@ def restore(snapshot: dict[str, Any], came: list[str]) -> None:
         argv = ["dpkg", *FORCED, "-i", *files]
         what = f"Put back {len(files)} packages of {snapshot['version']}"
         complaints.append(run(what, argv))
-    if driver_proof.said("dpkg", "--audit"):
+    if driver.said("dpkg", "--audit"):
         complaints.append(run("Finish what dpkg left", ["dpkg", "--configure", "-a"]))
     marks(snapshot, before)
-    driver_build.build_what_is_missing()
+    dkms.build_what_is_missing()
     check(before, [why for why in complaints if why])
 
 
 def kept_deb(version: str, name: str, its: str) -> str:
-    file = driver_debs.kept(DEBS / version, name, its)
+    file = debs.kept(DEBS / version, name, its)
     if file is None:
         raise BoxError(f"{DEBS / version} has no {name} {its} any more; nothing was put back")
     return str(file)
@@ -155,17 +147,17 @@ def put_back_files(files: dict[str, Any]) -> None:
 
 def marks(snapshot: dict[str, Any], before: dict[str, Any]) -> None:
     """Asked for or along with others, held or not: as it was."""
-    driver_hold.mark("auto", [name for name in before if name not in snapshot["manual"]])
-    driver_hold.mark("manual", snapshot["manual"])
-    driver_hold.mark("hold", snapshot["held"])
+    hold.mark("auto", [name for name in before if name not in snapshot["manual"]])
+    hold.mark("manual", snapshot["manual"])
+    hold.mark("hold", snapshot["held"])
 
 
 def check(before: dict[str, Any], complaints: list[str]) -> None:
     """Whether all of it is as it was, asked of dpkg and of the modules, not believed."""
     there = states()
     wrong = [name for name, its in before.items() if there.get(name) != ("installed", its)]
-    half = driver_proof.said("dpkg", "--audit")
-    state = driver_proof.state()
+    half = driver.said("dpkg", "--audit")
+    state = driver.state()
     if wrong or half:
         why = complaints[0] if complaints else " ".join(half.split())[:200]
         raise BoxError(f"{' '.join(wrong) or 'dpkg'} could not be put back: {why}; see {steps.LOG}")

@@ -5,15 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deeprig_box.boot import kernel_check as boot_proof
-from deeprig_box.driver import debs as driver_debs
-from deeprig_box.driver import dkms as driver_build
-from deeprig_box.driver import kernels as driver_kernels
-from deeprig_box.driver import reasons as driver_reasons
-from deeprig_box.driver import simulate as driver_apt
+from deeprig_box.boot import kernel_check
+from deeprig_box.driver import debs, dkms, kernels, reasons, simulate
 from deeprig_box.driver.simulate import APT_GET, DRIVER_VERSION, Simulation
 from deeprig_box.lib.errors import BoxError
-from deeprig_box.nvidia import driver as driver_proof
+from deeprig_box.nvidia import driver
 from deeprig_box.nvidia.driver import PREBUILT, upstream
 from deeprig_box.nvidia.steps import run
 
@@ -41,7 +37,7 @@ class Way(NamedTuple):
 
 def pins_to_move(plan: dict[str, Any]) -> list[str]:
     """Pinning packages that are not the plan's, and the plan's own where it is missing."""
-    there, wanted = driver_proof.installed(), plan.get("pin", "")
+    there, wanted = driver.installed(), plan.get("pin", "")
     others = [name for name in there if name.startswith(PINS) and name != wanted]
     return [*others, *([wanted] if wanted and wanted not in there else [])]
 
@@ -53,10 +49,10 @@ def pin(plan: dict[str, Any]) -> None:
     for name in pins_to_move(plan):
         if name != wanted and (why := run(f"Let go of {name}", ["dpkg", "--purge", name])):
             raise BoxError(f"{name}: {why}")
-    if wanted and wanted not in driver_proof.installed():
-        would = driver_apt.simulated([wanted])
+    if wanted and wanted not in driver.installed():
+        would = simulate.simulated([wanted])
         if would.why_not:
-            raise BoxError(driver_reasons.why([*LETS, wanted], would))
+            raise BoxError(reasons.why([*LETS, wanted], would))
         if [arrival.name for arrival in would.arrives] != [wanted] or would.removed:
             raise BoxError(f"apt would bring more than {wanted}")
         if why := run(f"Pin branch {plan['branch']}", [*APT_GET, *LETS, "install", wanted]):
@@ -66,8 +62,8 @@ def pin(plan: dict[str, Any]) -> None:
 def settled(plan: dict[str, Any]) -> str:
     """The version that apt would take now; a sentence where that is of another branch."""
     first = plan["packages"][0].partition("=")[0]
-    driver_reasons.settled(first, plan["branch"])
-    return upstream(driver_apt.candidate(first))
+    reasons.settled(first, plan["branch"])
+    return upstream(simulate.candidate(first))
 
 
 def choose(plan: dict[str, Any], old: dict[str, str], old_plan: dict[str, Any]) -> Way:
@@ -79,10 +75,10 @@ def choose(plan: dict[str, Any], old: dict[str, str], old_plan: dict[str, Any]) 
     names = [entry.partition("=")[0] for entry in plan["packages"]]
     names += also_asked(old, old_plan, plan, version)
     own = [exactly(name, version) for name in dict.fromkeys(names)]
-    for kernel in driver_kernels.to_try(plan, old):
+    for kernel in kernels.to_try(plan, old):
         asked = [*own, *kernel]
         would = simulated(asked)
-        if not driver_kernels.without_modules(would, plan):
+        if not kernels.without_modules(would, plan):
             break
     names += plan.get("kernel_metapackages", [])
     left = left_behind(names, old, would, plan, version)
@@ -93,12 +89,12 @@ def choose(plan: dict[str, Any], old: dict[str, str], old_plan: dict[str, Any]) 
 
 
 def simulated(asked: list[str]) -> Simulation:
-    return driver_apt.simulated([*LETS, *asked])
+    return simulate.simulated([*LETS, *asked])
 
 
 def exactly(name: str, version: str, gone: str = "") -> str:
     """With the driver's version where there is one; else `gone`, or the name alone."""
-    found = next((v for v in driver_apt.offered(name) if upstream(v) == version), "")
+    found = next((v for v in simulate.offered(name) if upstream(v) == version), "")
     return f"{name}={found}" if found else gone or name
 
 
@@ -106,7 +102,7 @@ def also_asked(
     old: dict[str, str], old_plan: dict[str, Any], plan: dict[str, Any], version: str
 ) -> list[str]:
     """Parts that somebody asked for beside the plan, under the names they have in this branch."""
-    manual = set(driver_proof.said("apt-mark", "showmanual").split())
+    manual = set(driver.said("apt-mark", "showmanual").split())
     planned = {entry.partition("=")[0] for entry in old_plan["packages"]}
     found = []
     for name in sorted((old.keys() & manual) - planned):
@@ -115,7 +111,7 @@ def also_asked(
         plain = name.replace(f"-{old_plan['branch']}", "")
         for here in (name, name.replace(old_plan["branch"], plan["branch"]), plain,
                      f"{plain}-{plan['branch']}"):  # fmt: skip
-            if any(upstream(v) == version for v in driver_apt.offered(here)):
+            if any(upstream(v) == version for v in simulate.offered(here)):
                 found.append(here)
                 break
     return found
@@ -141,45 +137,45 @@ def objection(way: Way, old: dict[str, str], plan: dict[str, Any]) -> str:
     """Why apt must not do that; "" where it moves the driver and nothing else."""
     would = way.would
     if would.why_not:
-        return driver_reasons.why([*LETS, *way.names], would)
+        return reasons.why([*LETS, *way.names], would)
     if others := [name for name in would.removed if name not in old]:
         return f"apt would remove {' '.join(others)}"
     going = {name.partition("=")[0] for name in way.names if not name.endswith("-")}
     arriving = {arrival.name for arrival in would.arrives}
-    if kernel := driver_kernels.without_modules(would, plan):
+    if kernel := kernels.without_modules(would, plan):
         return (
             f"the archive has no modules of driver {way.version} for kernel {kernel} yet, which "
             "apt would bring along; try again in a few days"
         )
-    there = driver_proof.installed()
+    there = driver.installed()
     for name in sorted(going - arriving):
         if name not in there or name in would.removed:
             return f"apt would not install {name}"
-    held = driver_apt.held() - old.keys()
+    held = simulate.held() - old.keys()
     for arrival in would.arrives:
         own = arrival._replace(old="") if arrival.name in old else arrival
-        if why := driver_apt.unplanned(own, plan, held):
+        if why := simulate.unplanned(own, plan, held):
             return why
-    return driver_apt.uneven(would, plan)
+    return simulate.uneven(would, plan)
 
 
 def fetch(way: Way) -> None:
     """All of it is on the box before the first package moves."""
-    argv = [*APT_GET, *LETS, *driver_debs.install_options(), "--download-only", "install"]
+    argv = [*APT_GET, *LETS, *debs.install_options(), "--download-only", "install"]
     if why := run(f"Fetch driver {way.version}", [*argv, *way.names]):
         raise BoxError(f"driver {way.version} cannot be fetched: {why}")
 
 
 def install(way: Way) -> None:
-    argv = [*APT_GET, *LETS, *driver_debs.install_options(), "install", *way.names]
+    argv = [*APT_GET, *LETS, *debs.install_options(), "install", *way.names]
     why = run(f"Install driver {way.version} and its modules", argv)
-    driver_build.build_what_is_missing()
-    state = driver_proof.state()
+    dkms.build_what_is_missing()
+    state = driver.state()
     if not state.startswith("ok "):
         raise BoxError(why_not_built() or why or state)
-    if driver_proof.driver_version() != way.version:
-        raise BoxError(f"driver {driver_proof.driver_version()} is there instead of {way.version}")
-    if half := driver_proof.said("dpkg", "--audit"):
+    if driver.driver_version() != way.version:
+        raise BoxError(f"driver {driver.driver_version()} is there instead of {way.version}")
+    if half := driver.said("dpkg", "--audit"):
         raise BoxError(why or f"dpkg is left with: {' '.join(half.split())[:200]}")
     if not shutil.which("nvidia-smi"):
         raise BoxError("nvidia-smi did not come with the packages")
@@ -188,7 +184,7 @@ def install(way: Way) -> None:
 
 def why_not_built() -> str:
     """What the compiler said, where a build failed; its log is shown, and kept."""
-    shown = boot_proof.build_log()
+    shown = kernel_check.build_log()
     if not shown:
         return ""
     if found := re.match(r"The end of (\S+):$", shown[0]):

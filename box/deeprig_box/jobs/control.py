@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from deeprig_box.jobs import command as job_command
-from deeprig_box.jobs import gpus as job_cards
+from deeprig_box.jobs import command, gpus
 from deeprig_box.jobs.cli import must
 from deeprig_box.jobs.records import FOLDER, NAME, Job, every, ours
 from deeprig_box.lib import bounded, files, place
@@ -52,9 +51,9 @@ def begin(job: Job, asked: dict[str, Any]) -> None:
         for other in every() if other.runs
         for card in other.read("job.json")["gpus"]
     }  # fmt: skip
-    cards = job_cards.choose(asked["gpu"], taken)
-    environment = job_command.environment(asked["environment"])
-    notebook = job_command.notebook(job, asked["notebook"], asked["command"])
+    cards = gpus.choose(asked["gpu"], taken)
+    environment = command.environment(asked["environment"])
+    notebook = command.notebook(job, asked["notebook"], asked["command"])
     job.begin({
         "command": shlex.join(asked["command"]) if asked["command"][1:] else asked["command"][0],
         "gpus": [{"index": c.number, "uuid": c.uuid, "name": c.name} for c in cards],
@@ -62,23 +61,23 @@ def begin(job: Job, asked: dict[str, Any]) -> None:
         "notebook": notebook and str(notebook.result),
     })  # fmt: skip
     # Where cards are there and none is given, it must not take one either.
-    visible = ",".join(c.uuid for c in cards) if cards or asked["gpu"] == [job_cards.NONE] else None
+    visible = ",".join(c.uuid for c in cards) if cards or asked["gpu"] == [gpus.NONE] else None
     if notebook and notebook.text is not None:
         job.write("source.ipynb", notebook.text)
-    job.write("command", job_command.script(job, asked["command"], visible, notebook))
+    job.write("command", command.script(job, asked["command"], visible, notebook))
     open_window(job)
 
 
 def open_window(job: Job) -> None:
     for verb in (["daemon-reload"], ["start", "deeprig-jobs.service"]):
         must(["systemctl", "--user", *verb])
-    command = f"exec {shlex.join(place.command('job-window', job.name))}"
+    line = f"exec {shlex.join(place.command('job-window', job.name))}"
     asked = [*TMUX, "has-session", "-t", f"={SESSION}"]
     there = bounded.run(asked, english=False)
     how = ["new-window", "-d", "-t", f"={SESSION}:"] if there.code == 0 else [
         "new-session", "-d", "-s", SESSION
     ]  # fmt: skip
-    must([*TMUX, *how, "-n", job.name, command])
+    must([*TMUX, *how, "-n", job.name, line])
 
 
 def follow(job: Job, position: int) -> None:

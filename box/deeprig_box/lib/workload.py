@@ -11,9 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from deeprig_box.lib import bounded
-from deeprig_box.lib import processes as proc
-from deeprig_box.lib.processes import visible
+from deeprig_box.lib import bounded, proc
+from deeprig_box.lib.proc import visible
 
 NOTEBOOK = Path("/etc/deeprig/notebook.conf")
 # Where the first is not there yet: a box whose last deploy was by 0.1.0 as of November 2026.

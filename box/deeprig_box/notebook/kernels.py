@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from deeprig_box.lib.processes import visible
+from deeprig_box.lib.proc import visible
 from deeprig_box.notebook.processes import (
     busy_shells,
     processes,

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from deeprig_box.lib import place
-from deeprig_box.lib import processes as proc
+from deeprig_box.lib import place, proc
 
 UNIT = "deeprig-notebook.service"
 WINDOW = place.script("notebook-window")

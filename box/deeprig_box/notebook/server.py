@@ -15,8 +15,8 @@ import time
 from typing import NamedTuple
 
 from deeprig_box.lib import as_user, bounded, place
-from deeprig_box.lib import standing as stands
-from deeprig_box.lib.processes import visible
+from deeprig_box.lib.proc import visible
+from deeprig_box.lib.standing import LATER, OK, OWED, Standing
 from deeprig_box.notebook.processes import UNIT, WINDOW, servers, settings, stranger
 
 # A first start reads thousands of files; on an emulated processor it took more than 90 s.
@@ -30,7 +30,7 @@ COMING_UP_SECONDS = 120
 ASK_SECONDS, RESTART_SECONDS = 100, 150
 MOST_BYTES = 4096
 LONGEST_LINE = 200
-OK = "200"
+ANSWERED = "200"
 CONF = settings()
 USER = pwd.getpwnam(CONF["user"])
 
@@ -79,9 +79,9 @@ def status(server: Server) -> str:
 def trouble(server: Server) -> str:
     """What is wrong with a server, in words; empty where it answers as it should."""
     said = status(server)
-    if said == OK and server.path == "/api":
+    if said == ANSWERED and server.path == "/api":
         said = visible(ask(*KERNELS, "status").text.strip()[:200])  # to who has the token
-    if said == OK:
+    if said == ANSWERED:
         return ""
     if not said:
         return f"{server.name} does not answer on port {server.port}"
@@ -201,13 +201,13 @@ def start(even_busy: bool) -> None:
         sys.exit(f"{'; '.join(silent())} after {READY_SECONDS} s; see {USER.pw_name}'s {log}.")
 
 
-def check(words: list[str]) -> stands.Standing:
+def check(words: list[str]) -> Standing:
     found = state()
     doing = found.partition("; busy: ")[2]
     if doing and "--even-busy" not in words:
         said = f"The restart is left for later: {doing}; the next run does it."
-        return stands.Standing(stands.LATER, said)
-    return stands.Standing(stands.OK) if found == "ok" else stands.Standing(stands.OWED, found)
+        return Standing(LATER, said)
+    return Standing(OK) if found == "ok" else Standing(OWED, found)
 
 
 def apply(words: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deeprig_box.apt import index as apt_index
+from deeprig_box.apt import index
 from deeprig_box.apt.errors import explained
 from deeprig_box.apt.spec import SPECS, Repository
 from deeprig_box.lib.errors import BoxError
@@ -13,7 +13,7 @@ from deeprig_box.nvidia.steps import logged
 def read_anew(plan: dict[str, Any]) -> None:
     """Have apt read its lists. Raises BoxError where it cannot read the one of the plan."""
     print("Read the package lists ...", flush=True)
-    complaints = apt_index.read_anew()
+    complaints = index.read_anew()
     logged("Read the package lists", "\n".join(complaints))
     uris = [uri.rstrip("/") for uri in addresses(plan)]
     own = [one for one in complaints if is_about(one, uris)]
@@ -52,4 +52,4 @@ def addresses(plan: dict[str, Any]) -> list[str]:
 
 def facts(plan: dict[str, Any]) -> dict[str, Any]:
     """Whose it is, and when apt read it; 0 where it never did."""
-    return {"source": name(plan), "read": apt_index.last_read(addresses(plan))}
+    return {"source": name(plan), "read": index.last_read(addresses(plan))}

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from deeprig_box.lib.errors import BoxError
-from deeprig_box.lib.programs import run_long as run
+from deeprig_box.lib.programs import run_long
 from deeprig_box.lib.standing import OK, OWED, Standing
 from deeprig_box.passthrough import guest_files
 
@@ -30,7 +30,7 @@ KINDS = {
 
 
 def virsh(*words: str) -> str:
-    return run("virsh", "--quiet", "--connect", "qemu:///system", *words)
+    return run_long("virsh", "--quiet", "--connect", "qemu:///system", *words)
 
 
 def said(*words: str) -> str:

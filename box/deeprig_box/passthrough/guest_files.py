@@ -15,7 +15,7 @@ from typing import Any
 
 from deeprig_box.lib import as_user, bounded
 from deeprig_box.lib.errors import BoxError
-from deeprig_box.lib.programs import run_long as run
+from deeprig_box.lib.programs import run_long
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -55,7 +55,7 @@ def make_disk(asked: dict[str, Any]) -> None:
     try:
         image, new = room / "image", room / "disk"
         if "://" in asked["image"]:
-            run("sh", "-c", FETCH, "sh", str(image), asked["image"])
+            run_long("sh", "-c", FETCH, "sh", str(image), asked["image"])
         else:
             _copy(asked["image"], image)
         if asked["sha256"] and (found := _sha256(image)) != asked["sha256"]:
@@ -165,7 +165,7 @@ def make_seed(name: str) -> None:
     for part, source in SEED.items():
         shutil.copyfile(source, folder / part)
     new.unlink(missing_ok=True)
-    run("xorrisofs", "-quiet", "-J", "-r", "-V", "cidata", "-o", str(new), str(folder))
+    run_long("xorrisofs", "-quiet", "-J", "-r", "-V", "cidata", "-o", str(new), str(folder))
     shutil.rmtree(folder)
     new.rename(_seed(name))
 

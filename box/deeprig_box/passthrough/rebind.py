@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deeprig_box.boot.passthrough import DEVICES, GIVEN, TRIED, listed, taken
-from deeprig_box.lib import bounded, place
-from deeprig_box.lib import processes as proc
+from deeprig_box.lib import bounded, place, proc
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.lib.standing import LATER, OK, OWED, Standing
 

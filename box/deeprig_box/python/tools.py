@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from deeprig_box.lib import processes as proc
+from deeprig_box.lib import proc
 from deeprig_box.lib.errors import BoxError
 from deeprig_box.python.step import (
     OPT,

@@ -12,8 +12,7 @@ import tempfile
 from pathlib import Path
 
 from deeprig_box.lib import files
-from deeprig_box.lib.programs import run_long as run
-from deeprig_box.lib.programs import said
+from deeprig_box.lib.programs import run_long, said
 from deeprig_box.lib.root_only import walked
 from deeprig_box.storage.make_disk import assemble, is_unfinished, make, probe
 
@@ -33,7 +32,7 @@ def with_serial(serial: str, told: list[str]) -> str:
     """The disk of that serial number; empty where there is none. `told` is for loop devices,
     which have no serial number: SERIAL=PATH."""
     known = [line.partition("=")[::2] for line in told]
-    for line in run("lsblk", "-dnro", "PATH,SERIAL").splitlines():
+    for line in run_long("lsblk", "-dnro", "PATH,SERIAL").splitlines():
         path, _, number = line.partition(" ")
         known.append((number, path))
     found = [path for number, path in known if number == serial]
@@ -46,7 +45,7 @@ def below(at: str, *command: str) -> str:
     """Run a command on the mountpoint as it is while nothing is mounted there."""
     parent, name = os.path.split(at)
     parent = os.path.realpath(parent)
-    base = run("findmnt", "-no", "TARGET", "--target", parent)
+    base = run_long("findmnt", "-no", "TARGET", "--target", parent)
     seen = os.path.relpath(Path(parent, name), base)
     with tempfile.TemporaryDirectory(prefix="deeprig-") as view:
         script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
@@ -92,7 +91,7 @@ def list_in(fstab: Path, at: str, device: str, filesystem: str) -> None:
     line = f"UUID={filesystem} {at} {kind} {OPTIONS} 0 {order}"
     files.write(fstab, f"{old}{gap}# The next line is deeprig's.\n{line}\n")
     if Path("/run/systemd/system").exists():
-        run("systemctl", "daemon-reload")
+        run_long("systemctl", "daemon-reload")
 
 
 def mount(fstab: Path, at: str, device: str, filesystem: str) -> None:
@@ -109,7 +108,7 @@ def mount(fstab: Path, at: str, device: str, filesystem: str) -> None:
     if not listed(fstab, at, filesystem):
         list_in(fstab, at, device, filesystem)
     if not there:
-        run("mount", "--fstab", str(fstab), "--target", at)
+        run_long("mount", "--fstab", str(fstab), "--target", at)
 
 
 def main() -> None:

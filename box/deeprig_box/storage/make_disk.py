@@ -11,8 +11,7 @@ import time
 import uuid
 from pathlib import Path
 
-from deeprig_box.lib.programs import run_long as run
-from deeprig_box.lib.programs import said
+from deeprig_box.lib.programs import run_long, said
 
 MIB = 2**20
 UNFINISHED, FINISHED = "deeprig-unfinished", "deeprig-data"
@@ -47,7 +46,7 @@ def state(disk: str) -> str:
         return "is in use"
     if is_unfinished(disk):
         return "unfinished"
-    if partitions(disk) or probe(disk) or run("wipefs", "--noheadings", "--no-act", disk):
+    if partitions(disk) or probe(disk) or run_long("wipefs", "--noheadings", "--no-act", disk):
         return "has a partition table or a file system"
     return "empty" if _blank(disk) else "has something in its first or last MiB"
 
@@ -77,7 +76,9 @@ def assemble(disks: list[str], filesystem: str) -> None:
     parts = [part["node"] for disk in disks for part in partitions(disk)]
     parts = [part for part in parts if probe(part).get("UUID") == identity]
     if parts:
-        run("mdadm", "--assemble", "--run", array_path(filesystem), f"--uuid={identity}", *parts)
+        run_long(
+            "mdadm", "--assemble", "--run", array_path(filesystem), f"--uuid={identity}", *parts
+        )
 
 
 def make(disks: list[str], level: int | None, filesystem: str) -> None:
@@ -89,17 +90,19 @@ def make(disks: list[str], level: int | None, filesystem: str) -> None:
     target = _array(parts, level, filesystem) if level else parts[0]
     found = probe(target)
     if (found.get("TYPE"), found.get("UUID")) == ("ext4", filesystem):
-        run("e2fsck", "-n", target)  # mkfs was through; damage is for a person to look at
+        run_long("e2fsck", "-n", target)  # mkfs was through; damage is for a person to look at
     elif "TYPE" in found:
         sys.exit(f"{target} holds {found['TYPE']} that deeprig did not make; look at it.")
     else:
         print(f"Making a file system on {' and '.join(disks)}", flush=True)
-        run("mkfs.ext4", "-q", "-m", "1", "-L", FINISHED, "-U", filesystem, target)
+        run_long("mkfs.ext4", "-q", "-m", "1", "-L", FINISHED, "-U", filesystem, target)
         os.sync()
     for disk in disks:
-        run("sfdisk", "-q", "--no-reread", "--no-tell-kernel", "--part-label", disk, "1", FINISHED)
+        run_long(
+            "sfdisk", "-q", "--no-reread", "--no-tell-kernel", "--part-label", disk, "1", FINISHED
+        )
     if Path("/run/udev").exists():
-        run("udevadm", "settle")
+        run_long("udevadm", "settle")
 
 
 def _refuse_used(disk: str) -> str:
@@ -113,7 +116,7 @@ def _partition(disk: str, kind: str) -> str:
     would be shorter, and some firmware writes a table over it."""
     if _refuse_used(disk) == "empty":
         table = f'label: gpt\ntype={kind}, name="{UNFINISHED}"\n'
-        run("sfdisk", "-q", "--wipe", "never", disk, stdin=table)
+        run_long("sfdisk", "-q", "--wipe", "never", disk, stdin=table)
     node = partitions(disk)[0]["node"]
     started = time.monotonic()
     while not Path(node).exists():
@@ -128,9 +131,9 @@ def _array(parts: list[str], level: int, filesystem: str) -> str:
     """The running md array of these partitions, assembled or made."""
     name, identity = array_path(filesystem), array_uuid(filesystem)
     if all(probe(part).get("UUID") == identity for part in parts):
-        run("mdadm", "--assemble", name, f"--uuid={identity}", *parts)
+        run_long("mdadm", "--assemble", name, f"--uuid={identity}", *parts)
     else:
-        run(
+        run_long(
             "mdadm", "--create", name, f"--level={level}", f"--raid-devices={len(parts)}",
             "--metadata=1.2", "--homehost=any", f"--name={Path(name).name}", f"--uuid={identity}",
             "--run", *parts,

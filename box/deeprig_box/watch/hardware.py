@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deeprig_box.lib import bounded, place
-from deeprig_box.nvidia import held_updates as driver_waiting
-from deeprig_box.nvidia import smi
+from deeprig_box.nvidia import held_updates, smi
 from deeprig_box.watch.system import CannotTell, Finding, output
 
 BLOCK = Path("/sys/block")
@@ -176,7 +175,7 @@ def silent(said: str, memory: dict[str, Any], now: float) -> list[Finding]:
 
 
 def old_driver(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
-    waits = driver_waiting.overdue(now)
+    waits = held_updates.overdue(now)
     if not waits:
         return []
     text = "Held back, while there are newer ones: " + ", ".join(waits)
