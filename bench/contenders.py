@@ -13,7 +13,7 @@ from pathlib import Path
 from bench import wanted
 from deeprig.settings import DEPLOY_USER
 from deeprig.ssh import known_hosts
-from deeprig_cli.verify.host import SECONDS_TO_START
+from deeprig_cli.verify.live_host import SECONDS_TO_START
 from lab import boxes
 
 ROOT = Path(__file__).parent.parent

@@ -6,20 +6,18 @@ from typing import Any
 
 import click
 
-from deeprig import inventory as inventories
-from deeprig.bootstrap import core as contact
-from deeprig.bootstrap.core import Outcome, Target
-from deeprig.bootstrap.identity import USUAL as USUAL_IDENTITIES
-from deeprig.bootstrap.identity import open_kept
+from deeprig import inventories
+from deeprig.bootstrap import first_contact
+from deeprig.bootstrap.first_contact import Outcome, Target
+from deeprig.bootstrap.identity import CANDIDATES, open_kept
 from deeprig.bootstrap.prompts import Answers
 from deeprig.bootstrap.reinstall import restore_host_keys
 from deeprig.errors import DeeprigError
-from deeprig.ssh import client as connection
-from deeprig.ssh import host_key_backup, ssh_config
+from deeprig.ssh import connection, host_key_backup, ssh_config
 from deeprig.ssh.first_login import PasswordNeeded
 from deeprig.ssh.host_key_backup import HostKeys
 from deeprig.ssh.host_key_trust import HostKeyChanged
-from deeprig.ssh.keys import USUAL
+from deeprig.ssh.key_pair import USUAL
 from deeprig.ui import screen
 from deeprig.ui.options import json_option
 
@@ -101,7 +99,7 @@ def contact_by(
     target: Target, *, key: Path, pins: Path, identity: Path | None, answers: Answers
 ) -> Outcome:
     """Bootstrap the box with these answers, asking for what they leave open."""
-    candidates = [identity] if identity else [key, *USUAL_IDENTITIES]
+    candidates = [identity] if identity else [key, *CANDIDATES]
     who: dict[str, Any] = {
         "key": key,
         "known_hosts": pins,
@@ -118,7 +116,7 @@ def contact_by(
 
         if kept:
             return restore_host_keys(target, kept=kept, accept=accept, **who)
-        return contact.bootstrap(target, accept=accept, reinstalled=reinstalled, **who)
+        return first_contact.bootstrap(target, accept=accept, reinstalled=reinstalled, **who)
 
     try:
         return visit(reinstalled=answers.reinstalled)

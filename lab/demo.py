@@ -12,15 +12,14 @@ import click
 import paramiko
 import platformdirs
 
-from deeprig import inventory as inventories
+from deeprig import inventories
 from deeprig.errors import DeeprigError
-from deeprig.runner import run as runs
+from deeprig.runner import runs
 from deeprig.settings import Notebook
-from deeprig.ssh import client as connection
-from deeprig.ssh import openssh
+from deeprig.ssh import connection, openssh
 from deeprig.ui import screen
 from deeprig.ui.progress import Progress
-from deeprig_cli.verify import runner as checks
+from deeprig_cli.verify import runner
 from lab.demo_report import Result, page
 
 ROOT = Path(__file__).parent.parent
@@ -138,7 +137,7 @@ def _whole_job(result: Result) -> None:
     with progress.step("Deploy: pyinfra inventory.py deploy.py"):
         _pyinfra(result.inventory, progress)
     with progress.step("Verify with testinfra"):
-        result.checked = checks.run(boxes, "functional", lambda check: progress.doing(check.check))
+        result.checked = runner.run(boxes, "functional", lambda check: progress.doing(check.check))
     with progress.step("Deploy once more"):
         result.again = runs.run(name, data, build, progress=progress.doing)
     _look(result, data)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from deeprig.runner.run import Report
+from deeprig.runner.runs import Report
 from deeprig.ui.progress import Progress
 from deeprig_cli.verify.runner import Check
 

@@ -45,7 +45,7 @@ def install(box: Box, say: Say) -> Box:
 def bootstrap(box: Box, say: Say) -> None:
     """First contact, with nothing taken on trust: the lab knows which host keys it made."""
     # paramiko takes its time; most verbs do without
-    from deeprig.bootstrap import core as first_contact
+    from deeprig.bootstrap import first_contact
 
     say("bootstrap: the deploy user and its key")
     first_contact.bootstrap(

@@ -11,10 +11,9 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from deeprig import operations
 from deeprig.facts.survey import Survey
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
-from deeprig.operations import footprint, packages
+from deeprig.operations import files, footprint, packages
 from deeprig.operations.core import Commands
 from deeprig.operations.facts import Shell
 from deeprig.parsers import sshd, ufw
@@ -63,7 +62,7 @@ def change(
 
     `session_files` are more files that sshd reads, path to content.
     """
-    config_files.units("deeprig-access-revert.service", "deeprig-access-revert.timer", BOOT_UNIT)
+    files.units("deeprig-access-revert.service", "deeprig-access-revert.timer", BOOT_UNIT)
     operations.enable(name="Be ready for a power cut", unit=BOOT_UNIT, start=False)
     if rig.firewall:
         packages.install(name="Install ufw", packages=list(base_packages.UFW))
@@ -71,7 +70,7 @@ def change(
         ssh.strengthen_moduli(survey=survey)
     prove_or_take_back(
         name="Change the way in, proved by a new login",
-        files=_files(rig.ssh, survey) | (session_files or {}),
+        contents=_files(rig.ssh, survey) | (session_files or {}),
         wall=_wall(rig, survey),
         way=_way(rig, survey),
         strong_rsa=ssh.strong_rsa(rig.ssh, survey),
@@ -94,8 +93,8 @@ def objections(survey: Survey, rig: Rig) -> list[str]:
     we = host.data.get("ssh_user")
     if any(user.name == we and (not user.present or user.sudo is False) for user in rig.users):
         return [f"This inventory logs in as {we}, whom Rig.users takes away or out of sudo."]
-    files = _files(rig.ssh, survey)
-    then: Answer = host.get_fact(SshdSays, accounts=way.accounts, door=door, files=files)
+    contents = _files(rig.ssh, survey)
+    then: Answer = host.get_fact(SshdSays, accounts=way.accounts, door=door, files=contents)
     if then.wrong:
         return [f"sshd would not take deeprig's settings: {then.wrong}."]
     if keyword := sshd.by_password(then.general):
@@ -118,7 +117,7 @@ def _still_open(keyword: str, file: str) -> str:
 def _files(settings: Ssh, survey: Survey) -> dict[str, str]:
     own: Answer = host.get_fact(SshdSays, accounts=[], door=None, files={ssh.DROP_IN: ""})
     socket = host.get_fact(SocketState)
-    return ssh.files(settings, survey=survey, own=own.general, socket=socket)
+    return ssh.contents(settings, survey=survey, own=own.general, socket=socket)
 
 
 def _way(rig: Rig, survey: Survey) -> Way:
@@ -176,20 +175,20 @@ class Plan(NamedTuple):
 
 @operation()
 def prove_or_take_back(
-    files: dict[str, str], wall: Wall | None, way: Way, strong_rsa: bool = False
+    contents: dict[str, str], wall: Wall | None, way: Way, strong_rsa: bool = False
 ) -> Commands:
     """Make these files and this firewall hold, if new logins succeed with them.
 
-    `files` maps a path to its content, empty for a file that must not be there; without `wall` the
-    firewall is not ours. The box puts the old state back by itself where the login does not come,
-    also after a power cut.
+    `contents` maps a path to what its file holds, nothing for one that must not be there; without
+    `wall` the firewall is not ours. The box puts the old state back by itself where the login does
+    not come, also after a power cut.
     """
-    if not _plan(files, wall, way, strong_rsa):
+    if not _plan(contents, wall, way, strong_rsa):
         host.noop("the way in is as wanted")
         return
     deploy_name = secrets.token_hex(8)
     yield operations.Step(begin, deploy_name)
-    todo = _plan(files, wall, way, strong_rsa)  # as it is now that no other deploy may change it
+    todo = _plan(contents, wall, way, strong_rsa)  # as it is now that no other deploy may change it
     door = host.get_fact(Dialled, _sudo=False)
     asked = {"accounts": way.accounts, "door": door}
     now: Answer = host.get_fact(SshdSays, **asked, files={})
@@ -203,7 +202,7 @@ def prove_or_take_back(
     mine = f"{GUARD} mine {deploy_name}"
     for path, text in todo.files.items():
         if text:
-            yield from config_files.put._inner(dest=path, content=text, validate=mine)
+            yield from files.put._inner(dest=path, content=text, validate=mine)
         else:
             yield StringCommand(f"{mine} && rm -f", QuoteString(path))
     yield StringCommand(
@@ -214,9 +213,9 @@ def prove_or_take_back(
     yield operations.Step(prove, deploy_name, way.dialled, inside)
 
 
-def _plan(files: dict[str, str], wall: Wall | None, way: Way, strong_rsa: bool) -> Plan:
-    now = host.get_fact(AccessState, paths=list(files))
-    changed = {path: text for path, text in files.items() if now.differs(path, text)}
+def _plan(contents: dict[str, str], wall: Wall | None, way: Way, strong_rsa: bool) -> Plan:
+    now = host.get_fact(AccessState, paths=list(contents))
+    changed = {path: text for path, text in contents.items() if now.differs(path, text)}
     commands, said = list[str](), list[str]()
     if wall:
         door: Door | None = host.get_fact(Dialled, _sudo=False)

@@ -16,15 +16,13 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from deeprig import operations
 from deeprig.errors import DeeprigError
-from deeprig.operations import core as operations
 from deeprig.operations.box_program import SCRIPTS
 from deeprig.operations.facts import Shell
 from deeprig.parsers import sshd
 from deeprig.preflight import hardening
-from deeprig.ssh import client as connection
-from deeprig.ssh import command as root_shell
-from deeprig.ssh import known_hosts
+from deeprig.ssh import connection, known_hosts, root_shell
 from tasks.access_facts import Answer
 
 GUARD = f"{SCRIPTS}/access-guard"

@@ -6,22 +6,18 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from deeprig import catalog
-from deeprig.facts import docker, network
+from deeprig import catalog, operations
+from deeprig.facts import docker, network_cards
 from deeprig.facts.survey import Survey, objections, script
-from deeprig.operations import box_program, old_layout, packages
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig.operations import box_program, files, old_layout, packages
 from deeprig.operations.facts import HostSurvey, MayBecomeRoot
 from deeprig.preflight import disks, passthrough, ssh_algorithms
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.resolve import StackPlan
-from deeprig.runner import link_watch, timeline
-from deeprig.runner import run as runs
+from deeprig.runner import link_watch, runs, timeline
 from deeprig.settings import Rig
-from deeprig.ssh import client as connection
-from deeprig.ssh import openssh
+from deeprig.ssh import connection, openssh
 from tasks import access, one_deploy
 
 SLEEP = (
@@ -53,7 +49,7 @@ def survey(rig: Rig) -> Survey | None:
     reasons = list(found.strange) or [
         *objections(found, rig, _copy_id(rig)),
         *disks.objections(found.disks, rig.storage),
-        *network.objections(found.network, rig.wake_on_lan),
+        *network_cards.objections(found.network, rig.wake_on_lan),
         *docker.objections(found.docker, rig, found.users),
         *passthrough.objections(found, rig),
         *connection.objections(host.data.dict()),
@@ -147,8 +143,8 @@ def have_apt_ready(survey: Survey) -> None:
     packages.wait_for_apt(name="Wait until apt is free")
     packages.repair_packages(name="Finish what an interrupted dpkg left half done")
 
-    config_files.copy("/etc/apt/apt.conf.d/deeprig-apt.conf")
-    config_files.copy("/etc/needrestart/conf.d/50-deeprig.conf")
+    files.copy("/etc/apt/apt.conf.d/deeprig-apt.conf")
+    files.copy("/etc/needrestart/conf.d/50-deeprig.conf")
 
 
 @deploy("Base")
@@ -164,9 +160,9 @@ def prepare(survey: Survey, batched: Sequence[str] = ()) -> None:
         packages=list(dict.fromkeys([*names["tools"], *names["updates"], *clock, *batched])),
     )
     have_program()  # compiled for a Python that has just come
-    config_files.copy("/etc/apt/apt.conf.d/deeprig-updates.conf")
+    files.copy("/etc/apt/apt.conf.d/deeprig-updates.conf")
     for unit in UPDATES:
-        config_files.write(GO_ON.format(unit), template=GO_ON.format(UPDATES[0]))
+        files.write(GO_ON.format(unit), template=GO_ON.format(UPDATES[0]))
     operations.read_units(
         name="Have systemd know how updates go on after a power cut",
         units=[f"{unit}.service" for unit in UPDATES],
@@ -186,5 +182,5 @@ def _stay_awake() -> None:
         unless=f'[ "$(systemctl is-enabled {SLEEP} | sort -u)" = masked ] && echo masked',
         commands=[f"systemctl mask {SLEEP}"],
     )
-    config_files.copy("/etc/systemd/logind.conf.d/50-deeprig.conf")
-    config_files.units(WAIT_ONLINE)
+    files.copy("/etc/systemd/logind.conf.d/50-deeprig.conf")
+    files.units(WAIT_ONLINE)

@@ -4,7 +4,7 @@ A transaction of its own for each costs a minute on a slow disk. Each component 
 it needs, and finds it there. Only venv goes before: Python's packages come while apt is at work.
 """
 
-from deeprig.facts import network
+from deeprig.facts import network_cards
 from deeprig.facts.survey import Survey
 from deeprig.settings import Rig
 
@@ -17,8 +17,8 @@ ETHTOOL = ("ethtool",)
 def batched(rig: Rig, survey: Survey) -> list[str]:
     """The packages of all components of this box that come without any preparation."""
     waking = rig.wake_on_lan
-    card = network.chosen(survey.network, waking) if waking else None
-    armed = waking and card and not network.left_out(card, waking)
+    card = network_cards.chosen(survey.network, waking) if waking else None
+    armed = waking and card and not network_cards.left_out(card, waking)
     return [
         *(UFW if rig.firewall else ()),
         *(SESSIONS if rig.notebook else ()),

@@ -3,9 +3,8 @@
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
-from deeprig.operations import managed_files
+from deeprig import operations
+from deeprig.operations import files, managed_files
 from deeprig.operations.box_program import BOX
 from deeprig.resolver.resolve import StackPlan
 
@@ -30,12 +29,12 @@ def watch(plan: StackPlan) -> None:
     if not plan.driver_packages:
         return
     for hook in (*HOOKS, *BUILDERS):
-        config_files.copy(hook, mode="755")
+        files.copy(hook, mode="755")
     if plan.modules == "dkms":
         _take_over_from_dkms(plan.dkms_name)
-    config_files.copy(AFTER_DPKG)
-    config_files.copy(MOTD, mode="755")
-    config_files.units(UNIT)
+    files.copy(AFTER_DPKG)
+    files.copy(MOTD, mode="755")
+    files.units(UNIT)
     operations.enable(name="Look at every boot, and before power-off", unit=UNIT)
     operations.converge(
         name="Look which kernel boots next, and whether it has the driver", command=GUARD
@@ -52,7 +51,7 @@ def _take_over_from_dkms(name: str) -> None:
             "for which the driver does not build is left half installed.",
         )
         return
-    config_files.write(path, template="/etc/dkms/module.conf")
+    files.write(path, template="/etc/dkms/module.conf")
 
 
 def if_there(verb: str) -> str:

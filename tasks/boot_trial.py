@@ -2,8 +2,8 @@
 
 from pyinfra.api.deploy import deploy
 
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig import operations
+from deeprig.operations import files
 from deeprig.operations.box_program import BOX
 
 SCRIPT = f"{BOX} boot-trial"
@@ -20,9 +20,9 @@ def begin() -> None:
         unless=f"{SCRIPT} kept",
         commands=[f"{SCRIPT} keep"],
     )
-    config_files.copy(IN_GRUB, mode="755")
-    config_files.copy(MOTD, mode="755")
-    config_files.units(*UNITS)
+    files.copy(IN_GRUB, mode="755")
+    files.copy(MOTD, mode="755")
+    files.units(*UNITS)
     operations.enable(name="Go back at boot where GRUB did", unit=UNITS[0], start=False)
     operations.enable(name="See after each boot whether it is good", unit=UNITS[2], start=False)
 

@@ -7,11 +7,9 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import catalog
+from deeprig import catalog, operations
 from deeprig.facts.survey import Survey
-from deeprig.operations import apt_repositories
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig.operations import apt_repositories, files
 from deeprig.operations.apt_repositories import Repository
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.box_program import BOX
@@ -78,7 +76,7 @@ def repository(settings: Containers, architecture: str) -> Repository:
 
 def keep_cards() -> None:
     """Have containers keep their cards at a daemon-reload: a link for each device file."""
-    config_files.units(LINKS)
+    files.units(LINKS)
     operations.enable(name=f"Have {LINKS} run at boot", unit=LINKS, start=False)
     operations.shell(
         name="Have the links of the cards now",
@@ -151,7 +149,7 @@ def _patched(site: str) -> Commands:
     if not origin:  # not listed yet, while the run is only planned
         yield StringCommand("echo 'apt has no index of the container toolkit' >&2; false")
         return
-    yield from config_files.put._inner(dest=UPDATES, content=updates(origin, site))
+    yield from files.put._inner(dest=UPDATES, content=updates(origin, site))
 
 
 def updates(origin: str, site: str) -> str:

@@ -7,12 +7,10 @@ from typing import Any
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from deeprig import catalog
+from deeprig import catalog, operations
 from deeprig.facts import docker
 from deeprig.facts.survey import Survey
-from deeprig.operations import apt_repositories, packages
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig.operations import apt_repositories, files, packages
 from deeprig.operations.box_program import SCRIPTS
 from deeprig.operations.footprint import Footprint
 from deeprig.settings import Containers, Rig
@@ -87,9 +85,9 @@ def provide(rig: Rig, survey: Survey) -> None:
 
 def _settings(rig: Rig, engine: int, *, cards: bool) -> None:
     """Before the package comes, which starts Docker at once."""
-    config_files.copy(SCOPES)
-    config_files.write(MOUNTS, folder=docker.folder(rig))
-    config_files.put(
+    files.copy(SCOPES)
+    files.write(MOUNTS, folder=docker.folder(rig))
+    files.put(
         name=f"Write {SETTINGS}",
         dest=SETTINGS,
         content=json.dumps(daemon(rig, engine, cards=cards), indent=2),

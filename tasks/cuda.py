@@ -9,8 +9,8 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
+from deeprig import operations
 from deeprig.operations import apt_components, apt_repositories, packages
-from deeprig.operations import core as operations
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands
 from deeprig.operations.footprint import Footprint

@@ -5,8 +5,8 @@ Three doors, as each kind of session has its own: PAM's /etc/environment for a c
 is in none of them: it would put these libraries before those that frameworks bring.
 """
 
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig import operations
+from deeprig.operations import files
 from tasks import sessions
 
 PROGRAMS = "/usr/local/cuda/bin"
@@ -20,8 +20,8 @@ USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games
 
 def provide() -> None:
     """nvcc is found; part of CUDA's deploy."""
-    config_files.copy(PROFILE)
-    config_files.copy(SERVICES)
+    files.copy(PROFILE)
+    files.copy(SERVICES)
     operations.shell(
         name="Have it known to what users' systemd starts, where one runs by now",
         unless=f"{sessions.of_each_manager('show-environment')} | grep '^PATH=' | "

@@ -4,8 +4,8 @@ import shlex
 
 from pyinfra.api.deploy import deploy
 
+from deeprig import operations
 from deeprig.facts.survey import Survey
-from deeprig.operations import core as operations
 from deeprig.operations.box_program import BOX
 from deeprig.settings import Storage
 

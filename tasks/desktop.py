@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from deeprig.operations import core as operations
+from deeprig import operations
 
 BOOTS_WITHOUT = '[ "$(systemctl get-default)" != graphical.target ] && echo yes'
 

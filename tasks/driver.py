@@ -7,9 +7,8 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig.operations import apt_components, box_program, packages
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig import operations
+from deeprig.operations import apt_components, box_program, files, packages
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, StreamedCommand
@@ -32,7 +31,7 @@ def install(plan: StackPlan, rig: Rig, secure_boot: bool = False) -> None:
     if not plan.driver_packages:
         operations.say(host, f"No driver: {plan.reasons['driver_branch']}.")
         return
-    config_files.put(
+    files.put(
         name=f"Write {WANTED}", dest=WANTED, content=for_the_box(plan, secure_boot=secure_boot)
     )
     operations.converge(
@@ -52,15 +51,15 @@ def install(plan: StackPlan, rig: Rig, secure_boot: bool = False) -> None:
         name="Install the driver, with modules for every kernel", command=DRIVER_SET
     )
 
-    config_files.copy(NOUVEAU)
+    files.copy(NOUVEAU)
     operations.shell(
         name="Keep nouveau out of the initramfs",
         unless=initramfs_is_fine(),
         commands=["update-initramfs -u -k all"],
     )
     _hold(name="Hold the driver, package by package")
-    config_files.copy(AFTER_UPDATE)
-    config_files.copy(MOTD, mode="755")
+    files.copy(AFTER_UPDATE)
+    files.copy(MOTD, mode="755")
     operations.converge(
         name="Load the modules, or say that a reboot is owed", command=f"{BOX} driver-load"
     )
@@ -132,7 +131,7 @@ def _hold() -> Commands:
         host.noop("there is no driver yet")
         return
     yield from packages.hold._inner(packages=names)
-    yield from config_files.put._inner(dest=UPDATES, content=left_alone_by_updates(names))
+    yield from files.put._inner(dest=UPDATES, content=left_alone_by_updates(names))
 
 
 def exactly(name: str) -> str:

@@ -3,9 +3,8 @@
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
-from deeprig.operations import apt_components
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig import operations
+from deeprig.operations import apt_components, files
 from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.resolver.resolve import StackPlan
@@ -21,7 +20,7 @@ def provide(plan: StackPlan) -> None:
     """The unit that goes on after a power cut; the rest is the program's."""
     if not plan.driver_packages:
         return
-    config_files.units(UNIT)
+    files.units(UNIT)
     operations.enable(name="Go on at boot where a move was cut off", unit=UNIT, start=False)
 
 
@@ -32,7 +31,7 @@ def prepare(plan: StackPlan, rig: Rig, secure_boot: bool) -> None:
     boot_guard.watch(plan=plan)
     provide(plan=plan)
     _take(name="Keep the way back: what stands, and a .deb of each package")
-    config_files.put(
+    files.put(
         name=f"Write {driver.WANTED}",
         dest=driver.WANTED,
         content=driver.for_the_box(plan, secure_boot=secure_boot),

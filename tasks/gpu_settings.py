@@ -7,8 +7,8 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig import operations
+from deeprig.operations import files
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands
@@ -30,7 +30,7 @@ UMAD = "/sys/class/infiniband_mad/abi_version"
 @deploy("GPU settings")
 def wait_for_a_card() -> None:
     """The persistence daemon's drop-in, before its package starts it where no module loads."""
-    config_files.copy(PERSISTENCE)
+    files.copy(PERSISTENCE)
 
 
 @deploy("GPU settings")
@@ -39,8 +39,8 @@ def provide(settings: Driver, plan: StackPlan) -> None:
     if not plan.driver_packages:
         return
     limits = [{"gpu": limit.gpu, "watts": limit.watts} for limit in settings.power_limits]
-    config_files.put(name=f"Write {WATTS}", dest=WATTS, content=json.dumps(limits, indent=2))
-    config_files.units(NODES, LIMITS)
+    files.put(name=f"Write {WATTS}", dest=WATTS, content=json.dumps(limits, indent=2))
+    files.units(NODES, LIMITS)
     operations.shell(
         name="Keep the cards awake, from boot on",
         unless=awake(),
@@ -60,7 +60,7 @@ def provide(settings: Driver, plan: StackPlan) -> None:
     _limit_power(name="Set the power limits")
     _options(settings, plan)
     if "nvlsm" in plan.driver_packages:
-        config_files.copy(FABRIC_MODULES)
+        files.copy(FABRIC_MODULES)
         operations.shell(
             name="Load what the subnet manager speaks through",
             unless=f"{{ [ -e {UMAD} ] || ! modprobe -qn ib_umad; }} && echo fine",
@@ -126,11 +126,11 @@ def _limit_power() -> Commands:
 def _options(settings: Driver, plan: StackPlan) -> None:
     """The module's options, in force from its next load on."""
     if not settings.module_options:
-        config_files.remove(name=f"Remove {OPTIONS}", path=OPTIONS)
+        files.remove(name=f"Remove {OPTIONS}", path=OPTIONS)
         return
     lines = [f"options {plan.module} {option}" for option in settings.module_options]
     head = "# Written by deeprig (tasks/gpu_settings.py), from Driver.module_options."
-    config_files.put(name=f"Write {OPTIONS}", dest=OPTIONS, content="\n".join([head, *lines]))
+    files.put(name=f"Write {OPTIONS}", dest=OPTIONS, content="\n".join([head, *lines]))
     operations.shell(
         name="Have the initramfs know the module's options",
         unless=initramfs_knows(),

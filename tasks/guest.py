@@ -9,12 +9,10 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import catalog
+from deeprig import catalog, operations
 from deeprig.facts import passthrough
 from deeprig.facts.pci import PciDevice
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
-from deeprig.operations import packages
+from deeprig.operations import files, packages
 from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.operations.facts import Shell
@@ -36,17 +34,17 @@ def provide(guest: Guest, going: tuple[PciDevice, ...]) -> None:
         name="Install what runs guests", packages=catalog.load("packages")["guest"], watched=True
     )
     if guest.huge_pages:
-        config_files.write(PAGES, pages=-(-guest.memory_mib // 2))
+        files.write(PAGES, pages=-(-guest.memory_mib // 2))
     identity = f"{host.name}/{guest.name}"
-    config_files.write(DEFINITION, **values(guest, going, identity=identity))
-    config_files.write(SEED[0], guest=guest)
-    config_files.put(
+    files.write(DEFINITION, **values(guest, going, identity=identity))
+    files.write(SEED[0], guest=guest)
+    files.put(
         name=f"Write {SEED[1]}",
         dest=SEED[1],
         content=f"instance-id: {guest.name}\nlocal-hostname: {guest.name}\n",
     )
     about = {key: getattr(guest, key) for key in ("name", "image", "sha256", "disk_gib")}
-    config_files.put(name=f"Write {ASKED}", dest=ASKED, content=json.dumps(about, indent=2))
+    files.put(name=f"Write {ASKED}", dest=ASKED, content=json.dumps(about, indent=2))
     operations.converge(
         name="Have the guest defined, and running where its cards are there", command=SCRIPT
     )

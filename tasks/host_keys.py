@@ -10,13 +10,11 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
+from deeprig import operations
 from deeprig.errors import DeeprigError
-from deeprig.operations import core as operations
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands
-from deeprig.ssh import client as connection
-from deeprig.ssh import command as root_shell
-from deeprig.ssh import host_key_backup
+from deeprig.ssh import connection, host_key_backup, root_shell
 
 SECONDS = 30
 # No client takes DSA any more; cloud images left such keys lying about.

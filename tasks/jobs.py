@@ -2,7 +2,7 @@
 
 from pyinfra.api.deploy import deploy
 
-from deeprig.operations import files as config_files
+from deeprig.operations import files
 
 TMUX, UNIT_FILE = "/etc/deeprig/jobs-tmux.conf", "/etc/systemd/user/deeprig-jobs.service"
 FILES = (TMUX, UNIT_FILE)
@@ -12,4 +12,4 @@ FILES = (TMUX, UNIT_FILE)
 def provide() -> None:
     """Jobs can be begun; those that run are not touched."""
     for path in FILES:
-        config_files.copy(path)
+        files.copy(path)

@@ -2,8 +2,8 @@
 
 from pyinfra.api.deploy import deploy
 
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig import operations
+from deeprig.operations import files
 from tasks.boot_trial import SCRIPT
 
 HEADLESS = "/etc/default/grub.d/50-deeprig-headless.cfg"
@@ -16,11 +16,11 @@ def provide(parameters: tuple[str, ...]) -> None:
     """Boot without waiting for anybody, with these parameters; the old menu stays if the new one
     would boot nothing.
     """
-    config_files.copy(HEADLESS)
+    files.copy(HEADLESS)
     if parameters:
-        config_files.write(PARAMETERS, parameters=parameters)
+        files.write(PARAMETERS, parameters=parameters)
     else:
-        config_files.remove(name=f"No {PARAMETERS}", path=PARAMETERS)
+        files.remove(name=f"No {PARAMETERS}", path=PARAMETERS)
     have_grub_follow()
 
 

@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
-from deeprig.operations import managed_files
+from deeprig import operations
+from deeprig.operations import files, managed_files
 from deeprig.settings import Rig, url_login
 
 APT_PROXY = "/etc/apt/apt.conf.d/deeprig-proxy.conf"
@@ -27,18 +26,18 @@ def provide(settings: Rig) -> None:
     apt_proxy, name, password = url_login.split(settings.apt_proxy or settings.proxy or "")
     if name:
         login = {"proxy": apt_proxy, "name": name, "password": password}
-        config_files.write(APT_LOGIN, mode="600", **login)
+        files.write(APT_LOGIN, mode="600", **login)
     else:
-        config_files.remove(name=f"No {APT_LOGIN}", path=APT_LOGIN)
+        files.remove(name=f"No {APT_LOGIN}", path=APT_LOGIN)
     for path, wanted in (
         (APT_PROXY, apt_proxy),
         ("/etc/profile.d/deeprig-proxy.sh", settings.proxy),
         ("/etc/environment.d/50-deeprig-proxy.conf", settings.proxy),
     ):
         if wanted:
-            config_files.write(path, proxy=wanted, host=urlsplit(wanted).hostname)
+            files.write(path, proxy=wanted, host=urlsplit(wanted).hostname)
         else:
-            config_files.remove(name=f"No {path}", path=path)
+            files.remove(name=f"No {path}", path=path)
     _have_packages(settings)
 
 
@@ -54,9 +53,9 @@ def _have_packages(settings: Rig) -> None:
             if file in others:
                 continue
             if wanted:
-                config_files.write(file, template=own, index=index, proxy=proxy)
+                files.write(file, template=own, index=index, proxy=proxy)
             else:
-                config_files.remove(name=f"No {file}", path=file)
+                files.remove(name=f"No {file}", path=file)
         if asked["everybodys"] and path in others:
             but = f", but for deeprig's own installs, which {own} is for" if index else ""
             operations.say(
@@ -64,12 +63,12 @@ def _have_packages(settings: Rig) -> None:
             )
 
 
-def _trust(files: tuple[str, ...]) -> None:
+def _trust(paths: tuple[str, ...]) -> None:
     """update-ca-certificates takes one certificate a file, so a bundle is taken apart."""
     for number, certificate in enumerate(
-        found for file in files for found in CERTIFICATE.findall(Path(file).read_text())
+        found for path in paths for found in CERTIFICATE.findall(Path(path).read_text())
     ):
-        config_files.put(
+        files.put(
             name=f"Write {CERTIFICATES}/deeprig-{number}.crt",
             dest=f"{CERTIFICATES}/deeprig-{number}.crt",
             content=certificate,

@@ -7,10 +7,8 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import catalog
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
-from deeprig.operations import packages
+from deeprig import catalog, operations
+from deeprig.operations import files, packages
 from deeprig.operations.box_program import BOX, SCRIPTS
 from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.operations.facts import Shell
@@ -77,14 +75,12 @@ def serve(settings: Notebook) -> None:
     packages.install(name="Install tmux and nftables", packages=list(base_packages.SESSIONS))
     _linger(settings.user)
 
-    config_files.copy("/etc/deeprig/tmux.conf")
+    files.copy("/etc/deeprig/tmux.conf")
     deploy_user = str(host.data.get("ssh_user") or DEPLOY_USER)
-    config_files.write("/etc/deeprig/notebook.conf", notebook=settings, deploy_user=deploy_user)
-    config_files.write(
-        "/etc/deeprig/jupyter_server_config.py", notebook=settings, hash_file=HASH_FILE
-    )
+    files.write("/etc/deeprig/notebook.conf", notebook=settings, deploy_user=deploy_user)
+    files.write("/etc/deeprig/jupyter_server_config.py", notebook=settings, hash_file=HASH_FILE)
     _password(settings)
-    config_files.write(UNIT_FILE, notebook=settings)
+    files.write(UNIT_FILE, notebook=settings)
 
     _guard(settings.user)
     operations.converge(
@@ -109,8 +105,8 @@ def _linger(user: str) -> None:
 
 def _guard(user: str) -> None:
     """Before the servers: who has a port first has what is sent to it."""
-    config_files.copy(GUARD_FILES[-1])
-    config_files.units(GUARD_UNIT, NFTABLES)
+    files.copy(GUARD_FILES[-1])
+    files.units(GUARD_UNIT, NFTABLES)
     operations.enable(name="Guard the ports at every boot", unit=GUARD_UNIT, start=False)
     _guarded(name=f"Keep the ports and the tmux folder for {user}")
 
@@ -128,9 +124,9 @@ def _guarded() -> Commands:
 def _password(settings: Notebook) -> None:
     """The hash in a file that its user alone can read; Jupyter's configuration is everybody's."""
     if settings.password_hash is None:
-        config_files.remove(name="No password beside the token", path=HASH_FILE)
+        files.remove(name="No password beside the token", path=HASH_FILE)
         return
-    config_files.put(
+    files.put(
         name=f"Write {HASH_FILE}",
         dest=HASH_FILE,
         content=settings.password_hash,

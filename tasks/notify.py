@@ -4,9 +4,8 @@ import json
 
 from pyinfra.api.deploy import deploy
 
-from deeprig import catalog
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig import catalog, operations
+from deeprig.operations import files
 from deeprig.operations.box_program import BOX
 from deeprig.operations.footprint import Footprint
 
@@ -29,9 +28,9 @@ FOOTPRINT = Footprint(
 def provide(to: str, relay: str | None) -> None:
     """A test message when this is new, and from then on word of what needs a person."""
     xids = catalog.load("gpu_errors")["xids"]
-    config_files.put(name=f"Write {XIDS}", dest=XIDS, content=json.dumps(xids, indent=2))
-    config_files.write(CONF, mode="600", to=to, relay=relay)
-    config_files.units(SERVICE, TIMER)
+    files.put(name=f"Write {XIDS}", dest=XIDS, content=json.dumps(xids, indent=2))
+    files.write(CONF, mode="600", to=to, relay=relay)
+    files.units(SERVICE, TIMER)
     operations.shell(
         name="Send a test message",
         unless=f"{WATCH} --check",

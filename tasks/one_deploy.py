@@ -10,7 +10,7 @@ from pyinfra.api.state import State
 from pyinfra.context import host
 
 import deeprig
-from deeprig.operations import core as operations
+from deeprig import operations
 from deeprig.operations.core import Commands
 from deeprig.operations.facts import Shell
 from deeprig.parsers import untrusted

@@ -4,10 +4,10 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from deeprig import operations
 from deeprig.facts import boot_line, passthrough
 from deeprig.facts.pci import Bus
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig.operations import files
 from deeprig.operations.box_program import BOX, SCRIPTS
 from deeprig.operations.core import Commands
 from deeprig.settings.passthrough import Passthrough
@@ -31,22 +31,22 @@ def give(settings: Passthrough, bus: Bus) -> None:
     # Without groups nobody knows what goes together: the IOMMU comes first, with a boot.
     going = passthrough.devices(bus, settings) if bus.has_groups else ()
     for script in (HOOK, BEFORE_UDEV):
-        config_files.copy(script, mode="755")
-    config_files.units(UNIT)
-    config_files.write(LIST, devices=going)
-    config_files.write(GRUB, parameters=" ".join(boot_line.iommu(bus)))
+        files.copy(script, mode="755")
+    files.units(UNIT)
+    files.write(LIST, devices=going)
+    files.write(GRUB, parameters=" ".join(boot_line.iommu(bus)))
     _have_the_boot_know()
     operations.enable(name="Give the cards away at every boot", unit=UNIT, start=False)
     if settings.hand_over == "when-idle":
-        config_files.put(name=f"Write {WHEN_IDLE}", dest=WHEN_IDLE, content=IDLE)
+        files.put(name=f"Write {WHEN_IDLE}", dest=WHEN_IDLE, content=IDLE)
         operations.converge(name="Have idle cards change hands now", command=NOW)
     else:
-        config_files.remove(name=f"No {WHEN_IDLE}", path=WHEN_IDLE)
+        files.remove(name=f"No {WHEN_IDLE}", path=WHEN_IDLE)
     if settings.guest and going:
         guest.provide(guest=settings.guest, going=going)
     elif bus.guest_there and not settings.guest:
         guest.rest(name="Stop the guest, and leave it defined")
-        config_files.remove(name=f"No {guest.ASKED}", path=guest.ASKED)
+        files.remove(name=f"No {guest.ASKED}", path=guest.ASKED)
     _say_what_is_next(name="Say what comes after the reboot", groups=bus.has_groups)
 
 
@@ -57,12 +57,12 @@ def take_back(bus: Bus) -> None:
         return
     if bus.guest_there:
         guest.rest(name="Stop the guest, and leave it defined")
-    config_files.write(LIST, devices=())
+    files.write(LIST, devices=())
     operations.converge(
         name="Have idle cards come back now, where they went so",
         command=NOW,
     )
-    config_files.remove(name=f"No {GRUB}", path=GRUB)
+    files.remove(name=f"No {GRUB}", path=GRUB)
     _have_the_boot_know()
     operations.shell(
         name="Give no card away at boot",
@@ -71,7 +71,7 @@ def take_back(bus: Bus) -> None:
     )
     # The list at the end: as long as it is there, the next run goes on with this.
     for path in (HOOK, BEFORE_UDEV, f"/etc/systemd/system/{UNIT}", WHEN_IDLE, *guest.FILES, LIST):
-        config_files.remove(name=f"No {path}", path=path)
+        files.remove(name=f"No {path}", path=path)
 
 
 def record(settings: Passthrough | None, bus: Bus) -> list[str] | None:

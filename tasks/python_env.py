@@ -11,16 +11,16 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from deeprig import operations
 from deeprig.facts import people
-from deeprig.operations import core as operations
 from deeprig.operations import files, packages
 from deeprig.operations.box_program import BOX
 from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.operations.facts import Shell
 from deeprig.operations.footprint import Footprint
 from deeprig.parsers import untrusted
-from deeprig.resolver import environments as frameworks
 from deeprig.resolver import resolve
+from deeprig.resolver.environments import Environment, WheelPlan, environment
 from deeprig.settings import Python, requirements_file
 from deeprig.ssh import as_user
 from tasks import base_packages
@@ -65,7 +65,7 @@ class Asked:
 
     settings: Python
     user: str | None
-    plan: frameworks.WheelPlan = NO_GPU
+    plan: WheelPlan = NO_GPU
     cache: str | None = None
     locks: str | None = None
 
@@ -105,9 +105,7 @@ class Asked:
         packages = () if own else self.settings.packages
         made = {"base": [*options, *own, "base", python, *packages]}
         for framework in self.settings.frameworks:
-            wanted = frameworks.environment(
-                framework, self.plan, torch_index=self.settings.torch_index
-            )
+            wanted = environment(framework, self.plan, torch_index=self.settings.torch_index)
             made[framework] = [
                 *options, *_sources(wanted), framework, python, *wanted.requirements
             ]  # fmt: skip
@@ -150,9 +148,9 @@ def finish(asked: Asked) -> None:
     """Waits for the user's environments that are begun, or makes them."""
     if asked.user is None:
         return
-    for environment, arguments in asked.environments().items():
+    for name, arguments in asked.environments().items():
         _own_environment(
-            name=f"Make {asked.user}'s environment {environment}",
+            name=f"Make {asked.user}'s environment {name}",
             user=asked.user,
             arguments=arguments,
             update=asked.settings.update,
@@ -164,7 +162,7 @@ def _as(user: str) -> str:
     return f"{BOX} as-user {HOURS * 3600} {shlex.quote(user)} {PYTHON_ENV}"
 
 
-def _sources(wanted: frameworks.Environment) -> list[str]:
+def _sources(wanted: Environment) -> list[str]:
     """python-env's options for the wheels' source and size."""
     options = ["--gigabytes", str(wanted.gigabytes)]
     if wanted.torch_backend:

@@ -9,7 +9,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig.operations import core as operations
+from deeprig import operations
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands, StreamedCommand
 from deeprig.operations.facts import BootId, Manifest

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from pyinfra.api.deploy import deploy
 
+from deeprig import operations
 from deeprig.facts.survey import Survey
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig.operations import files
 from deeprig.settings import Rig
 from deeprig.ssh import as_user
 from tasks.data_folder import mountpoints
@@ -44,14 +44,14 @@ def caches(rig: Rig, survey: Survey) -> Caches | None:
 
 def sshd_files(caches: Caches | None) -> dict[str, str]:
     """What sshd is told, path to content; it takes part in the proof of a new login."""
-    return {SSHD: config_files.render(SSHD, **caches._asdict())} if caches else {}
+    return {SSHD: files.render(SSHD, **caches._asdict())} if caches else {}
 
 
 @deploy("Sessions")
 def provide(caches: Caches) -> None:
     """Login shells and the user's services know the variables; sshd is told with the way in."""
-    config_files.write(PROFILE, **caches._asdict())
-    config_files.write(GENERATOR, mode="755", **caches._asdict())
+    files.write(PROFILE, **caches._asdict())
+    files.write(GENERATOR, mode="755", **caches._asdict())
     known = [f"grep -qxF {shlex.quote(f'{n}={value}')}" for n, value in caches.variables.items()]
     user = caches.user
     asked = as_user.script(user, f"{SYSTEMCTL} show-environment")

@@ -1,8 +1,8 @@
 """sshd's settings: keys only, algorithms for the OpenSSH on the box, one port."""
 
+from deeprig import operations
 from deeprig.facts.survey import Survey
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
+from deeprig.operations import files
 from deeprig.parsers import ssh_socket
 from deeprig.parsers.sshd import Said, one
 from deeprig.preflight import hardening, ssh_algorithms
@@ -15,14 +15,16 @@ HOST_KEYS = ("/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_rsa_key")
 SHORTEST_RSA = 3072
 
 
-def files(settings: Ssh, *, survey: Survey, own: Said, socket: ssh_socket.Socket) -> dict[str, str]:
+def contents(
+    settings: Ssh, *, survey: Survey, own: Said, socket: ssh_socket.Socket
+) -> dict[str, str]:
     """The files that make the settings hold, path to content; "" for one that must not be there.
 
     `own` is what sshd says without deeprig's files: what is stricter there stays as strict.
     """
     offered = ssh_algorithms.choose(survey, strict=settings.strict)
     rsa_bits = max(SHORTEST_RSA, int(one(own, "requiredrsasize", "0") or 0))
-    drop_in = config_files.render(
+    drop_in = files.render(
         DROP_IN,
         port=settings.port,
         hardening=hardening.choose(own),
@@ -36,7 +38,7 @@ def files(settings: Ssh, *, survey: Survey, own: Said, socket: ssh_socket.Socket
     )
     # sshd ignores `Port` where systemd holds the socket, and Debian has no generator for it.
     moved = (
-        config_files.render(SOCKET_DROP_IN, listen=socket.at(settings.port))
+        files.render(SOCKET_DROP_IN, listen=socket.at(settings.port))
         if survey.ssh_socket and settings.port
         else ""
     )

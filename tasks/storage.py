@@ -5,13 +5,11 @@ import shlex
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from deeprig import catalog
+from deeprig import catalog, operations
 from deeprig.facts import disks
 from deeprig.facts.disks import Disks
 from deeprig.facts.survey import Survey
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
-from deeprig.operations import packages
+from deeprig.operations import files, packages
 from deeprig.operations.box_program import BOX, SCRIPTS
 from deeprig.settings import Disk, Storage
 
@@ -37,7 +35,7 @@ def provide(settings: Storage, survey: Survey) -> None:
     if survey.disks.can_say_how_they_are:
         operations.enable(name="Watch the disks' health", unit="smartmontools.service")
     if raid:
-        config_files.units("deeprig-array.service", ARRAY_TIMER)
+        files.units("deeprig-array.service", ARRAY_TIMER)
         operations.enable(name="Start an array also without one of its disks", unit=ARRAY_TIMER)
     for disk in settings.disks:
         _mount(disk, survey.disks)
@@ -60,14 +58,14 @@ def _mount(disk: Disk, there: Disks) -> None:
 
 
 def _swap(gib: int) -> None:
-    config_files.units(SWAP_UNIT)
+    files.units(SWAP_UNIT)
     operations.shell(
         name=f"Have a swap file of {gib} GiB",
         unless=f"{SCRIPTS}/swap-file --check {gib}",
         commands=[f"{SCRIPTS}/swap-file {gib}"],
     )
     operations.enable(name="Swap at boot", unit=SWAP_UNIT)
-    config_files.copy(SWAPPINESS)
+    files.copy(SWAPPINESS)
     operations.shell(
         name="Swap only when it must be",
         unless="[ $(cat /proc/sys/vm/swappiness) = 10 ] && echo 10",

@@ -7,8 +7,8 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from deeprig import operations
 from deeprig.facts import people
-from deeprig.operations import core as operations
 from deeprig.operations.core import Commands
 from deeprig.operations.facts import Shell
 from deeprig.parsers import untrusted

@@ -11,14 +11,12 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
+from deeprig import operations
 from deeprig.errors import DeeprigError
-from deeprig.facts import network as network_cards
-from deeprig.facts import wake_memory
-from deeprig.facts.network import Network
+from deeprig.facts import network_cards, wake_memory
+from deeprig.facts.network_cards import Network
 from deeprig.facts.wake_memory import WakeTarget
-from deeprig.operations import core as operations
-from deeprig.operations import files as config_files
-from deeprig.operations import packages
+from deeprig.operations import files, packages
 from deeprig.operations.box_program import SCRIPTS
 from deeprig.operations.core import Commands
 from deeprig.operations.footprint import Footprint
@@ -62,16 +60,16 @@ def enable(settings: WakeOnLan, network: Network) -> None:
     packages.install(name="Install ethtool", packages=list(base_packages.ETHTOOL))
     ours = network_cards.drop_in(card)
     if ours:
-        config_files.write(ours, template="/etc/systemd/network/wake-on-lan.conf", card=card)
+        files.write(ours, template="/etc/systemd/network/wake-on-lan.conf", card=card)
     for old in network.armed_by:
         if old != ours:  # another file wins by now
-            config_files.remove(name=f"No {old}", path=old)
+            files.remove(name=f"No {old}", path=old)
     if network.network_manager:
         for path, mode in NETWORK_MANAGER.items():
-            config_files.write(path, mode=mode, card=card)
+            files.write(path, mode=mode, card=card)
     if network.tlp:
-        config_files.copy(TLP)
-    config_files.units(UNIT, card=card)
+        files.copy(TLP)
+    files.units(UNIT, card=card)
     operations.enable(name="Arm it at every boot and before power-off", unit=UNIT)
     operations.converge(
         name=f"Arm {card.name} now", command=SCRIPT, arguments=shlex.quote(card.name)

@@ -7,7 +7,7 @@ from deeprig.errors import DeeprigError
 from deeprig.ssh import host_key_backup, private_keys
 from deeprig.ssh.host_key_backup import HostKeys
 
-USUAL = (Path("~/.ssh/id_ed25519"), Path("~/.ssh/id_rsa"))
+CANDIDATES = (Path("~/.ssh/id_ed25519"), Path("~/.ssh/id_rsa"))
 Ask = Callable[[Path], str]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deeprig.errors import DeeprigError
-from deeprig.ssh import keys as key_pair
+from deeprig.ssh import key_pair
 from deeprig.ssh.first_login import Target
 from deeprig.ssh.host_key_trust import HostKeyChanged, explanation
 from deeprig.ssh.known_hosts import entries

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import paramiko
 
-from deeprig.bootstrap import core as contact
-from deeprig.bootstrap.core import Outcome
+from deeprig.bootstrap import first_contact
+from deeprig.bootstrap.first_contact import Outcome
 from deeprig.errors import DeeprigError
-from deeprig.ssh import client as connection
-from deeprig.ssh import command as root_shell
+from deeprig.ssh import connection, root_shell
 from deeprig.ssh import known_hosts as pinned
 from deeprig.ssh.first_login import Password, Target
 from deeprig.ssh.host_key_backup import HostKeys
@@ -44,7 +43,7 @@ def restore_host_keys(
         visit = Path(folder) / "known_hosts"
         if known_hosts.is_file():
             shutil.copy(known_hosts, visit)
-        outcome = contact.bootstrap(
+        outcome = first_contact.bootstrap(
             target,
             key=key,
             known_hosts=visit,

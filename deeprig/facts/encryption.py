@@ -7,7 +7,7 @@ import paramiko
 
 from deeprig.errors import DeeprigError
 from deeprig.parsers import untrusted
-from deeprig.ssh import command as root_shell
+from deeprig.ssh import root_shell
 
 FOLDER = Path(__file__).parent
 INSTALLED = (FOLDER / "installed.sh").read_text()  # which it needs before it

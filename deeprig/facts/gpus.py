@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deeprig import catalog
-from deeprig.catalog import packages as package_names
+from deeprig.catalog import package_names
 from deeprig.catalog.gpus import Gpu, identify
 from deeprig.parsers import kernel_modules, untrusted
 from deeprig.parsers.untrusted import NotSo

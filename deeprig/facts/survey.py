@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from deeprig import catalog
-from deeprig.facts import disks, docker, encryption, gpus, pci, people
-from deeprig.facts import network as network_cards
+from deeprig.facts import disks, docker, encryption, gpus, network_cards, pci, people
 from deeprig.facts.disks import Disks
 from deeprig.facts.docker import Docker
 from deeprig.facts.encryption import Lock
 from deeprig.facts.gpus import GpuFacts
-from deeprig.facts.network import Network
+from deeprig.facts.network_cards import Network
 from deeprig.facts.pci import Bus
 from deeprig.parsers import untrusted
 from deeprig.parsers.untrusted import NotSo

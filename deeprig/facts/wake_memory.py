@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deeprig.errors import DeeprigError
-from deeprig.facts import network as network_cards
-from deeprig.facts.network import Network
+from deeprig.facts import network_cards
+from deeprig.facts.network_cards import Network
 from deeprig.local_files import alone, write
 from deeprig.parsers import untrusted
 from deeprig.parsers.untrusted import NotSo
 from deeprig.settings import WakeOnLan
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 from deeprig.ssh.known_hosts import label
 
 FILE = "wake_on_lan.json"

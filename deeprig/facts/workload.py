@@ -6,8 +6,7 @@ import paramiko
 
 from deeprig.errors import DeeprigError
 from deeprig.parsers import untrusted
-from deeprig.ssh import box_source
-from deeprig.ssh import command as root_shell
+from deeprig.ssh import box_source, root_shell
 
 # A box without a driver may not have it: it is sent along, and leaves out the login it is run by.
 SOURCE = box_source.program("deeprig_box.lib.workload")  # what a program on stdin begins with

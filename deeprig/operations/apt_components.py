@@ -10,8 +10,7 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
-from deeprig.operations import core as operations
-from deeprig.operations import files
+from deeprig.operations import core, files
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands
 from deeprig.operations.facts import FileState
@@ -91,7 +90,7 @@ def enable(package: str) -> Commands:
         yield StringCommand(read_index())
         sources = host.get_fact(ArchiveSources)
     if not sources and host.state.is_executing:
-        yield operations.Step(_no_archive)
+        yield core.Step(_no_archive)
         return
     wanted = text(sources)
     there = host.get_fact(FileState, path=SOURCES) is not None
@@ -103,11 +102,11 @@ def enable(package: str) -> Commands:
     named = shlex.quote(package)
     known = f"apt-cache show --no-all-versions {named} 2>/dev/null | grep -m 1 '^Package:'"
     named_sources = f"[ ! -s {INDEX} ] || {{ {known}; }} || {NAME_SOURCES}"
-    yield from operations.shell._inner(unless=known, commands=[read_index(), named_sources])
+    yield from core.shell._inner(unless=known, commands=[read_index(), named_sources])
 
 
 def _no_archive(state: State, host: Host) -> bool:
-    operations.say(
+    core.say(
         host,
         "apt takes nothing from the distribution's own archive there; put a line such as `deb "
         "http://YOUR-MIRROR/debian bookworm main` for its release into /etc/apt/sources.list.",

@@ -4,8 +4,7 @@ import json
 import shlex
 from dataclasses import asdict, dataclass, field
 
-from deeprig.operations import core as operations
-from deeprig.operations import files
+from deeprig.operations import core, files
 from deeprig.operations.box_program import BOX
 
 SCRIPT = f"{BOX} apt-repository"
@@ -47,7 +46,7 @@ def provide(repository: Repository) -> None:
     """Have the repository, with its key and its preferences; part of a component's deploy."""
     spec = f"{SPECS}/{repository.name}.json"
     files.put(name=f"Write {spec}", dest=spec, content=json.dumps(asdict(repository), indent=2))
-    operations.converge(
+    core.converge(
         name=f"List {repository.title}, by its key",
         command=SCRIPT,
         arguments=shlex.quote(repository.name),

@@ -9,7 +9,7 @@ from pyinfra.api.facts import FactBase
 from pyinfra.context import ctx_host, host
 
 from deeprig.parsers import untrusted
-from deeprig.runner import run as runs
+from deeprig.runner import runs
 
 T = TypeVar("T")
 

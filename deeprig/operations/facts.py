@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from pyinfra.api.command import QuoteString, StringCommand
 
-from deeprig.facts import changes, survey
-from deeprig.facts import reinstall as erased
+from deeprig.facts import changes, reinstall, survey
 from deeprig.operations.box_fact import BoxFact
 from deeprig.parsers import untrusted
 from deeprig.preflight import conditions
@@ -88,23 +87,23 @@ class HostSurvey(BoxFact[survey.Survey]):
         return survey.read(output)
 
 
-class WouldErase(BoxFact[erased.ReinstallImpact]):
+class WouldErase(BoxFact[reinstall.ReinstallImpact]):
     """What a reinstall would erase on this box; counting it may take a while."""
 
     @staticmethod
-    def default() -> erased.ReinstallImpact:
-        return erased.ReinstallImpact([], [])
+    def default() -> reinstall.ReinstallImpact:
+        return reinstall.ReinstallImpact([], [])
 
     def command(self, folder: str) -> StringCommand:
         told = (
-            f"FOLDER={shlex.quote(folder)} SECONDS_EACH={erased.SECONDS_EACH} "
-            f"PLACES={shlex.quote(' '.join(erased.PLACES))}"
+            f"FOLDER={shlex.quote(folder)} SECONDS_EACH={reinstall.SECONDS_EACH} "
+            f"PLACES={shlex.quote(' '.join(reinstall.PLACES))}"
         )
-        script = f"{told}\n{erased.SCRIPT}"
+        script = f"{told}\n{reinstall.SCRIPT}"
         return StringCommand("sh -c", QuoteString(script))
 
-    def process(self, output: list[str]) -> erased.ReinstallImpact:
-        return erased.read(output)
+    def process(self, output: list[str]) -> reinstall.ReinstallImpact:
+        return reinstall.read(output)
 
 
 class InTheWay(BoxFact[conditions.Conditions]):

@@ -11,8 +11,7 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import OperationMeta, operation
 from pyinfra.context import host
 
-from deeprig.operations import core as operations
-from deeprig.operations import managed_files
+from deeprig.operations import core, managed_files
 from deeprig.operations.core import Commands
 from deeprig.operations.facts import LinkTarget
 
@@ -103,7 +102,7 @@ def units(*names: str, **values: Any) -> OperationMeta:
         else:
             copy(path)
     read = list(dict.fromkeys(name.partition(".d/")[0] for name in names))
-    return operations.read_units(name=f"Have systemd read {', '.join(read)}", units=read)
+    return core.read_units(name=f"Have systemd read {', '.join(read)}", units=read)
 
 
 def copy(path: str, *, mode: str = "644", validate: str | None = None) -> OperationMeta:

@@ -8,7 +8,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deeprig.facts import workload
-from deeprig.operations import core as operations
+from deeprig.operations import core
 from deeprig.operations.core import Commands
 from deeprig.operations.facts import Shell
 from deeprig.operations.packages import APT_GET, BROUGHT
@@ -92,7 +92,7 @@ def take_out(name: str, footprint: Footprint) -> None:
     if not host.get_fact(Shell, script=footprint.left()):
         return
     if footprint.notice:
-        operations.say(host, f"Taking out {name}: {footprint.notice}.")
+        core.say(host, f"Taking out {name}: {footprint.notice}.")
     _take_out(name=f"Take out {name}", component=name, footprint=footprint)
 
 
@@ -105,7 +105,7 @@ def _take_out(component: str, footprint: Footprint) -> Commands:
     work = host.get_fact(Shell, script=footprint.would_end()) if footprint.work else ""
     if work and host.data.get("force") != NOW:
         if host.state.is_executing:
-            operations.say(
+            core.say(
                 host,
                 f"{component} stays for now: there runs {work}; the next deploy takes it out, or "
                 f"`--data force={NOW}` on this command.",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from deeprig import catalog
-from deeprig.facts import network
+from deeprig.facts import network_cards
 from deeprig.facts.survey import Survey
 from deeprig.parsers import untrusted
 from deeprig.resolver.resolve import StackPlan
@@ -110,6 +110,6 @@ def room_needed(rig: Rig, plan: StackPlan | None) -> float:
 def _wake(survey: Survey, rig: Rig) -> list[str]:
     if rig.wake_on_lan is None:
         return []
-    card = network.chosen(survey.network, rig.wake_on_lan)
-    said = network.left_out(card, rig.wake_on_lan) if card else ""
+    card = network_cards.chosen(survey.network, rig.wake_on_lan)
+    said = network_cards.left_out(card, rig.wake_on_lan) if card else ""
     return [said] if said else []

@@ -5,7 +5,7 @@ from deeprig.catalog import tables
 from deeprig.catalog.gpus import Gpu, is_one_of, whole_system
 from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver import apt_index
-from deeprig.resolver.driver import Choice
+from deeprig.resolver.driver_choice import Choice
 from deeprig.resolver.request import Request, join_cards
 from deeprig.ui.words import join_words
 

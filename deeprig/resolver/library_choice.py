@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deeprig import catalog
-from deeprig.catalog import packages as package_names
+from deeprig.catalog import package_names
 from deeprig.resolver import apt_index
 from deeprig.resolver.request import Request, join_cards
 

@@ -14,10 +14,14 @@ from deeprig.catalog import branches, tables
 from deeprig.catalog.gpus import Gpu, hidden_switches, identify
 from deeprig.facts.gpus import GpuFacts
 from deeprig.facts.survey import Survey
-from deeprig.resolver import driver as driver_choice
-from deeprig.resolver import driver_notes, kernel_modules, toolkit
-from deeprig.resolver import tensorflow as tensorflow_choice
-from deeprig.resolver import torch as torch_choice
+from deeprig.resolver import (
+    driver_choice,
+    driver_notes,
+    kernel_modules,
+    tensorflow_choice,
+    toolkit,
+    torch_choice,
+)
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.request import Request, join_cards, source_title
 from deeprig.settings import Cuda, Driver, Rig

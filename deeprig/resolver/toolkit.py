@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deeprig import catalog
-from deeprig.catalog import branches, gpu_limits
-from deeprig.catalog import packages as package_names
+from deeprig.catalog import branches, gpu_limits, package_names
 from deeprig.catalog.branches import number
-from deeprig.resolver import apt_index, library_choice
-from deeprig.resolver import driver as driver_choice
+from deeprig.resolver import apt_index, driver_choice, library_choice
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.request import Request, join_cards, source_title, system_title
 from deeprig.ui.words import join_words

@@ -7,7 +7,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 
 
 def sentence(name: str, link: paramiko.Transport | None = None) -> str:

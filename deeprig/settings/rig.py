@@ -46,9 +46,7 @@ from deeprig.settings.types import (
     Uuid,
 )
 from deeprig.settings.validation import SettingsError, setting_group
-from deeprig.ssh import client as connection
-from deeprig.ssh import keys as key_pair
-from deeprig.ssh import ssh_config
+from deeprig.ssh import connection, key_pair, ssh_config
 from fast_ssh import frames
 
 __all__ = [

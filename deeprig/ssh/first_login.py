@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import paramiko
 
 from deeprig.errors import DeeprigError
-from deeprig.ssh import client as connection
-from deeprig.ssh import dial
+from deeprig.ssh import connection, dial
 
 NO_WAY_THERE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
 # A person may be typing meanwhile; sshd itself hangs up after two minutes (LoginGraceTime).

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deeprig.ssh import client as connection
-from deeprig.ssh import known_hosts as pinned
+from deeprig.ssh import connection, known_hosts
 from deeprig.ssh.dial import CONNECT_SECONDS
 
 # A dead link is given up after 15 s: two questions unanswered when it is time for the third.
@@ -37,7 +36,7 @@ def options(
         ("HostName", _plain(entry.hostname)),
         ("Port", str(port)),
         # Pinned is what the inventory calls the box, wherever that leads.
-        ("HostKeyAlias", pinned.label(host_data["ssh_hostname"], port).lower()),
+        ("HostKeyAlias", known_hosts.label(host_data["ssh_hostname"], port).lower()),
         *([("ProxyCommand", _plain(proxy))] if proxy else []),
         *([("User", user)] if user else []),
         # Without a key file it is the agent's, or one of the usual files.
@@ -86,7 +85,7 @@ def line(host_data: dict[str, Any], user: str, *remote: str, program: str = "ssh
         file = _path(pins)
         words += ["-o", f"UserKnownHostsFile={file if ' ' in file else file[1:-1]}"]
     if entry.hostname != name:  # pinned is the name
-        words += ["-o", f"HostKeyAlias={pinned.label(name, port).lower()}"]
+        words += ["-o", f"HostKeyAlias={known_hosts.label(name, port).lower()}"]
     return shlex.join([program, *words, f"{user}@{name}", *remote])
 
 

@@ -5,9 +5,8 @@ from enum import Enum
 from typing import Any
 
 from deeprig.errors import DeeprigError
-from deeprig.ssh import client as connection
-from deeprig.ssh import dial
-from deeprig.ssh.client import OtherHostKey
+from deeprig.ssh import connection, dial
+from deeprig.ssh.connection import OtherHostKey
 from deeprig.ssh.dial import NoWay
 
 LOOK_SECONDS = 3

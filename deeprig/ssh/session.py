@@ -5,8 +5,7 @@ from typing import Any
 
 import paramiko
 
-from deeprig.ssh import client as connection
-from deeprig.ssh import command as root_shell
+from deeprig.ssh import connection, root_shell
 from deeprig.ssh.box_source import BOX
 
 

@@ -13,8 +13,8 @@ from deeprig.errors import DeeprigError
 from deeprig.facts import encryption
 from deeprig.parsers import untrusted
 from deeprig.parsers.untrusted import NotSo
-from deeprig.ssh import command as root_shell
-from deeprig.ssh.command import Done
+from deeprig.ssh import root_shell
+from deeprig.ssh.root_shell import Done
 from deeprig.ssh.session import Session
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -8,18 +8,17 @@ from typing import Any
 
 import click
 
-from deeprig import inventory as inventories
+from deeprig import inventories
 from deeprig.errors import DeeprigError
-from deeprig.inventory import Box
+from deeprig.inventories import Box
 from deeprig.parsers import untrusted
 from deeprig.ui import screen, summary
 from deeprig.ui.options import inventory_option, json_option, limit_option
 from deeprig.ui.summary import Line
-from deeprig_cli.driver import report as driver_status_page
-from deeprig_cli.driver import status as driver_status
+from deeprig_cli.driver import report
 from deeprig_cli.driver.client import DriverClient
 from deeprig_cli.driver.move import Move, Outcome
-from deeprig_cli.driver.status import Standing, Unasked
+from deeprig_cli.driver.status import Standing, Unasked, judge, names_to_ask
 
 force_option = click.option("--force", is_flag=True, help="Also while something runs there.")
 no_reboot_option = click.option(
@@ -42,7 +41,7 @@ def status(inventory: Path, limit: tuple[str, ...], as_json: bool) -> None:
     for box in with_a_driver(inventory, limit):
         found.append(standing(*box))
         if not as_json:
-            screen.echo(driver_status_page.page(found[-1]))
+            screen.echo(report.page(found[-1]))
     lines = [_line(one) for one in found]
     if as_json:
         screen.as_json([one.to_json() for one in found], indent=2)
@@ -62,13 +61,13 @@ def standing(name: str, data: dict[str, Any]) -> Standing | Unasked:
     """How the driver stands on one box; one that cannot say does not keep the others from it."""
     box = DriverClient(name, data)
     try:
-        facts = box.status(driver_status.names_to_ask())
+        facts = box.status(names_to_ask())
     except DeeprigError as error:
         return Unasked(host=name, error=str(error))
     finally:
         box.close()
     try:
-        return driver_status.judge(name, facts, data["rig"].driver, datetime.now(UTC).date())
+        return judge(name, facts, data["rig"].driver, datetime.now(UTC).date())
     except (*untrusted.ODD, OverflowError, OSError):  # such as a day that no calendar has
         return Unasked(host=name, error=f"{name} says of its driver what cannot be so.")
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from deeprig.errors import DeeprigError
-from deeprig.runner import run as runs
-from deeprig.runner.run import Progress
+from deeprig.runner import runs
+from deeprig.runner.runs import Progress
 from deeprig.settings import Rig
 
 

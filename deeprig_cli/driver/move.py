@@ -8,13 +8,13 @@ from typing import Any
 
 from deeprig.catalog import branches
 from deeprig.errors import DeeprigError
-from deeprig.inventory import Box
+from deeprig.inventories import Box
 from deeprig.settings import Rig
 from deeprig.ui import screen
 from deeprig.ui.progress import Progress
 from deeprig_cli.driver import deploys
 from deeprig_cli.driver.client import DriverClient
-from deeprig_cli.verify import runner as checks
+from deeprig_cli.verify import runner
 from deeprig_cli.verify.runner import Check
 
 COMPONENTS = ("driver", "gpu_settings", "gpu_live")
@@ -132,7 +132,7 @@ class Move:
         """The checks of the driver that fail now, as `it says: why`."""
         with self.progress.step(what):
             planned = [(self.name, self.planned(branch))]
-            found = checks.run(planned, TIER, self._saw, COMPONENTS)
+            found = runner.run(planned, TIER, self._saw, COMPONENTS)
         unasked = [check for check in found if check.outcome == "unasked"]
         ran = [check for check in found if check.outcome in ("passed", "warned", "failed")]
         if unasked:

@@ -7,8 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from deeprig import catalog
-from deeprig.catalog import branches, driver_parts
-from deeprig.catalog import packages as package_names
+from deeprig.catalog import branches, driver_parts, package_names
 from deeprig.settings import Driver
 
 OVERDUE_DAYS = 30

@@ -8,18 +8,16 @@ from typing import Any
 
 import click
 
-from deeprig import inventory as inventories
-from deeprig.bootstrap.core import Outcome, Target
+from deeprig import inventories
+from deeprig.bootstrap.first_contact import Outcome, Target
 from deeprig.bootstrap.prompts import Answers
 from deeprig.errors import DeeprigError
 from deeprig.facts.survey import Survey, objections, read, script
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
 from deeprig.settings import DEPLOY_USER, Notebook, Rig
-from deeprig.ssh import client as connection
-from deeprig.ssh import command as root_shell
-from deeprig.ssh import private_keys, ssh_config
-from deeprig.ssh.keys import USUAL
+from deeprig.ssh import connection, private_keys, root_shell, ssh_config
+from deeprig.ssh.key_pair import USUAL
 from deeprig.ui import screen
 from deeprig.ui.options import json_option
 from deeprig_cli.bootstrap import contact_by

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from deeprig import settings
-from deeprig.facts import disks, network
+from deeprig.facts import disks, network_cards
 from deeprig.facts.disks import Device
 from deeprig.facts.survey import Survey
 from deeprig.resolver import resolve
@@ -164,13 +164,13 @@ def _docker(chosen: Chosen) -> list[str]:
 
 
 def _wake(survey: Survey) -> list[str]:
-    card = network.chosen(survey.network, WakeOnLan())
+    card = network_cards.chosen(survey.network, WakeOnLan())
     if card is None:
         return [
             "# Wake-on-LAN: no card of its own was found that a packet could come through.",
             "wake_on_lan=None,",
         ]
-    if why := network.left_out(card, WakeOnLan()):
+    if why := network_cards.left_out(card, WakeOnLan()):
         return [*remark(why), "wake_on_lan=None,"]
     return [f"# Wake-on-LAN: {card.name} ({card.mac}) is armed; `deeprig wake` sends the packet."]
 

@@ -9,16 +9,14 @@ from typing import Any
 import click
 from pyinfra.context import host
 
-from deeprig import catalog
-from deeprig import inventory as inventories
+from deeprig import catalog, inventories
 from deeprig.preflight import conditions
 from deeprig.resolver.refusal import Refusal
-from deeprig.runner import run as runs
+from deeprig.runner import runs
 from deeprig.settings import Rig, Storage
 from deeprig.ui import screen, summary
 from deeprig.ui.options import inventory_option, json_option, limit_option
-from deeprig_cli.plan import report as plan_report
-from deeprig_cli.plan import stack_report
+from deeprig_cli.plan import report, stack_report
 from deeprig_cli.plan.hypothetical import ImaginedBox
 from deeprig_cli.plan.report import PlanReport
 
@@ -92,12 +90,12 @@ def _boxes(inventory: Path, limit: tuple[str, ...], *, as_json: bool, strict: bo
     for name, box in inventories.load(inventory, limit):
         reports.append(_look(name, box))
         if not as_json:
-            screen.echo(plan_report.page(reports[-1], date.today()))
+            screen.echo(report.page(reports[-1], date.today()))
     if as_json:
-        screen.as_json([plan_report.to_json(one, date.today()) for one in reports], indent=2)
+        screen.as_json([report.to_json(one, date.today()) for one in reports], indent=2)
     elif len(reports) > 1:
-        screen.echo(summary.table([plan_report.line(one) for one in reports]))
-    code = summary.code([plan_report.line(one) for one in reports])
+        screen.echo(summary.table([report.line(one) for one in reports]))
+    code = summary.code([report.line(one) for one in reports])
     return code or (max((one.strict_status for one in reports), default=0) if strict else 0)
 
 
@@ -117,8 +115,8 @@ def _look(name: str, box: dict[str, Any]) -> PlanReport:
         folder = (rig.storage or Storage()).folder
         asked["reinstall"] = host.get_fact(WouldErase, folder=folder)
 
-    report = runs.run(name, box, look, dry=True, progress=_progress(name))
-    return PlanReport(report=report, rig=box["rig"], **asked)
+    done = runs.run(name, box, look, dry=True, progress=_progress(name))
+    return PlanReport(report=done, rig=box["rig"], **asked)
 
 
 def _progress(name: str) -> runs.Progress:

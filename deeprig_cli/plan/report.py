@@ -14,7 +14,7 @@ from deeprig.preflight.conditions import Conditions
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.resolve import StackPlan
-from deeprig.runner.run import Report
+from deeprig.runner.runs import Report
 from deeprig.settings import Rig
 from deeprig.ui.summary import Line
 from deeprig_cli.plan import stack_report

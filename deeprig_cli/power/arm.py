@@ -6,10 +6,9 @@ from typing import Any
 import paramiko
 
 from deeprig.errors import DeeprigError
-from deeprig.facts import network as network_cards
-from deeprig.facts import survey, wake_memory
+from deeprig.facts import network_cards, survey, wake_memory
 from deeprig.settings import WakeOnLan
-from deeprig.ssh import command as root_shell
+from deeprig.ssh import root_shell
 from deeprig.ssh.box_source import SCRIPTS
 from deeprig.ui import screen
 

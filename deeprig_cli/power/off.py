@@ -10,12 +10,10 @@ from typing import Any
 import click
 import paramiko
 
-from deeprig import inventory as inventories
+from deeprig import inventories
 from deeprig.errors import DeeprigError
 from deeprig.facts import encryption, workload
-from deeprig.ssh import client as connection
-from deeprig.ssh import command as root_shell
-from deeprig.ssh import probe
+from deeprig.ssh import connection, probe, root_shell
 from deeprig.ssh.probe import Reachability
 from deeprig.ui import screen, summary
 from deeprig.ui.options import inventory_option, json_option, limit_option

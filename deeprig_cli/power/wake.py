@@ -9,20 +9,18 @@ from typing import Any
 
 import click
 
-from deeprig import inventory as inventories
+from deeprig import inventories
 from deeprig.errors import DeeprigError
 from deeprig.facts import wake_memory
 from deeprig.facts.wake_memory import WakeTarget
-from deeprig.inventory import Box
-from deeprig.ssh import client as connection
-from deeprig.ssh import openssh, probe, ssh_config
+from deeprig.inventories import Box
+from deeprig.ssh import connection, openssh, probe, ssh_config
 from deeprig.ssh.probe import Reachability
 from deeprig.ui import screen, summary
 from deeprig.ui.options import inventory_option, json_option, limit_option
 from deeprig.ui.progress import Progress
 from deeprig.ui.summary import Line
-from deeprig_cli.power import magic_packet
-from deeprig_cli.power import report as wake_page
+from deeprig_cli.power import magic_packet, report
 from deeprig_cli.power.magic_packet import Destination
 from deeprig_cli.power.report import Woken
 from deeprig_cli.power.wait import Waking
@@ -93,7 +91,7 @@ def _wake(name: str, data: dict[str, Any], inventory: Path, via: str | None, tim
     if not awake:
         to = _aim(name, data, inventory, via)
         if to.from_elsewhere and not via:
-            screen.echo(wake_page.elsewhere(to), err=True)
+            screen.echo(report.elsewhere(to), err=True)
         with waking.progress.step(f"Wake {name}"):
             awake = waking.wait(_sender(inventory, via, to), timeout)
     return Woken(name=name, awake=awake, aim=to, via=via, waking=waking)

@@ -8,8 +8,8 @@ import paramiko
 
 from deeprig.errors import DeeprigError
 from deeprig.parsers import untrusted
-from deeprig.ssh import command as root_shell
-from deeprig.ssh.client import OtherHostKey
+from deeprig.ssh import root_shell
+from deeprig.ssh.connection import OtherHostKey
 from deeprig.ssh.session import Session
 from deeprig.ui import screen
 from deeprig_cli.run.colour_only import ColourOnly

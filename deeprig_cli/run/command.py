@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from deeprig import inventory as inventories
+from deeprig import inventories
 from deeprig.errors import DeeprigError
-from deeprig.inventory import Box
+from deeprig.inventories import Box
 from deeprig.ssh import openssh
 from deeprig.ui import screen
 from deeprig.ui.options import inventory_option, json_option, limit_option
-from deeprig_cli.run import report as jobs_page
+from deeprig_cli.run import report
 from deeprig_cli.run.client import RUNS, Job, JobClient, Refused
 
 IDLE = ("idle",)
@@ -151,7 +151,7 @@ def _list(boxes: list[Box], *, as_json: bool) -> int:
     if as_json:
         screen.as_json(jobs, indent=2)
     elif jobs:
-        screen.echo(jobs_page.table(jobs))
+        screen.echo(report.table(jobs))
     elif not code:
         screen.echo("no jobs")
     return code
@@ -170,11 +170,11 @@ def _follow(there: JobClient, name: str, *, as_json: bool) -> tuple[Job, int]:
 
 def _page(job: Job, box: Box, inventory: Path) -> str:
     if job["state"] not in RUNS:
-        return jobs_page.ended(job)
+        return report.ended(job)
     name, data = box
     verb = f"deeprig run {name}"
     if inventory != Path("inventory.py"):
         verb += f" --inventory {shlex.quote(str(inventory))}"
     tmux = ("tmux", "-L", "deeprig-jobs", "attach")
     attach = openssh.line(data, data["rig"].notebook.user, *tmux)
-    return jobs_page.begun(job, attach, verb)
+    return report.begun(job, attach, verb)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from deeprig import inventory as inventories
+from deeprig import inventories
 from deeprig.errors import DeeprigError
 from deeprig.settings import Notebook
 from deeprig.ssh import openssh

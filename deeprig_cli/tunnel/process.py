@@ -9,9 +9,7 @@ from typing import Any, NoReturn
 
 from deeprig.errors import DeeprigError
 from deeprig.parsers import untrusted
-from deeprig.ssh import as_user, openssh
-from deeprig.ssh import client as connection
-from deeprig.ssh import keys as key_pair
+from deeprig.ssh import as_user, connection, key_pair, openssh
 from deeprig.ssh.openssh import Forward
 from fast_ssh.login_shell import for_any
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from deeprig import inventory as inventories
-from deeprig.inventory import Box
+from deeprig import inventories
+from deeprig.inventories import Box
 from deeprig.settings import Rig
 from deeprig.ui import screen
 from deeprig.ui.options import inventory_option, json_option, limit_option
-from deeprig_cli.verify import runner as suite
+from deeprig_cli.verify import runner
 from deeprig_cli.verify.report import page
 from deeprig_cli.verify.runner import TIERS, Check
 from deeprig_cli.verify.watch import keep
@@ -78,7 +78,7 @@ def verify(
     boxes = inventories.load(inventory, limit)
 
     def look() -> list[Check]:
-        seen = suite.run(inventories.load(inventory, limit), tier, _progress)
+        seen = runner.run(inventories.load(inventory, limit), tier, _progress)
         if sys.stderr.isatty():
             screen.rewrite()  # the line of the last check
         return seen

@@ -11,10 +11,8 @@ import paramiko
 
 from deeprig import __version__, catalog
 from deeprig.errors import DeeprigError
-from deeprig.inventory import Box
-from deeprig.ssh import bounded
-from deeprig.ssh import client as connection
-from deeprig.ssh import command as root_shell
+from deeprig.inventories import Box
+from deeprig.ssh import bounded, connection, root_shell
 from deeprig_cli.verify import scrub
 from deeprig_cli.verify.runner import ROOT, Check
 

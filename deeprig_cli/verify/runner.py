@@ -10,8 +10,8 @@ import pytest
 from _pytest.outcomes import Skipped
 
 from deeprig.errors import DeeprigError
-from deeprig.inventory import Box
-from deeprig.ssh import client as connection
+from deeprig.inventories import Box
+from deeprig.ssh import connection
 from deeprig.ui import screen
 from deeprig.ui.visible import visible
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deeprig.ui import visible
 
 if TYPE_CHECKING:  # what is imported is the standard library alone: tools/ has no more
-    from deeprig.inventory import Box
+    from deeprig.inventories import Box
 
 SECRETS = (
     (re.compile(r"\bAAAA[0-9A-Za-z+/]{40,}={0,2}"), "<key>"),
@@ -62,7 +62,7 @@ def everywhere(found: Any, known: Mapping[str, str]) -> Any:
 def words(boxes: "list[Box]") -> dict[str, str]:
     """What an inventory names: boxes, addresses, people, files."""
     from deeprig.errors import DeeprigError
-    from deeprig.ssh import client as connection
+    from deeprig.ssh import connection
 
     found: dict[str, str] = {}
     for number, (name, data) in enumerate(boxes, start=1):

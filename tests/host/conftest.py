@@ -12,17 +12,16 @@ import paramiko
 import pytest
 from testinfra.host import Host
 
-from deeprig import inventory as inventories
+from deeprig import inventories
 from deeprig.errors import DeeprigError
 from deeprig.facts.survey import Survey, read, script
-from deeprig.inventory import Box
+from deeprig.inventories import Box
 from deeprig.parsers.door import ASK, Door
 from deeprig.parsers.door import read as door_of
 from deeprig.resolver.resolve import StackPlan, decide
 from deeprig.settings import Rig
-from deeprig.ssh import client as connection
-from deeprig.ssh import dial
-from deeprig_cli.verify import host as live_host
+from deeprig.ssh import connection, dial
+from deeprig_cli.verify import live_host
 from deeprig_cli.verify.runner import BOXES, FAKE, NOTE, TIERS, WARNING, tier_of
 from tests.host import here
 from tests.host.newcomer import Login, Stranger

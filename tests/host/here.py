@@ -11,14 +11,14 @@ from testinfra.host import Host
 from deeprig.catalog import branches
 from deeprig.catalog.gpus import identify
 from deeprig.facts.survey import Survey
-from deeprig.inventory import Box
+from deeprig.inventories import Box
 from deeprig.parsers import kernel_modules, nvidia_smi
 from deeprig.resolver import resolve
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Cuda, Driver, Rig
 from deeprig.ssh import bounded
-from deeprig_cli.verify.host import Answer
+from deeprig_cli.verify.live_host import Answer
 from tests.host.programs import ask
 
 SECONDS = 30

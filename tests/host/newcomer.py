@@ -6,7 +6,7 @@ from typing import Any
 
 import paramiko
 
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 
 Login = Callable[[], paramiko.SSHClient]
 # More than any of these commands prints; a check that fails shows what it got many times over.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from deeprig import catalog as tables
+from deeprig import catalog
 from deeprig.settings import Rig
 from tests.host import sessions
 from tests.host.newcomer import Login
@@ -21,7 +21,7 @@ def apt_setting(host: Host, name: str) -> str:
 
 def test_the_system_still_gets_security_fixes(host: Host) -> None:
     release = host.check_output(". /etc/os-release; echo $ID $VERSION_ID").split()
-    systems = [s for s in tables.load("systems")["system"] if [s["id"], s["version"]] == release]
+    systems = [s for s in catalog.load("systems")["system"] if [s["id"], s["version"]] == release]
     assert systems, f"{' '.join(release)} is not in deeprig/catalog/systems.toml"
     assert systems[0]["until"] > datetime.date.today()
 
@@ -89,7 +89,7 @@ def test_a_laptop_runs_on_with_its_lid_shut(host: Host, lid: str) -> None:
 
 
 def test_the_clock_is_kept_right(host: Host) -> None:
-    clocks = tables.load("packages")["clocks"]
+    clocks = catalog.load("packages")["clocks"]
     assert [name for name in clocks if host.package(name).is_installed]
     if host.run("systemd-detect-virt -cq").succeeded:
         pytest.skip("a container has its host's clock; proved on machines with their own")

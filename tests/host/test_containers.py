@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 import pytest
 from testinfra.host import Host
 
-from deeprig import catalog as tables
+from deeprig import catalog
 from deeprig.facts import docker
 from deeprig.facts.survey import Survey
 from deeprig.operations import apt_repositories
 from deeprig.settings import Containers, Rig
-from deeprig.ssh import client as connection
-from deeprig.ssh import dial
+from deeprig.ssh import connection, dial
 from deeprig_cli.verify.runner import NothingThere
 from tasks import container_toolkit, containers
 from tests.host.programs import ask
@@ -150,7 +149,7 @@ def test_a_published_port_is_where_the_settings_say_and_nowhere_else(
     own_network: str,
     kind: str,
 ) -> None:
-    since = tables.load("containers")["since"]["default-network-opts"]
+    since = catalog.load("containers")["since"]["default-network-opts"]
     if kind != "the default network" and containers.release(survey)["engine"] < since:
         pytest.skip(f"only from Docker {since} on; name 127.0.0.1 with -p there")
     network = "" if kind == "the default network" else f"--network {shlex.quote(own_network)}"
@@ -218,13 +217,13 @@ def toolkit(host: Host, rig: Rig, survey: Survey, settings: Containers) -> dict[
     """Package -> version of the container toolkit."""
     if not (survey.graphics.gpus or (rig.driver and rig.driver.gpus)):
         raise NothingThere("no NVIDIA card in the box")
-    names = tables.load("containers")["toolkit"]["packages"]
+    names = catalog.load("containers")["toolkit"]["packages"]
     said = host.check_output("dpkg-query -W -f '${Package} ${Version}\\n' " + " ".join(names))
     return dict(line.split() for line in said.splitlines())
 
 
 def test_the_toolkit_is_whole_and_of_one_version(toolkit: dict[str, str]) -> None:
-    assert set(toolkit) == set(tables.load("containers")["toolkit"]["packages"])
+    assert set(toolkit) == set(catalog.load("containers")["toolkit"]["packages"])
     assert len(set(toolkit.values())) == 1
 
 
@@ -250,7 +249,7 @@ def test_a_container_is_given_the_cards(
     info: dict[str, Any],
     run: Callable[..., Running],
 ) -> None:
-    since = tables.load("containers")["since"]["features"]
+    since = catalog.load("containers")["since"]["features"]
     if containers.release(survey)["engine"] < since:
         pytest.skip(f"--device nvidia.com/gpu=all needs Docker {since}; use --runtime=nvidia")
     if ask(host, "nvidia-smi", "-L").status:

@@ -12,8 +12,7 @@ from deeprig.parsers import sshd, ufw
 from deeprig.parsers.door import Door
 from deeprig.parsers.ufw import Half
 from deeprig.settings import Firewall, Rig
-from deeprig.ssh import client as connection
-from deeprig.ssh import dial
+from deeprig.ssh import connection, dial
 from tasks import firewall as firewall_task
 
 

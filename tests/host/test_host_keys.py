@@ -6,8 +6,7 @@ import pytest
 from testinfra.host import Host
 
 from deeprig.settings import Rig
-from deeprig.ssh import client as connection
-from deeprig.ssh import host_key_backup
+from deeprig.ssh import connection, host_key_backup
 from tasks.host_keys import HostKeyFingerprints
 
 

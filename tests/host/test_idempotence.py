@@ -4,7 +4,7 @@ from typing import Any
 
 from testinfra.host import Host
 
-from deeprig.runner import run as runs
+from deeprig.runner import runs
 from deploy import build
 
 

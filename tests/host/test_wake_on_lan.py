@@ -5,15 +5,14 @@ import json
 import pytest
 from testinfra.host import Host
 
-from deeprig.facts import network as network_cards
-from deeprig.facts import survey
-from deeprig.facts.network import Card, Network
+from deeprig.facts import network_cards, survey
+from deeprig.facts.network_cards import Card, Network
 from deeprig.settings import Rig
 from tasks import manifest
 from tasks.wake_on_lan import UNIT
 
 NETWORK_MANAGER = "/etc/NetworkManager/dispatcher.d/50-deeprig-wake-on-lan"
-# A container has no udev that could be asked; see deeprig/facts/network.sh.
+# A container has no udev that could be asked; see deeprig/facts/network_cards.sh.
 UDEV = (
     "if [ -e /run/udev/data ]; then udevadm info -q property /sys/class/net/%s; "
     "else udevadm test-builtin net_setup_link /sys/class/net/%s 2>/dev/null; fi"

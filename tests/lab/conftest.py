@@ -13,10 +13,10 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from deeprig import inventory as inventories
-from deeprig.runner import run as runs
+from deeprig import inventories
+from deeprig.runner import runs
 from deeprig.settings import Rig
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 from lab import boxes, cgroups, requirements
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from deeprig import inventory as inventories
+from deeprig import inventories
 from deeprig.operations import box_program
-from deeprig.runner import run as runs
+from deeprig.runner import runs
 from deeprig.settings import Rig
 from lab import boxes
 from tasks import base, cuda, driver, gpu_settings

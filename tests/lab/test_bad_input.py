@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 from lab import boxes, network
 from tasks import one_deploy
 from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, host_data, running, shell, wait_for

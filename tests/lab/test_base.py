@@ -18,7 +18,7 @@ import pytest
 
 from deeprig.errors import DeeprigError
 from deeprig.settings import Rig, User
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 from lab import boxes
 from tasks import base, network_access, users
 from tests.lab.conftest import PYINFRA, ROOT, host_data, run_on, running, shell, wait_for

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from deeprig.operations import footprint
-from deeprig.runner.run import Report
+from deeprig.runner.runs import Report
 from deeprig.settings import Rig
 from lab import boxes
 from lab.stand_ins import nvidia_repository
@@ -52,9 +52,9 @@ SMALL_INITRAMFS = "echo MODULES=list > /etc/initramfs-tools/conf.d/lab"
 CHECKS = """
 import json, sys
 from pathlib import Path
-from deeprig import inventory
+from deeprig import inventories
 from deeprig_cli.verify import runner
-boxes = inventory.load(Path(sys.argv[1]))
+boxes = inventories.load(Path(sys.argv[1]))
 found = runner.run(boxes, "live", lambda check: None, ["boot_guard"])
 print(json.dumps({check.check: [check.outcome, check.reason] for check in found}))
 """

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from deeprig.errors import DeeprigError
-from deeprig.runner.run import Report
+from deeprig.runner.runs import Report
 from deeprig.settings import Rig
 from lab import boxes, console, vm
 from lab.hardware import Hardware

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig.bootstrap.core import HostKeyChanged, Outcome, Target, bootstrap
+from deeprig.bootstrap.first_contact import HostKeyChanged, Outcome, Target, bootstrap
 from deeprig.errors import DeeprigError
 from deeprig.ssh import known_hosts
 from lab import boxes, container

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from deeprig.runner import run as runs
+from deeprig.runner import runs
 from deeprig.settings import Containers, Rig, Storage, User
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 from deploy import build
 from lab import boxes, fake_gpu
-from lab.stand_ins import container_toolkit as stand_in
+from lab.stand_ins import container_toolkit
 from tasks import base, containers, users
 from tests.lab.conftest import ROOT, host_data, run_on, shell, variant, wait_for
 
@@ -335,8 +335,8 @@ def test_after_a_reboot_it_is_as_it_was(box: boxes.Box, login: Login) -> None:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[stand_in.Repository]:
-    with stand_in.serve(["1.19.1-1"]) as repository:
+def served() -> Iterator[container_toolkit.Repository]:
+    with container_toolkit.serve(["1.19.1-1"]) as repository:
         yield repository
 
 
@@ -349,7 +349,7 @@ def cards(box: boxes.Box) -> Iterator[None]:
 
 
 def test_the_toolkit_comes_whole_described_and_patched(
-    box: boxes.Box, login: Login, served: stand_in.Repository, cards: None
+    box: boxes.Box, login: Login, served: container_toolkit.Repository, cards: None
 ) -> None:
     """With the lab's stand-ins for the cards and for NVIDIA's packages."""
     mirror = Containers(mirror=served.url)

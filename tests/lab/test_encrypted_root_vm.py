@@ -17,7 +17,7 @@ from deeprig.facts import encryption
 from deeprig.facts.encryption import Lock
 from deeprig.facts.survey import Survey
 from deeprig.settings import Rig
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 from lab import boxes, monitor, vm
 from lab.hardware import Hardware
 from tasks import base, boot_trial, kernel_parameters, reboot

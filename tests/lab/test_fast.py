@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pyinfra.api.host import Host
 
-from deeprig import inventory as inventories
-from deeprig.runner import run as runs
-from deeprig.runner.run import Report
+from deeprig import inventories
+from deeprig.runner import runs
+from deeprig.runner.runs import Report
 from deploy import build
 from lab import boxes
 from tests.lab.conftest import variant

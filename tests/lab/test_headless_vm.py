@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deeprig.operations import files as config_files
+from deeprig.operations import files
 from deeprig.settings import Rig
 from lab import box_disk, boxes, console, disk_image, monitor, network, vm
 from lab.hardware import Hardware
@@ -75,7 +75,7 @@ def deploy(rig: Rig) -> None:
     """What of a deploy has to do with boots."""
     found = base.survey(rig)
     assert found and rig.storage
-    config_files.copy(base.WAIT_ONLINE)
+    files.copy(base.WAIT_ONLINE)
     base.have_program()
     boot_trial.begin()
     kernel_parameters.provide(parameters=())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 from lab import boxes
 from tests.lab.conftest import host_data
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deeprig.bootstrap import reinstall as reinstalled
-from deeprig.ssh import client as connection
-from deeprig.ssh import host_key_backup
+from deeprig.bootstrap import reinstall
+from deeprig.ssh import connection, host_key_backup
 from lab import boxes, guest
 from tasks import host_keys
 from tests.lab.conftest import DEEPRIG, PYINFRA, ROOT, host_data, run_on
@@ -194,7 +193,7 @@ def test_keys_that_nobody_confirmed_go_by_themselves(fresh: boxes.Box) -> None:
     with connection.connect(host_data(fresh)) as login:
         transport = login.get_transport()
         assert transport
-        reinstalled.put(transport, opened)  # and the link breaks
+        reinstall.put(transport, opened)  # and the link breaks
     assert inside(fresh, STATE) != before
     left = inside(fresh, "systemctl show -P NextElapseUSecMonotonic deeprig-host-keys.timer")
     assert left != ""

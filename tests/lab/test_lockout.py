@@ -38,12 +38,12 @@ def broken(sshd: str = "") -> Callable[[Rig], None]:
     def build(rig: Rig) -> None:
         survey = base.survey(rig=rig)
         assert survey is not None
-        files = ssh.files(Ssh(), survey=survey, own={}, socket=Socket())
-        files[ssh.DROP_IN] = f"{sshd}\n{files[ssh.DROP_IN]}"
+        contents = ssh.contents(Ssh(), survey=survey, own={}, socket=Socket())
+        contents[ssh.DROP_IN] = f"{sshd}\n{contents[ssh.DROP_IN]}"
         base.have_program()
         access.prove_or_take_back(
             name="Break the way in",
-            files=files,
+            contents=contents,
             wall=access.Wall({}),
             way=access.Way(port=22, dialled=22),
         )

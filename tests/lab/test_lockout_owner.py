@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from deeprig.errors import DeeprigError
-from deeprig.runner.run import Report, run
+from deeprig.runner.runs import Report, run
 from deeprig.settings import Firewall, Notebook, Rig, Ssh
-from deeprig.ssh import client as connection
-from deeprig.ssh import known_hosts
+from deeprig.ssh import connection, known_hosts
 from lab import boxes
 from tasks import access, base
 from tests.lab.conftest import PYINFRA, ROOT, host_data, variant, wait_for

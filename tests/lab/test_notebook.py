@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import inventory as inventories
-from deeprig.runner.run import Report
+from deeprig import inventories
+from deeprig.runner.runs import Report
 from deeprig.settings import Rig
-from deeprig.ssh import client as connection
-from deeprig_cli.verify import runner as checks
+from deeprig.ssh import connection
+from deeprig_cli.verify import runner
 from lab import boxes, container
 from tasks import base, network_access, notebook, python_env
 from tests.lab.conftest import host_data, run_on, shell, wait_for
@@ -179,9 +179,9 @@ def test_a_systemd_that_was_killed_comes_back_with_the_next_run(
     login("sudo -u ai sh -c 'kill -KILL -1'", check=False)
     asked = "systemctl is-active user@$(id -u ai)"
     wait_for(lambda: login(asked, check=False).strip() == "failed", 20)
-    seen = checks.run(inventories.load(box.inventory), "live", lambda _: None, ["notebook"])
+    seen = runner.run(inventories.load(box.inventory), "live", lambda _: None, ["notebook"])
     [dead] = [check for check in seen if check.check == "the systemd of the work user runs"]
-    assert (dead.outcome, dead.remedy) == ("failed", checks.USUAL_REMEDY)
+    assert (dead.outcome, dead.remedy) == ("failed", runner.USUAL_REMEDY)
     assert re.match(r"user@\d+\.service is failed", dead.reason)
 
     report = run_on(box, build)

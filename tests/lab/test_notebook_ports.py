@@ -14,7 +14,7 @@ import pytest
 
 from deeprig.operations import footprint
 from deeprig.settings import Rig
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 from lab import boxes, inventory_file
 from tasks import access, base, jobs, notebook
 from tests.host.kernels import COMPUTE

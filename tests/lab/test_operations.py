@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from deeprig.operations import core as operations
+from deeprig import operations
 from deeprig.operations import files, packages
-from deeprig.runner.run import Report
+from deeprig.runner.runs import Report
 from deeprig.settings import Rig
 from lab import boxes
 from tests.lab.conftest import run_on

@@ -18,20 +18,18 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import catalog
-from deeprig import inventory as inventories
-from deeprig.runner import run as runs
-from deeprig.runner.run import Report
+from deeprig import catalog, inventories
+from deeprig.runner import runs
+from deeprig.runner.runs import Report
 from deeprig.settings import Driver, Guest, Passthrough, Rig
 from deeprig_cli.plan import report as plan_report
 from deeprig_cli.plan.report import PlanReport
-from deeprig_cli.verify import runner as checks
+from deeprig_cli.verify import runner
 from deploy import build
 from lab import boxes
 from lab.hardware import Hardware
 from lab.stand_ins import server
-from tasks import guest as guest_task
-from tasks import passthrough
+from tasks import guest, passthrough
 from tests import documents
 from tests.lab import tiny_guest
 from tests.lab.conftest import host_data, wait_for
@@ -238,7 +236,7 @@ def test_the_users_key_gets_into_the_guest(machine: boxes.Box) -> None:
 def test_verify_finds_nothing_wrong(machine: boxes.Box, given: Rig, tmp_path: Path) -> None:
     file = tmp_path / "inventory.py"
     file.write_text(with_rig(machine.inventory.read_text(), given))
-    found = checks.run(inventories.load(file), "functional", lambda _: None, ["passthrough"])
+    found = runner.run(inventories.load(file), "functional", lambda _: None, ["passthrough"])
     assert len(found) >= 9
     assert [(c.check, c.reason) for c in found if c.outcome in ("failed", "unasked")] == []
 
@@ -298,7 +296,7 @@ def test_it_is_taken_back(machine: boxes.Box) -> None:
     assert on(machine, f"{VIRSH} domstate tiny") == "shut off"
     assert on(machine, f"{VIRSH} list --all --name").split() == ["tiny"]
     assert on(machine, f"{VIRSH} list --autostart --name") == ""
-    left = (passthrough.LIST, passthrough.HOOK, passthrough.GRUB, guest_task.ASKED)
+    left = (passthrough.LIST, passthrough.HOOK, passthrough.GRUB, guest.ASKED)
     on(machine, f"! ls {' '.join(left)} 2>/dev/null | grep .")
     assert deploy(machine, absent).changes == []
 

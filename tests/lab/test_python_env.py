@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig.runner.run import Report
+from deeprig.runner.runs import Report
 from deeprig.settings import Rig
 from lab import boxes
 from tasks import base, network_access, python_env

@@ -12,8 +12,8 @@ from typing import Literal
 import pytest
 
 from deeprig.operations import files
-from deeprig.runner import run as runs
-from deeprig.runner.run import Report
+from deeprig.runner import runs
+from deeprig.runner.runs import Report
 from deeprig.settings import Rig
 from lab import boxes
 from lab.stand_ins import nvidia_repository

@@ -14,9 +14,9 @@ from pyinfra.context import host
 
 from deeprig.errors import DeeprigError
 from deeprig.facts.survey import Survey
-from deeprig.runner import run as runs
+from deeprig.runner import runs
 from deeprig.settings import Firewall, Rig, Ssh
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 from lab import boxes
 from tasks import access, access_proof, base
 from tasks.access_facts import Access, AccessState

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from deeprig.facts import reinstall as erased
+from deeprig.facts import reinstall
 from deeprig.operations.facts import WouldErase
 from deeprig.settings import Rig, User
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 from deploy import build
 from lab import boxes
 from tasks import base, data_folder, sessions, users
@@ -191,7 +191,7 @@ def test_the_plan_says_what_a_reinstall_would_erase(box: boxes.Box, login: Login
         "sudo head -c 12000000 /dev/zero | sudo tee /data/ai/notebooks/n > /dev/null; "
         "sudo head -c 30000000 /dev/zero | sudo tee /data/ai/cache/uv/c > /dev/null"
     )
-    found: list[erased.ReinstallImpact] = []
+    found: list[reinstall.ReinstallImpact] = []
 
     def look(rig: Rig) -> None:
         from pyinfra.context import host

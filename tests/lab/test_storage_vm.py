@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from deeprig import inventory as inventories
-from deeprig.runner.run import Report
+from deeprig import inventories
+from deeprig.runner.runs import Report
 from deeprig.settings import Disk, Rig
-from deeprig_cli.verify import runner as checks
+from deeprig_cli.verify import runner
 from lab import box_disk, boxes, monitor, vm
 from lab.hardware import Hardware
 from tasks import base, data_folder, storage
@@ -133,7 +133,7 @@ def complaints(box: boxes.Box) -> list[str]:
         for disk in (OLD, ARRAY, FIVE)
     )
     file = variant(box, box.folder / "with-arrays.py", ("disks=[", f"disks=[{asked}"))
-    found = checks.run(inventories.load(file), "live", lambda _: None, ["storage"])
+    found = runner.run(inventories.load(file), "live", lambda _: None, ["storage"])
     about = {c.check: c for c in found if c.check in ABOUT_DISKS}
     assert {*about} == ABOUT_DISKS
     return [name for name, check in about.items() if check.outcome != "passed"]

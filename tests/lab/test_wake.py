@@ -18,7 +18,7 @@ import pytest
 
 from deeprig.facts import wake_memory
 from deeprig.facts.wake_memory import WakeTarget
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 from deeprig_cli.power import arm as arming
 from lab import boxes, cgroups, container, network
 from tests.lab import wire

@@ -7,8 +7,7 @@ from datetime import date
 import pytest
 
 from deeprig.resolver import resolve
-from deeprig_cli.plan import command as plan
-from deeprig_cli.plan import report as plan_report
+from deeprig_cli.plan import command, report
 
 
 class TheDay(date):
@@ -22,7 +21,7 @@ class TheDay(date):
 @pytest.fixture(autouse=True, scope="session")
 def day() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (resolve, plan_report, plan):
+        for module in (resolve, report, command):
             patch.setattr(module, "date", TheDay)
         yield
 

@@ -36,7 +36,7 @@ SHELLS = ("sh", "bash", "/bin/sh", "python3")
 KNOWN = {
     "deeprig.ssh.openssh.command": ("remote",),
     "deeprig.ssh.ssh_config.users_own_ssh": ("command",),
-    "deeprig.ssh.command.run_as_root": ("script",),
+    "deeprig.ssh.root_shell.run_as_root": ("script",),
     "fast_ssh.login_shell.for_any": ("script",),
 }
 # Its fields are code, which is looked at where one is made.
@@ -273,14 +273,18 @@ class Project:
         if isinstance(node, ast.Name):
             imports = function.module.imports
             target = imports.get(node.id, f"{function.module.name}.{node.id}")
-            where, _, name = target.rpartition(".")
-            package = self.modules.get(where)  # a package may offer what a module of it has
-            if package and package.file.endswith("/__init__.py"):
-                return package.imports.get(name, target)
-            return target
+            return self._offered(target)
         if isinstance(node, ast.Attribute):
-            return f"{self._target(node.value, function)}.{node.attr}"
+            return self._offered(f"{self._target(node.value, function)}.{node.attr}")
         return "?"
+
+    def _offered(self, target: str) -> str:
+        """A package may offer what a module of it has."""
+        where, _, name = target.rpartition(".")
+        package = self.modules.get(where)
+        if package and package.file.endswith("/__init__.py"):
+            return package.imports.get(name, target)
+        return target
 
     def method(self, module: Module, owner: str, name: str) -> Function | None:
         """A method of a class or of what it derives from."""

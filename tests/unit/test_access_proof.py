@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import paramiko
 import pytest
 
-from deeprig.ssh import client as connection
-from deeprig.ssh import known_hosts
+from deeprig.ssh import connection, known_hosts
 from tasks import access_proof
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBEtRYYbJlM1KVX8OTlvBnEb0KImc8tqI6b4cU4FxKGE"

@@ -9,11 +9,10 @@ import paramiko
 import pytest
 from click.testing import CliRunner
 
-from deeprig.bootstrap.core import SCRIPT
+from deeprig.bootstrap.first_contact import SCRIPT
 from deeprig.bootstrap.prompts import Answers
 from deeprig.errors import DeeprigError
-from deeprig.ssh import host_key_trust, known_hosts
-from deeprig.ssh import keys as key_pair
+from deeprig.ssh import host_key_trust, key_pair, known_hosts
 from deeprig.ssh.first_login import Target
 from deeprig.ssh.host_key_trust import HostKeyChanged
 from deeprig_cli.cli import main

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprig.ssh import client as connection
-from deeprig.ssh import known_hosts as pinned
+from deeprig.ssh import connection, known_hosts
 from tests.unit import ssh_server
 
 PRINT = "printf 'caf\\351 \\303\\251\\nnext\\n'; printf 'b\\377d\\n' >&2"
@@ -17,7 +16,7 @@ def test_lines_that_are_no_utf_8_are_lines(tmp_path: Path, mode: str) -> None:
     with ssh_server.serve(dict(os.environ)) as server:
         data = ssh_server.data(server, tmp_path)
         pins = Path(data["ssh_known_hosts_file"])
-        pinned.pin(pins, "127.0.0.1", server.port, server.host_key)
+        known_hosts.pin(pins, "127.0.0.1", server.port, server.host_key)
         with connection.connect(data) as client:
             transport = client.get_transport()
             assert transport

@@ -23,8 +23,7 @@ from pyinfra.facts.server import Hostname
 
 from deeprig.errors import DeeprigError
 from deeprig.settings import Rig, box
-from deeprig.ssh import client as connection
-from deeprig.ssh import known_hosts, probe
+from deeprig.ssh import connection, known_hosts, probe
 from deeprig.ssh.probe import Reachability
 from tests.unit import ssh_server
 from tests.unit.ssh_server import Server
@@ -343,7 +342,7 @@ def test_two_entries_of_one_box_are_known_as_such(home: Path) -> None:
 # Who may open a connection, and what it is there.
 OPENS = {
     "deeprig/ssh/dial.py": "the one way to a box",
-    "deeprig/ssh/client.py": "the login on it",
+    "deeprig/ssh/connection.py": "the login on it",
     "deeprig/ssh/openssh.py": "the system's ssh, told where that way leads",
     "deeprig/ssh/ssh_config.py": "asks ssh what it reads; the owner's own ssh to a jump host",
     "deeprig_cli/tunnel/local_ports.py": "this machine's loopback",

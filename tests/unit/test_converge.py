@@ -15,7 +15,7 @@ from deeprig_box.__main__ import COMMANDS, main
 from deeprig.operations import core
 from deeprig.operations.core import Standing, Stands
 from deeprig.parsers.untrusted import ODD
-from deeprig.runner import run as runs
+from deeprig.runner import runs
 from deeprig.settings import Rig
 from tests.unit.box_scripts import SCRIPTS, loaded
 

@@ -6,8 +6,8 @@ import pytest
 
 from deeprig.facts.survey import read
 from deeprig.parsers import ufw
-from deeprig.runner import run as runs
-from deeprig.runner.run import Report
+from deeprig.runner import runs
+from deeprig.runner.runs import Report
 from deeprig.settings import Firewall, Notebook, Python, Rig, User
 from deploy import build
 from tasks import firewall

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deeprig.inventory import Box
+from deeprig.inventories import Box
 from deeprig.settings import Driver, Rig
 from deeprig.ssh import known_hosts
 from deeprig_cli.driver import client

@@ -7,7 +7,7 @@ import pytest
 
 from deeprig.operations.apt_components import COMPONENTS, ArchiveSources, Source, text
 from deeprig.resolver.resolve import StackPlan
-from deeprig.runner.run import Report
+from deeprig.runner.runs import Report
 from deeprig.settings import Cuda, Driver, Rig
 from tasks.cuda import WouldInstall, unwelcome
 from tasks.driver import initramfs_is_fine, left_alone_by_updates

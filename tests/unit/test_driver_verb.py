@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from deeprig.errors import DeeprigError
-from deeprig.inventory import Box
+from deeprig.inventories import Box
 from deeprig.settings import Driver, box
 from deeprig_cli.driver import status as driver_status
 from deeprig_cli.driver.client import DriverClient

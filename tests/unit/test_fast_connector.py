@@ -30,7 +30,7 @@ from pyinfra.facts.files import Directory, File, FindFiles, Sha256File
 from pyinfra.facts.server import Command, Groups, KernelVersion, Mounts, Users, Which
 from pyinfra.operations import files, server
 
-from deeprig.operations import core as operations
+from deeprig.operations import core
 from deeprig.runner import link_watch
 from fast_ssh.commands import Aside
 from tests.unit import ssh_server
@@ -445,13 +445,13 @@ def test_why_an_installation_failed_is_for_root_alone(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = tmp_path / "last-words"
-    monkeypatch.setattr(operations, "STDERR_FILE", str(words))
+    monkeypatch.setattr(core, "STDERR_FILE", str(words))
     words.write_text("older\n")  # as an earlier version left it
     words.chmod(0o644)
 
     @operation()
     def install() -> Iterator[PyinfraCommand]:
-        yield operations.StreamedCommand("echo come; echo https://index/TOKEN/ fails >&2; false")
+        yield core.StreamedCommand("echo come; echo https://index/TOKEN/ fails >&2; false")
 
     with pytest.raises(PyinfraError):
         run(lambda: install())  # type: ignore[no-untyped-call]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from deeprig.operations import core as operations
+from deeprig import operations
 from deeprig.operations import managed_files
-from deeprig.runner import run as runs
-from deeprig.runner.run import Report
+from deeprig.runner import runs
+from deeprig.runner.runs import Report
 from deeprig.settings import Rig
 from tasks import containers, driver_absent, network_access
 from tests.lanes import ROOT

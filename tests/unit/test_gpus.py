@@ -9,8 +9,7 @@ import pytest
 from deeprig import catalog
 from deeprig.catalog.gpus import identify
 from deeprig.facts import gpus
-from deeprig.facts.survey import read as read_survey
-from deeprig.facts.survey import script
+from deeprig.facts.survey import read, script
 from deeprig.settings import Driver, Rig
 from tests.unit.recorded import DEBIAN_13, DESKTOP, UBUNTU_LIKE
 
@@ -77,7 +76,7 @@ loaded_driver=535.309.01
 
 
 def test_the_cards_of_a_box_are_its_display_and_compute_functions() -> None:
-    graphics = read_survey([*DEBIAN_13, *TWO_CARDS]).graphics
+    graphics = read([*DEBIAN_13, *TWO_CARDS]).graphics
     assert [str(card) for card in graphics.gpus] == [
         "GeForce RTX 3090 (10de:2204)",
         "A100 PCIe 80GB (10de:20b5)",
@@ -88,19 +87,19 @@ def test_the_cards_of_a_box_are_its_display_and_compute_functions() -> None:
 
 
 def test_the_newest_kernel_comes_last() -> None:
-    graphics = read_survey([*DEBIAN_13, *TWO_CARDS]).graphics
+    graphics = read([*DEBIAN_13, *TWO_CARDS]).graphics
     assert graphics.kernels == ("6.1.0-9-amd64", "6.1.0-10-amd64", "6.1.0-56-amd64")
 
 
 def test_a_box_without_cards_has_none() -> None:
-    graphics = read_survey(DEBIAN_13).graphics
+    graphics = read(DEBIAN_13).graphics
     assert (graphics.gpus, graphics.kernels, graphics.secure_boot) == ((), (), False)
-    rubbish = read_survey([*DEBIAN_13, "gpu=rubbish"])
+    rubbish = read([*DEBIAN_13, "gpu=rubbish"])
     assert rubbish.graphics.gpus == () and "'rubbish' is no PCI device" in rubbish.strange[0]
 
 
 def test_what_apt_could_give_is_part_of_the_survey() -> None:
-    graphics = read_survey([*DEBIAN_13, *UBUNTU_LIKE]).graphics
+    graphics = read([*DEBIAN_13, *UBUNTU_LIKE]).graphics
     assert graphics.offers == {
         "linux-modules-nvidia-580-server-open-generic": ("6.8.0-142.142+1",),
         "nvidia-headless-no-dkms-580-server-open": (
@@ -115,12 +114,12 @@ def test_what_apt_could_give_is_part_of_the_survey() -> None:
 
 
 def test_an_apt_that_nobody_asked_and_one_that_has_nothing_are_told_apart() -> None:
-    assert read_survey(DEBIAN_13).graphics.offers is None
-    assert read_survey([*DEBIAN_13, "offers=yes"]).graphics.offers == {}
+    assert read(DEBIAN_13).graphics.offers is None
+    assert read([*DEBIAN_13, "offers=yes"]).graphics.offers == {}
 
 
 def test_a_desktop_and_an_enrolled_key_are_seen() -> None:
-    graphics = read_survey([*DEBIAN_13, *UBUNTU_LIKE, *DESKTOP]).graphics
+    graphics = read([*DEBIAN_13, *UBUNTU_LIKE, *DESKTOP]).graphics
     assert (graphics.secure_boot, graphics.module_key_enrolled) == (True, True)
     assert graphics.desktop == "gdm3.service"
 
@@ -136,7 +135,7 @@ def test_a_desktop_and_an_enrolled_key_are_seen() -> None:
 )
 def test_a_key_that_is_not_enrolled_is_not_taken_for_one(said: str) -> None:
     lines = [*DEBIAN_13, "secure_boot=yes", f"module_key={said}"]
-    assert not read_survey(lines).graphics.module_key_enrolled
+    assert not read(lines).graphics.module_key_enrolled
 
 
 @pytest.mark.parametrize(
@@ -148,7 +147,7 @@ def test_a_key_that_is_not_enrolled_is_not_taken_for_one(said: str) -> None:
     ],
 )
 def test_an_nvswitch_is_known_by_class_and_id(device: str, there: bool) -> None:
-    assert read_survey([*DEBIAN_13, f"gpu={device}"]).graphics.nvswitch is there
+    assert read([*DEBIAN_13, f"gpu={device}"]).graphics.nvswitch is there
 
 
 def test_the_box_is_asked_for_every_package_that_a_plan_may_take_and_only_then() -> None:

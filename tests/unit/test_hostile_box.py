@@ -10,9 +10,7 @@ import paramiko
 import pytest
 
 from deeprig.errors import DeeprigError
-from deeprig.ssh import client as connection
-from deeprig.ssh import command as root_shell
-from deeprig.ssh import session
+from deeprig.ssh import connection, root_shell, session
 from deeprig_cli.run.client import JobClient
 from fast_ssh import sending, wire
 from fast_ssh.errors import TooMuch

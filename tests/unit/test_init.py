@@ -9,8 +9,8 @@ from typing import Any
 import paramiko
 import pytest
 
-from deeprig import inventory as inventories
-from deeprig.bootstrap.core import Outcome
+from deeprig import inventories
+from deeprig.bootstrap.first_contact import Outcome
 from deeprig.errors import DeeprigError
 from deeprig.facts.survey import Survey, read
 from deeprig.settings import Disk, Rig

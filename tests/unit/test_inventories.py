@@ -7,7 +7,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from deeprig import inventory as inventories
+from deeprig import inventories
 from deeprig.errors import DeeprigError
 from deeprig.ssh import known_hosts
 
@@ -88,8 +88,8 @@ def test_pyinfra_means_the_same_by_a_group(tmp_path: Path) -> None:
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     there = subprocess.run(
-        [sys.executable, "-c", "from pathlib import Path; from deeprig import inventory; print("
-         f"[name for name, _ in inventory.load(Path({str(usual)!r}), ['lab'])])"],
+        [sys.executable, "-c", "from pathlib import Path; from deeprig import inventories; print("
+         f"[name for name, _ in inventories.load(Path({str(usual)!r}), ['lab'])])"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert there.stdout.strip() == "['a', 'c']", there.stderr

@@ -12,7 +12,7 @@ from click import unstyle
 from click.testing import CliRunner
 
 from deeprig.errors import DeeprigError
-from deeprig_cli.run import report as jobs_page
+from deeprig_cli.run import report
 from deeprig_cli.run.command import asked, run
 from tasks import driver_absent
 from tests.unit.box_scripts import loaded
@@ -226,12 +226,12 @@ JOB = {
     ],
 )
 def test_the_end_of_a_job_is_a_sentence(changed: dict[str, Any], sentence: str) -> None:
-    assert sentence in jobs_page.ended({**JOB, **changed})
+    assert sentence in report.ended({**JOB, **changed})
 
 
 def test_the_table_has_a_line_for_each_job() -> None:
     long = {**JOB, "name": "b", "gpus": [], "command": "x " * 100, "state": "failed", "status": 2}
-    heads, first, second = unstyle(jobs_page.table([JOB, long])).splitlines()
+    heads, first, second = unstyle(report.table([JOB, long])).splitlines()
     assert heads.split() == ["box", "job", "state", "for", "GPU", "command"]
     assert " ".join(first.split()) == "rig1 train running 3 h 20 min 0 python train.py"
     assert "failed (2)" in second and len(second) < 130
@@ -242,7 +242,7 @@ def test_the_table_has_a_line_for_each_job() -> None:
     [(None, "-"), (59, "59 s"), (60, "1 min"), (12000, "3 h 20 min"), (187200, "2 d 4 h")],
 )
 def test_a_span_of_time_is_said_in_two_units(seconds: float | None, words: str) -> None:
-    assert jobs_page.span(seconds) == words
+    assert report.span(seconds) == words
 
 
 def test_jobs_are_work_and_named_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ SMALL = ("deeprig", "deeprig_cli", "box", "fast_ssh")
 MOST = 20
 BY_NAME = {"import_module", "__import__", "spec_from_file_location", "run_path", "run_module"}
 # The list of commands, and somebody's inventory.
-MAY_LOAD_BY_NAME = {"deeprig_cli/cli.py", "deeprig/inventory.py"}
+MAY_LOAD_BY_NAME = {"deeprig_cli/cli.py", "deeprig/inventories.py"}
 
 
 def sources(folder: str) -> list[Path]:

@@ -14,7 +14,7 @@ import pytest
 from testinfra.host import Host
 
 from deeprig.settings import Rig
-from deeprig_cli.verify import host as live_host
+from deeprig_cli.verify import live_host
 from tests.unit import ssh_server
 from tests.unit.local_shell import environment
 from tests.unit.ssh_server import Server

@@ -7,8 +7,7 @@ import paramiko
 import pytest
 
 from deeprig.errors import DeeprigError
-from deeprig.ssh import client as connection
-from deeprig.ssh import dial, first_login
+from deeprig.ssh import connection, dial, first_login
 from deeprig.ssh.first_login import Target
 
 

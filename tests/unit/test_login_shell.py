@@ -12,9 +12,8 @@ from testinfra.host import Host
 
 from deeprig.errors import DeeprigError
 from deeprig.settings import Rig
-from deeprig.ssh import client as connection
-from deeprig.ssh import command as root_shell
-from deeprig_cli.verify import host as live_host
+from deeprig.ssh import connection, root_shell
+from deeprig_cli.verify import live_host
 from fast_ssh import login_shell
 from tests.unit import ssh_server
 from tests.unit.local_shell import environment

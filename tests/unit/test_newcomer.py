@@ -6,8 +6,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from deeprig.ssh import client as connection
-from deeprig.ssh import known_hosts
+from deeprig.ssh import connection, known_hosts
 from tests.host.newcomer import Stranger
 from tests.unit import ssh_server
 from tests.unit.ssh_server import Server

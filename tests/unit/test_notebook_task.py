@@ -15,7 +15,7 @@ from pyinfra.api import Config, Inventory, State
 from pyinfra.api.connect import connect_all
 from pyinfra.api.deploy import add_deploy
 
-from deeprig.operations import files as config_files
+from deeprig.operations import files
 from deeprig.settings import Notebook
 from tasks import notebook
 from tests.unit import box_scripts
@@ -43,7 +43,7 @@ def test_the_password_hash_is_in_no_name_and_in_no_file_for_everybody() -> None:
     settings = Notebook(password_hash=HASH)
     assert not any("argon2" in name for name in plan(settings))
     for path in ("/etc/deeprig/jupyter_server_config.py", "/etc/deeprig/notebook.conf"):
-        text = config_files.render(
+        text = files.render(
             path, notebook=settings, hash_file=notebook.HASH_FILE, deploy_user="deeprig"
         )
         assert HASH not in text
@@ -56,7 +56,7 @@ def test_without_a_password_the_hash_file_is_taken_away() -> None:
 
 
 def test_the_configuration_is_python_and_says_the_port() -> None:
-    text = config_files.render(
+    text = files.render(
         "/etc/deeprig/jupyter_server_config.py",
         notebook=Notebook(port=9999),
         hash_file=notebook.HASH_FILE,
@@ -74,7 +74,7 @@ def test_no_server_starts_without_a_whole_token(
     file = tmp_path / ".config/deeprig/notebook-token"
     file.parent.mkdir(parents=True)
     path = "/etc/deeprig/jupyter_server_config.py"
-    text = config_files.render(path, notebook=Notebook(), hash_file=notebook.HASH_FILE)
+    text = files.render(path, notebook=Notebook(), hash_file=notebook.HASH_FILE)
     if token is not None:
         file.write_text(token)
     # Jupyter goes on after any other exception, without a token.

@@ -18,10 +18,9 @@ from deeprig.facts import encryption, survey, wake_memory, workload
 from deeprig.facts.encryption import Lock
 from deeprig.facts.wake_memory import WakeTarget
 from deeprig.settings import WakeOnLan
-from deeprig.ssh import command as root_shell
-from deeprig.ssh import probe
-from deeprig.ssh.command import Done
+from deeprig.ssh import probe, root_shell
 from deeprig.ssh.probe import Reachability
+from deeprig.ssh.root_shell import Done
 from deeprig.ui.progress import Progress
 from deeprig_cli.power import arm, off
 from deeprig_cli.power.off import Off, why_not

@@ -10,14 +10,14 @@ import pytest
 
 from deeprig.facts import passthrough as cards
 from deeprig.facts.pci import Bus
-from deeprig.operations import files as config_files
-from deeprig.runner import run as runs
+from deeprig.operations import files
+from deeprig.runner import runs
 from deeprig.settings import Passthrough, Rig
 from deeprig.settings.passthrough import Guest
 from tasks import guest, passthrough
 from tests.unit.test_passthrough import FIRST, GUEST, box, rig, without_groups
 
-BIND = config_files.ROOT / "box/bin/passthrough-bind"
+BIND = files.ROOT / "box/bin/passthrough-bind"
 
 
 def plan(settings: Passthrough | None, bus: Bus) -> list[str]:
@@ -72,7 +72,7 @@ def test_without_groups_only_the_iommu_is_asked_for() -> None:
     names = plan(rig().passthrough, without_groups().bus)
     assert "Have GRUB's menu follow its settings" in names
     assert not any(name.startswith("Guest") for name in names)
-    assert config_files.render(passthrough.LIST, devices=()).count("10de") == 0
+    assert files.render(passthrough.LIST, devices=()).count("10de") == 0
 
 
 def test_a_box_that_never_gave_anything_is_left_alone() -> None:
@@ -90,7 +90,7 @@ def test_taking_back_goes_on_until_the_list_itself_is_gone() -> None:
 def test_the_list_has_each_function_with_what_it_must_be() -> None:
     settings = rig().passthrough
     assert settings
-    text = config_files.render(passthrough.LIST, devices=cards.devices(box().bus, settings))
+    text = files.render(passthrough.LIST, devices=cards.devices(box().bus, settings))
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert lines == ["0000:41:00.0 10de:2204", "0000:41:00.1 10de:1aef"]
 
@@ -99,7 +99,7 @@ def domain(settings: Guest) -> ElementTree.Element:
     given = rig().passthrough
     assert given
     values = guest.values(settings, cards.devices(box().bus, given), identity="rig1/guest")
-    return ElementTree.fromstring(config_files.render(guest.DEFINITION, **values))
+    return ElementTree.fromstring(files.render(guest.DEFINITION, **values))
 
 
 def test_the_guest_has_every_given_function_and_libvirt_binds_none() -> None:
@@ -136,7 +136,7 @@ def test_processors_and_huge_pages_are_tied_where_that_is_asked() -> None:
 
 
 def test_the_seed_lets_the_key_in_and_no_password() -> None:
-    text = config_files.render(guest.SEED[0], guest=GUEST)
+    text = files.render(guest.SEED[0], guest=GUEST)
     assert text.startswith("#cloud-config\n")
     assert f'      - "{GUEST.keys[0]}"\n' in text
     assert "ssh_pwauth: false" in text

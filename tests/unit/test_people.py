@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deeprig.facts import people
-from deeprig.preflight import disks as disk_objections
+from deeprig.preflight import disks
 from tests.unit.box_scripts import loaded
 
 
@@ -70,7 +70,7 @@ def test_no_folder_of_the_systems_is_to_be_given_away(home: str) -> None:
     ("above", "closed"), [("/tmp", False), ("/dev/shm/x", False), ("/srv", True)]
 )
 def test_what_is_everybodys_is_not_to_be_closed(above: str, closed: bool) -> None:
-    said = disk_objections._loose("/tmp/data", above)
+    said = disks._loose("/tmp/data", above)
     assert ("chmod go-w" in said) is closed
     assert said.endswith("name another place in Storage.")
 

@@ -14,8 +14,8 @@ from deeprig import catalog
 from deeprig.catalog import gpu_search
 from deeprig.catalog.gpus import identify
 from deeprig.resolver.resolve import StackPlan
-from deeprig.runner import run as runs
-from deeprig.runner.run import Report
+from deeprig.runner import runs
+from deeprig.runner.runs import Report
 from deeprig.settings import Driver, Python, Rig, Storage
 from deeprig.settings.validation import SettingsError
 from deeprig_cli.cli import main

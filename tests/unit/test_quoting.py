@@ -33,7 +33,7 @@ HEAD = """
 import shlex, subprocess
 from functools import partial
 from deeprig import catalog
-from deeprig.ssh import command as root_shell
+from deeprig.ssh import root_shell
 from deeprig.ssh import openssh, ssh_config
 from deeprig_cli.power import magic_packet
 from pyinfra.api.command import QuoteString, StringCommand
@@ -138,7 +138,7 @@ def found(sources: dict[str, str]) -> set[str]:
         "deeprig/operations/facts.py": FACTS,
         "deeprig/operations/core.py": OPERATIONS,
         "deeprig/operations/footprint.py": "class Footprint: ...",
-        "deeprig/ssh/command.py": ROOT_SHELL + "def run_as_root(login, script): ...",
+        "deeprig/ssh/root_shell.py": ROOT_SHELL + "def run_as_root(login, script): ...",
         "deeprig/ssh/openssh.py": "def command(name, data, forwards, remote): ...",
         "deeprig/ssh/ssh_config.py": "def users_own_ssh(host, command): ...",
         "deeprig/catalog/__init__.py": "def load(name): ...",
@@ -175,5 +175,5 @@ def test_nothing_here_is_unquoted() -> None:
     sinks = {f"{f.module.name}.{f.name}": f.sinks for f in whole.every() if f.sinks}
     assert sinks["deeprig.operations.facts.Shell.command"] == {"script"}
     assert sinks["deeprig.operations.core.shell"] == {"unless", "commands"}
-    assert sinks["deeprig.ssh.command.run"] >= {"command"}
+    assert sinks["deeprig.ssh.root_shell.run"] >= {"command"}
     assert sinks["deeprig.ssh.as_user.script"] >= {"text"}

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from deeprig.runner import run as runs
-from deeprig.runner.run import Report
+from deeprig.runner import runs
+from deeprig.runner.runs import Report
 from deeprig.settings import Rig
 from tasks import reboot
 from tasks.reboot import Due, RebootDue, why_left

@@ -15,8 +15,8 @@ from pyinfra.context import host
 from deeprig.errors import DeeprigError
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands
-from deeprig.runner import run as runs
-from deeprig.runner.run import Report
+from deeprig.runner import runs
+from deeprig.runner.runs import Report
 from deeprig.settings import Rig
 from deeprig.ssh import known_hosts
 from tasks import base

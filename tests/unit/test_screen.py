@@ -17,7 +17,7 @@ from deeprig.errors import DeeprigError
 from deeprig.facts import changes
 from deeprig.ui import screen, summary
 from deeprig.ui.summary import Line
-from deeprig_cli.driver import report as driver_status_page
+from deeprig_cli.driver import report
 from deeprig_cli.power import off
 from deeprig_cli.run import report as jobs_page
 from deeprig_cli.run.command import run
@@ -111,7 +111,7 @@ def pages() -> Iterator[str]:
     )
     yield "\n".join(changes.sentences(told, ["a"]))
     library = [dict.fromkeys(("name", "file", "version", "owner", "named_in"), WORD)]
-    yield driver_status_page.page(judged(libraries=library, state=WORD, in_use=f"reboot: {WORD}"))
+    yield report.page(judged(libraries=library, state=WORD, in_use=f"reboot: {WORD}"))
 
 
 @pytest.mark.parametrize("text", [*pages()])

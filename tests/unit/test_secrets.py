@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deeprig.operations import files as config_files
+from deeprig.operations import files
 from deeprig.settings import (
     Containers,
     Cuda,
@@ -143,7 +143,7 @@ def test_a_login_that_apt_could_not_read_is_refused(url: str) -> None:
 
 def test_apt_has_the_login_in_its_own_file_alone() -> None:
     url, name, password = url_login.split(URLS[0])
-    text = config_files.render(
+    text = files.render(
         "/etc/apt/auth.conf.d/deeprig-proxy.conf", proxy=url, name=name, password=password
     )
     assert f"machine https://site.lan:3128 login anna password {CANARY}\n" in text

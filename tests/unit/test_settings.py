@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deeprig.errors import DeeprigError
-from deeprig.inventory import load
+from deeprig.inventories import load
 from deeprig.settings import (
     Containers,
     Cuda,

@@ -3,7 +3,7 @@
 import paramiko
 import pytest
 
-from deeprig.facts.survey import read as survey_of
+from deeprig.facts.survey import read
 from deeprig.parsers import door, ssh_socket, sshd
 from deeprig.parsers.ssh_socket import Socket
 from deeprig.parsers.sshd import Account, Said
@@ -151,7 +151,7 @@ def test_no_line_of_ours_is_looser_than_the_owners() -> None:
     )  # fmt: skip
     for lines in (DEBIAN_13, DEBIAN_12):
         for settings in (Ssh(), Ssh(strict=True)):
-            text = ssh.files(settings, survey=survey_of(lines), own=strict, socket=Socket())
+            text = ssh.files(settings, survey=read(lines), own=strict, socket=Socket())
             written = [line for line in text[ssh.DROP_IN].splitlines() if line and line[0] != "#"]
             words = [line.split(" ", 1) for line in written if not line.startswith("HostKey ")]
             known = {option.keyword for option in hardening.OPTIONS}
@@ -186,7 +186,7 @@ def test_what_is_looser_is_named() -> None:
 
 def test_the_certificates_of_a_host_are_offered() -> None:
     for lines, strict in ((DEBIAN_13, False), (DEBIAN_12, True)):
-        keys = ssh_algorithms.choose(survey_of(lines), strict=strict).host_keys
+        keys = ssh_algorithms.choose(read(lines), strict=strict).host_keys
         assert {"ssh-ed25519-cert-v01@openssh.com", "rsa-sha2-512-cert-v01@openssh.com",
                 "rsa-sha2-256-cert-v01@openssh.com"} <= {*keys}  # fmt: skip
 
@@ -219,7 +219,7 @@ def test_a_socket_moves_with_its_addresses(
     socket = ssh_socket.read(lines)
     assert socket.at(2222) == listens
     assert socket.base == base
-    survey = survey_of([*DEBIAN_13[:-1], "ssh_socket=enabled"])
+    survey = read([*DEBIAN_13[:-1], "ssh_socket=enabled"])
     text = ssh.files(Ssh(port=2222), survey=survey, own={}, socket=socket)[ssh.SOCKET_DROP_IN]
     assert [line for line in text.splitlines() if line.startswith("ListenStream=")] == [
         "ListenStream=", *(f"ListenStream={each}" for each in listens)

@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 
 from deeprig import catalog
-from deeprig.catalog import branches, gpu_limits
-from deeprig.catalog import packages as package_names
+from deeprig.catalog import branches, gpu_limits, package_names
 from deeprig.catalog.branches import number
 from deeprig.catalog.gpus import identify
 from deeprig.facts.gpus import GpuFacts

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from deeprig.catalog import branches
-from deeprig.catalog import packages as package_names
+from deeprig.catalog import branches, package_names
 from deeprig.catalog.gpus import identify
 from deeprig.facts.gpus import GpuFacts
 from deeprig.resolver.resolve import StackPlan, resolve

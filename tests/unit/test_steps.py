@@ -11,11 +11,11 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from deeprig.operations import core as operations
+from deeprig.operations import core
 from deeprig.operations.core import Step
 from fast_ssh.errors import ShellLost
 
-TASKS = Path(operations.__file__).parent
+TASKS = Path(core.__file__).parent
 
 
 def run(error: Exception | None, monkeypatch: pytest.MonkeyPatch) -> tuple[bool, list[str]]:
@@ -31,7 +31,7 @@ def run(error: Exception | None, monkeypatch: pytest.MonkeyPatch) -> tuple[bool,
             raise error
         return True
 
-    monkeypatch.setattr(operations, "say", say)
+    monkeypatch.setattr(core, "say", say)
     done = Step(function, 7).execute(
         cast(State, "state"), cast(Host, "host"), cast(ConnectorArguments, {})
     )

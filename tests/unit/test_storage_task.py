@@ -6,7 +6,7 @@ import pytest
 
 from deeprig.facts.disks import uuid_when_made
 from deeprig.facts.survey import read
-from deeprig.runner.run import Report
+from deeprig.runner.runs import Report
 from deeprig.settings import Disk, Rig, Storage
 from tasks import sessions
 from tests.unit.recorded import DEBIAN_13

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from deeprig.facts import disks, docker, gpus, network, people
+from deeprig.facts import disks, docker, gpus, network_cards, people
 from deeprig.facts.survey import OWN, Survey, objections, read, script
 from deeprig.preflight import ssh_algorithms
 from deeprig.settings import Notebook, Rig, User
@@ -145,7 +145,7 @@ def test_strict_is_refused_where_it_would_lock_us_out() -> None:
     assert ssh_algorithms.objections(read(DEBIAN_12), strict=True) == []
 
 
-@pytest.mark.parametrize("part", [disks, docker, gpus, network])
+@pytest.mark.parametrize("part", [disks, docker, gpus, network_cards])
 def test_a_box_is_asked_about_each_part_in_the_one_question(part: ModuleType) -> None:
     assert part.SCRIPT in script(RIG)
     assert script(RIG).startswith("USERS=ai PEOPLE='' CLOCKS='")

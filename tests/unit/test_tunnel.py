@@ -17,8 +17,7 @@ import pytest
 
 from deeprig.errors import DeeprigError
 from deeprig.settings import Notebook
-from deeprig.ssh import client as connection
-from deeprig.ssh import openssh
+from deeprig.ssh import connection, openssh
 from deeprig.ssh.openssh import Forward
 from deeprig_cli.tunnel import local_ports
 from deeprig_cli.tunnel.process import MARK, OWNERS, TOKEN, SshProcess, _ask

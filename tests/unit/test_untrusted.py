@@ -13,16 +13,15 @@ from pyinfra.api.facts import FactBase
 import tasks
 from deeprig import operations
 from deeprig.errors import DeeprigError
-from deeprig.facts import reinstall as erased
-from deeprig.facts import survey, wake_memory, workload
+from deeprig.facts import reinstall, survey, wake_memory, workload
 from deeprig.facts.wake_memory import WakeTarget
 from deeprig.operations.box_fact import BoxFact
 from deeprig.parsers import nvidia_smi, untrusted
 from deeprig.parsers.untrusted import NotSo
-from deeprig.runner import run as runs
+from deeprig.runner import runs
 from deeprig.settings import Rig, WakeOnLan
-from deeprig.ssh import command as root_shell
-from deeprig.ssh.command import Done
+from deeprig.ssh import root_shell
+from deeprig.ssh.root_shell import Done
 from deeprig_cli.driver.client import DriverClient
 from deeprig_cli.power import arm, magic_packet
 from deeprig_cli.power.magic_packet import Destination
@@ -341,5 +340,5 @@ def test_a_number_that_is_none_is_not_known(value: str) -> None:
 
 
 def test_a_folder_with_an_odd_name_is_only_left_out() -> None:
-    found = erased.read(["erased=/data", "size=7 /data/ai/notebooks", "size=9 /data/a\x1b]0;x"])
+    found = reinstall.read(["erased=/data", "size=7 /data/ai/notebooks", "size=9 /data/a\x1b]0;x"])
     assert found.erased[0].parts == {"notebooks": 7}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deeprig.facts import people
-from deeprig.runner import run as runs
+from deeprig.runner import runs
 from deeprig.settings import Rig, User
 from tasks import users
 

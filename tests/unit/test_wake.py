@@ -17,16 +17,14 @@ import pytest
 from click.testing import CliRunner
 
 from deeprig.errors import DeeprigError
-from deeprig.facts import network as network_cards
-from deeprig.facts import survey, wake_memory
+from deeprig.facts import network_cards, survey, wake_memory
 from deeprig.facts.wake_memory import WakeTarget
 from deeprig.settings import WakeOnLan
 from deeprig.ssh import probe, ssh_config
 from deeprig.ssh.probe import Reachability
 from deeprig.ui.progress import Progress
 from deeprig_cli.cli import main
-from deeprig_cli.power import magic_packet
-from deeprig_cli.power import report as wake_page
+from deeprig_cli.power import magic_packet, report
 from deeprig_cli.power.magic_packet import (
     LIMITED_BROADCAST,
     SCRIPT,
@@ -179,7 +177,7 @@ def test_without_a_network_it_leaves_by_the_card_that_leads_to_the_box() -> None
 def test_a_sender_in_another_network_is_told(source: str, far: bool) -> None:
     to = Destination(mac=MAC, broadcast="192.168.1.255", source=source, lan="192.168.1.0/24")
     assert to.from_elsewhere is far
-    assert wake_page.elsewhere(to).startswith(f"This machine ({source}) is not in 192.168.1.0/24")
+    assert report.elsewhere(to).startswith(f"This machine ({source}) is not in 192.168.1.0/24")
 
 
 @pytest.mark.parametrize(
@@ -349,7 +347,7 @@ def test_a_door_that_stays_shut_is_given_up_and_knocked_at_seldom(
     assert not waking.wait(lambda: None, 600)
     assert 120 <= waking.seconds < 140
     assert all(after - before >= 10 for before, after in pairwise(tries))
-    woken = wake_page.Woken(
+    woken = report.Woken(
         name="rig1",
         awake=False,
         aim=Destination(mac=MAC, broadcast=LIMITED_BROADCAST),
@@ -363,7 +361,7 @@ def test_in_the_end_it_is_said_what_to_look_at(monkeypatch: pytest.MonkeyPatch) 
     waking, _ = waiting(monkeypatch, Reachability.NOTHING)
     waking.wait(lambda: None, 600)
     to = Destination(mac=MAC, broadcast="192.168.1.255", lan="192.168.1.0/24")
-    woken = wake_page.Woken(name="rig1", awake=False, aim=to, via=None, waking=waking)
+    woken = report.Woken(name="rig1", awake=False, aim=to, via=None, waking=waking)
     page = woken.page().splitlines()
     assert page[0] == (
         "rig1 did not come up in 600 s; 60 packets for 3c:7c:3f:00:11:22 at 192.168.1.255 port 9 "

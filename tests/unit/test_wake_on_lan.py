@@ -4,16 +4,15 @@ from typing import Any
 
 import pytest
 
-from deeprig.facts import network as network_cards
-from deeprig.facts import survey
-from deeprig.facts.network import Network, chosen, drop_in, left_out, objections
-from deeprig.operations import files as config_files
-from deeprig.runner import run as runs
+from deeprig.facts import network_cards, survey
+from deeprig.facts.network_cards import Network, chosen, drop_in, left_out, objections
+from deeprig.operations import files
+from deeprig.runner import runs
 from deeprig.settings import Rig, WakeOnLan
 from tasks import wake_on_lan
 from tests.unit.recorded import DEBIAN_13
 
-# deeprig/facts/network.sh on a Debian 13 container with ifupdown, 2026-11-23.
+# deeprig/facts/network_cards.sh on a Debian 13 container with ifupdown, 2026-11-23.
 CONTAINER = """\
 card=eth0|02:00:c6:12:56:0c|virtual|/usr/lib/systemd/network/99-default.link|ifupdown
 wakes=eth0 d
@@ -194,7 +193,7 @@ def test_the_card_is_armed_after_all_that_keeps_it_armed() -> None:
 def test_the_addition_matches_no_card_by_itself() -> None:
     """A [Match] in it would narrow the file it is added to, and rename all the others."""
     card = network(WORKSTATION).card(name="enp5s0")
-    text = config_files.render("/etc/systemd/network/wake-on-lan.conf", card=card)
+    text = files.render("/etc/systemd/network/wake-on-lan.conf", card=card)
     assert [line for line in text.splitlines() if not line.startswith("#")] == [
         "[Link]",
         "WakeOnLan=magic",

@@ -10,7 +10,7 @@ from typing import Any
 
 from deeprig.errors import DeeprigError
 from deeprig.settings import Rig
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 
 Box = tuple[str, dict[str, Any]]
 

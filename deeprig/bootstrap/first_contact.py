@@ -14,14 +14,11 @@ import paramiko
 from deeprig.errors import DeeprigError
 from deeprig.facts import people
 from deeprig.settings import DEPLOY_USER
-from deeprig.ssh import client as connection
-from deeprig.ssh import command as root_shell
-from deeprig.ssh import first_login, host_key_trust, ssh_config
-from deeprig.ssh import keys as key_pair
+from deeprig.ssh import connection, first_login, host_key_trust, key_pair, root_shell, ssh_config
 from deeprig.ssh import known_hosts as pinned
 from deeprig.ssh.first_login import Login, Password, PasswordNeeded, Target
 from deeprig.ssh.host_key_trust import HostKeyChanged
-from deeprig.ssh.keys import KeyPair
+from deeprig.ssh.key_pair import KeyPair
 
 __all__ = ["HostKeyChanged", "Outcome", "PasswordNeeded", "Target", "bootstrap"]
 

@@ -20,7 +20,7 @@ from pyinfra.api.state import BaseStateCallback, State, StateStage
 from deeprig.facts.survey import Survey
 from deeprig.runner import link_watch
 from deeprig.settings import Rig
-from deeprig.ssh import client as connection
+from deeprig.ssh import connection
 
 Progress = Callable[[str], None]
 UNANSWERED = "could not load fact: "  # pyinfra's words

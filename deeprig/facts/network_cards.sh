@@ -1,5 +1,5 @@
 # A part of deeprig's survey: the network cards. Read-only. Each line it prints is `key=value`;
-# deeprig/facts/network.py says what stands in it.
+# deeprig/facts/network_cards.py says what stands in it.
 # `udevadm test-builtin` is only for containers, which have no udev that could be asked: before
 # systemd 256 it does not only say what it would do to a card, it does it.
 wol() { python3 -ISBc '

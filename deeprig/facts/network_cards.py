@@ -11,7 +11,7 @@ from deeprig.settings import WakeOnLan
 
 DROP_IN = "50-deeprig-wake-on-lan.conf"
 
-SCRIPT = (Path(__file__).parent / "network.sh").read_text()
+SCRIPT = (Path(__file__).parent / "network_cards.sh").read_text()
 
 _kind = untrusted.parser("kind of network card", "wired|wireless|virtual", 8)
 _wakes = untrusted.parser("way to wake a card", "[pumbagsfd]+", 9)

@@ -15,9 +15,8 @@ from testinfra.backend.paramiko import ParamikoBackend
 from testinfra.host import Host
 
 from deeprig.errors import DeeprigError
-from deeprig.ssh import as_user
-from deeprig.ssh import client as connection
-from deeprig.ssh.command import ENGLISH
+from deeprig.ssh import as_user, connection
+from deeprig.ssh.root_shell import ENGLISH
 from deeprig.ui import screen
 from deeprig.ui.visible import visible
 from fast_ssh import login_shell

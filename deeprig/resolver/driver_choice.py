@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from deeprig.catalog import branches, gpu_limits
-from deeprig.catalog import packages as package_names
+from deeprig.catalog import branches, gpu_limits, package_names
 from deeprig.catalog.gpus import Gpu, product, whole_system
 from deeprig.resolver import apt_index, driver_refusals, kernel_modules
 from deeprig.resolver.refusal import Refusal

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from deeprig import catalog
 from deeprig.catalog.gpus import Gpu
-from deeprig.resolver import torch as torch_choice
+from deeprig.resolver import torch_choice
 from deeprig.resolver.refusal import Refusal
 from deeprig.resolver.request import join_cards
 
