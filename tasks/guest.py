@@ -6,7 +6,6 @@ import uuid
 from typing import Any
 
 from pyinfra.api.deploy import deploy
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deeprig import catalog, operations
@@ -14,8 +13,6 @@ from deeprig.facts import passthrough
 from deeprig.facts.pci import PciDevice
 from deeprig.operations import files, packages
 from deeprig.operations.box_program import BOX
-from deeprig.operations.core import Commands, StreamedCommand
-from deeprig.operations.facts import Shell
 from deeprig.settings.passthrough import Guest
 
 SCRIPT = f"{BOX} passthrough-guest"
@@ -63,10 +60,11 @@ def values(guest: Guest, going: tuple[PciDevice, ...], *, identity: str) -> dict
     }
 
 
-@operation()
-def rest() -> Commands:
+def rest() -> None:
     """Shut the guest down and have it come up no more; it stays defined, with its disk."""
-    if not host.get_fact(Shell, script=f"[ ! -e {ASKED} ] || echo there"):
-        host.noop("the guest is at rest")
-        return
-    yield StreamedCommand(f"{SCRIPT} rest")
+    operations.shell(
+        name="Stop the guest, and leave it defined",
+        unless=f"[ -e {ASKED} ] || echo 'it is at rest'",
+        commands=[f"{SCRIPT} rest"],
+        streamed=True,
+    )

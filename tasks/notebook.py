@@ -2,16 +2,12 @@
 
 import shlex
 
-from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deeprig import catalog, operations
 from deeprig.operations import files, packages
 from deeprig.operations.box_program import BOX, SCRIPTS
-from deeprig.operations.core import Commands, StreamedCommand
-from deeprig.operations.facts import Shell
 from deeprig.operations.footprint import Footprint
 from deeprig.operations.packages import BROUGHT
 from deeprig.settings import DEPLOY_USER, Notebook
@@ -108,17 +104,13 @@ def _guard(user: str) -> None:
     files.copy(GUARD_FILES[-1])
     files.units(GUARD_UNIT, NFTABLES)
     operations.enable(name="Guard the ports at every boot", unit=GUARD_UNIT, start=False)
-    _guarded(name=f"Keep the ports and the tmux folder for {user}")
-
-
-@operation()
-def _guarded() -> Commands:
-    """Load what guards them, unless it stands; a service that somebody has there is not cut off."""
-    if host.get_fact(Shell, script=f"{GUARD} check") == "ok":
-        host.noop("they are guarded")
-        return
-    yield StringCommand(f"{SERVER} free")
-    yield StreamedCommand(f"{GUARD} load")  # says what it moves aside
+    operations.shell(
+        name=f"Keep the ports and the tmux folder for {user}",
+        unless=f"{GUARD} check",
+        # A service that somebody has there is not cut off; what is moved aside is said.
+        commands=[f"{SERVER} free", f"{GUARD} load"],
+        streamed=True,
+    )
 
 
 def _password(settings: Notebook) -> None:

@@ -45,7 +45,7 @@ def give(settings: Passthrough, bus: Bus) -> None:
     if settings.guest and going:
         guest.provide(guest=settings.guest, going=going)
     elif bus.guest_there and not settings.guest:
-        guest.rest(name="Stop the guest, and leave it defined")
+        guest.rest()
         files.remove(name=f"No {guest.ASKED}", path=guest.ASKED)
     _say_what_is_next(name="Say what comes after the reboot", groups=bus.has_groups)
 
@@ -56,7 +56,7 @@ def take_back(bus: Bus) -> None:
     if not bus.was_in:
         return
     if bus.guest_there:
-        guest.rest(name="Stop the guest, and leave it defined")
+        guest.rest()
     files.write(LIST, devices=())
     operations.converge(
         name="Have idle cards come back now, where they went so",

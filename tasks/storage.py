@@ -49,11 +49,10 @@ def _mount(disk: Disk, there: Disks) -> None:
     words = ["--at", disk.at, "--uuid", disks.uuid_of(disk, there)]
     words += [word for serial in disk.serials for word in ("--serial", serial)]
     words += ["--raid", str(disk.raid)] if disk.raid else []
-    script = f"{BOX} data-disk"
-    operations.shell(
+    operations.converge(
         name=f"Have the data disk at {disk.at}",
-        unless=f"{script} --check {shlex.join(words)}",
-        commands=[f"{script} {shlex.join(words)}"],
+        command=f"{BOX} data-disk",
+        arguments=shlex.join(words),
     )
 
 

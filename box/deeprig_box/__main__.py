@@ -31,7 +31,7 @@ COMMANDS = {
     "boot-guard": Command("boot.guard", "C.UTF-8", converges=True),
     "boot-trial": Command("boot.trial", "C.UTF-8", converges=True),
     "bounded": Command("lib.bounded", umask=None, least=2),
-    "data-disk": Command("storage.disk", "C"),
+    "data-disk": Command("storage.disk", "C", converges=True),
     "data-folder": Command("storage.folder", "C", converges=True),
     "driver-load": Command("nvidia.load", "C.UTF-8", converges=True),
     "driver-may-come": Command("driver.desired", "C.UTF-8", converges=True),

@@ -74,17 +74,23 @@ class StreamedCommand(StringCommand):
 
 
 @operation()
-def shell(commands: list[str], unless: str, stdin: str | None = None) -> Commands:
+def shell(
+    commands: list[str], unless: str, stdin: str | None = None, streamed: bool = False
+) -> Commands:
     """Run commands unless the read-only script `unless` already prints a line.
 
     For what is owed by the state of the host (a unit started before its configuration, a boot
     menu older than its settings), so that a run that was cut off leaves nothing behind for ever.
+    What is `streamed` is shown while it runs, and gets no stdin.
     """
     if host.get_fact(Shell, script=unless):
         host.noop("nothing to do")
         return
     for command in commands:
-        yield StringCommand(command, _stdin=stdin) if stdin else StringCommand(command)
+        if streamed:
+            yield StreamedCommand(command)
+        else:
+            yield StringCommand(command, _stdin=stdin) if stdin else StringCommand(command)
 
 
 class Standing(NamedTuple):

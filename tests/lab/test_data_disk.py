@@ -97,7 +97,10 @@ Ask = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def data_disk(at: Path, disks: list[Disk], uuid: str) -> Ask:
     def call(
-        *options: str, serials: tuple[str, ...] = ("ONE",), first_in_path: Path | None = None
+        *options: str,
+        verb: str = "apply",
+        serials: tuple[str, ...] = ("ONE",),
+        first_in_path: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
         words = ["--at", str(at), "--uuid", uuid, "--fstab", str(at.with_name("fstab"))]
         words += [f"--serial={serial}" for serial in serials]
@@ -105,7 +108,7 @@ def data_disk(at: Path, disks: list[Disk], uuid: str) -> Ask:
             words += ["--device", f"{serial}={disk.device}"]
         path = f"{first_in_path}:{os.environ['PATH']}" if first_in_path else os.environ["PATH"]
         return subprocess.run(
-            [str(SCRIPT), "data-disk", *options, *words], env={"PATH": path},
+            [str(SCRIPT), "data-disk", verb, *options, *words], env={"PATH": path},
             capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
 
@@ -113,7 +116,7 @@ def data_disk(at: Path, disks: list[Disk], uuid: str) -> Ask:
 
 
 def stands(data_disk: Ask) -> bool:
-    return data_disk("--check").stdout == "ok"
+    return bool(json.loads(data_disk(verb="check").stdout)["state"] == "ok")
 
 
 def test_an_empty_disk_is_made_and_mounted_by_uuid(

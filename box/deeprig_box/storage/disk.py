@@ -1,8 +1,6 @@
-"""Have one data disk mounted by UUID, or say whether it is (--check prints ok); root runs it.
+"""Have one data disk mounted by UUID; root runs it: check OPTIONS, or apply OPTIONS.
 
-Disks named by serial
-number are formatted if they are empty, and never otherwise. Exit status 0 when it is mounted, 1
-after one line on stderr that says what is wrong.
+Disks named by serial number are formatted if they are empty, and never otherwise.
 """
 
 import argparse
@@ -14,6 +12,7 @@ from pathlib import Path
 from deeprig_box.lib import files
 from deeprig_box.lib.programs import run_long, said
 from deeprig_box.lib.root_only import walked
+from deeprig_box.lib.standing import OK, OWED, Standing
 from deeprig_box.storage.make_disk import assemble, is_unfinished, make, probe
 
 OPTIONS = "defaults,nofail,x-systemd.device-timeout=30s"
@@ -111,30 +110,41 @@ def mount(fstab: Path, at: str, device: str, filesystem: str) -> None:
         run_long("mount", "--fstab", str(fstab), "--target", at)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="print ok if nothing is owed")
+def options(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="deeprig-box data-disk", description=__doc__)
     parser.add_argument("--at", required=True, help="where to mount it")
     parser.add_argument("--uuid", required=True, help="the file system's, also of one to be made")
     parser.add_argument("--serial", action="append", default=[], help="a disk to format if empty")
     parser.add_argument("--raid", type=int)
     parser.add_argument("--fstab", type=Path, default=Path("/etc/fstab"))
     parser.add_argument("--device", action="append", default=[], help="SERIAL=PATH, for tests")
-    asked = parser.parse_args()
+    return parser.parse_args(words)
 
-    disks = [with_serial(serial, asked.device) for serial in asked.serial]
-    owed = any(disk and is_unfinished(disk) for disk in disks)
-    device = having(asked.uuid)
-    if asked.check:
-        stands = device and not owed and mounted(asked.at, device) and not writable(asked.at)
-        print("ok" if stands and listed(asked.fstab, asked.at, asked.uuid) else "", end="")
-        return
-    if not device and asked.raid and all(disks):
-        assemble(disks, asked.uuid)
-        device = having(asked.uuid)
-    if owed or not device:
-        if not disks or not all(disks):
-            sys.exit(f"The disk for {asked.at} is not there: no file system {asked.uuid}.")
-        make(disks, asked.raid, asked.uuid)
-        device = having(asked.uuid)
-    mount(asked.fstab, asked.at, device, asked.uuid)
+
+def check(words: list[str]) -> Standing:
+    disk = options(words)
+    drives = [with_serial(serial, disk.device) for serial in disk.serial]
+    device = having(disk.uuid)
+    unfinished = any(drive and is_unfinished(drive) for drive in drives)
+    stands = device and not unfinished and mounted(disk.at, device) and not writable(disk.at)
+    return Standing(OK if stands and listed(disk.fstab, disk.at, disk.uuid) else OWED)
+
+
+def apply(words: list[str]) -> None:
+    disk = options(words)
+    drives = [with_serial(serial, disk.device) for serial in disk.serial]
+    unfinished = any(drive and is_unfinished(drive) for drive in drives)
+    device = having(disk.uuid)
+    if not device and disk.raid and all(drives):
+        assemble(drives, disk.uuid)
+        device = having(disk.uuid)
+    if unfinished or not device:
+        if not drives or not all(drives):
+            sys.exit(f"The disk for {disk.at} is not there: no file system {disk.uuid}.")
+        make(drives, disk.raid, disk.uuid)
+        device = having(disk.uuid)
+    mount(disk.fstab, disk.at, device, disk.uuid)
+
+
+def main() -> None:
+    sys.exit("data-disk takes `check` or `apply`, and options.")
