@@ -38,8 +38,8 @@ def has_version(graphics: GpuFacts, system: str, source: str, name: str, pattern
     """The same for one package in a version, such as libnccl2 and 2.*+cuda13.0."""
     if not is_loaded(graphics, system, source):
         return True
-    found: Mapping[str, tuple[str, ...]] = graphics.offers or {}
-    return any(fnmatchcase(version, pattern) for version in found.get(name, ()))
+    offers: Mapping[str, tuple[str, ...]] = graphics.offers or {}
+    return any(fnmatchcase(version, pattern) for version in offers.get(name, ()))
 
 
 def new_branches(graphics: GpuFacts) -> list[str]:
@@ -47,26 +47,26 @@ def new_branches(graphics: GpuFacts) -> list[str]:
     nobody sets up any more, are left out.
     """
     names = graphics.offers or {}
-    found = {match[1] for name in names if names[name] and (match := BRANCH.fullmatch(name))}
+    offered = {match[1] for name in names if names[name] and (match := BRANCH.fullmatch(name))}
     known = branches.known()
-    return sorted(name for name in found - set(known) if int(name) > min(map(int, known)))
+    return sorted(name for name in offered - set(known) if int(name) > min(map(int, known)))
 
 
 def new_toolkits(graphics: GpuFacts) -> list[str]:
     """CUDA toolkits that apt has and no table knows, but for those older than the first row's."""
     names = graphics.offers or {}
-    found = {f"{m[1]}.{m[2]}" for name in names if names[name] and (m := TOOLKIT.fullmatch(name))}
+    offered = {f"{m[1]}.{m[2]}" for name in names if names[name] and (m := TOOLKIT.fullmatch(name))}
     known = [row["version"] for row in catalog.load("cuda")["toolkit"]]
     first = min(map(branches.number, known))
-    return sorted(one for one in found - set(known) if branches.number(one) > first)
+    return sorted(one for one in offered - set(known) if branches.number(one) > first)
 
 
 def named_by_archive(graphics: GpuFacts, card: Gpu) -> set[tuple[str, str]]:
     """(branch, flavour) of the archive's packages whose Modaliases name the card."""
     lines = [line.split() for line in graphics.modaliases]
     names = [words[1] for words in lines if len(words) == 2 and words[0] == card.id]
-    found = [SERVER.fullmatch(name) for name in names]
-    return {(m[1], "open" if m[2] else "proprietary") for m in found if m}
+    matches = [SERVER.fullmatch(name) for name in names]
+    return {(m[1], "open" if m[2] else "proprietary") for m in matches if m}
 
 
 def _marker_packages(system: str, source: str) -> tuple[str, ...]:

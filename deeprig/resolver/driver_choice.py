@@ -63,10 +63,10 @@ class Choice:
 
 def choose(request: Request) -> Choice | Refusal:
     """The driver for a request that has cards."""
-    found = first(request)
-    if found is None:
+    choice = first(request)
+    if choice is None:
         return Refusal(refusal=driver_refusals.why_none(request), instead=_instead(request))
-    return driver_refusals.of_the_box(request, found.modules, _signed(request)) or found
+    return driver_refusals.of_the_box(request, choice.modules, _signed(request)) or choice
 
 
 def _signed(request: Request) -> str:
@@ -74,11 +74,11 @@ def _signed(request: Request) -> str:
     it has none.
     """
     settings = request.driver or Driver()
-    asked = replace(settings, source="distro", branch=None, flavour=None)
+    by_archive = replace(settings, source="distro", branch=None, flavour=None)
     usual = replace(request.graphics, kernel_packages=("linux-image-generic",))
     for graphics, more in ((request.graphics, ""), (usual, " with linux-image-generic")):
-        found = first(replace(request, driver=asked, graphics=graphics))
-        if found and found.modules == "prebuilt":
+        choice = first(replace(request, driver=by_archive, graphics=graphics))
+        if choice and choice.modules == "prebuilt":
             return f'Driver(source="distro"){more}'
     return ""
 
@@ -88,9 +88,9 @@ def left_alone(request: Request) -> str:
     somebody asks for a driver in particular, or the distribution's archive drives it.
     """
     settings = request.driver or Driver()
-    asked = settings.source or settings.branch or settings.flavour
+    chosen = settings.source or settings.branch or settings.flavour
     row = next(filter(None, map(whole_system, request.cards)), None)
-    if row is None or asked or request.driver_source == "distro":
+    if row is None or chosen or request.driver_source == "distro":
         return ""
     cards = join_cards([card for card in request.cards if whole_system(card)])
     return f"{cards} is {row['is']}: what is there is left alone"
@@ -151,13 +151,13 @@ def first(request: Request) -> Choice | None:
     One whose modules the archive has ready goes before one of the same kind that is built on the
     box: it needs no compiler, and Secure Boot takes it.
     """
-    found = list(_possible(request))
-    if not found:
+    choices = list(_possible(request))
+    if not choices:
         return None
-    kind = branches.row(found[0].branch)["kind"]
-    ready = (one for one in found if one.modules == "prebuilt" and _is_usual(request, one, kind))
-    stands = found[0].branch == request.graphics.standing_driver
-    return found[0] if stands or found[0].modules == "prebuilt" else next(ready, found[0])
+    kind = branches.row(choices[0].branch)["kind"]
+    ready = (one for one in choices if one.modules == "prebuilt" and _is_usual(request, one, kind))
+    stands = choices[0].branch == request.graphics.standing_driver
+    return choices[0] if stands or choices[0].modules == "prebuilt" else next(ready, choices[0])
 
 
 def _is_usual(request: Request, found: Choice, kind: str) -> bool:
@@ -175,9 +175,9 @@ def _possible(request: Request) -> Iterator[Choice]:
         for flavour in PREFERRED:
             if settings.flavour not in (None, flavour) or not _runs(request, branch, flavour):
                 continue
-            found = _with_modules(request, branch, flavour)
-            if found:
-                yield found
+            choice = _with_modules(request, branch, flavour)
+            if choice:
+                yield choice
 
 
 def _drives(request: Request, branch: str) -> bool:
@@ -189,7 +189,7 @@ def _runs(request: Request, branch: str, flavour: str) -> bool:
     if flavour not in row["flavours"]:
         return False
     named_for = (apt_index.named_by_archive(request.graphics, card) for card in request.cards)
-    if row.get("new") and not all((branch, flavour) in found for found in named_for):
+    if row.get("new") and not all((branch, flavour) in named for named in named_for):
         return False
     if not all(flavour in gpu_limits.of(card).flavours for card in request.known):
         return False
@@ -204,17 +204,17 @@ def _with_modules(request: Request, branch: str, flavour: str) -> Choice | None:
         row = package_names.driver_set(system, source, branch, modules)
         if row is None or flavour not in row or (modules == "prebuilt" and not kernels):
             continue
-        found = Choice(
+        choice = Choice(
             branch=branch, flavour=flavour, source=source, modules=modules, row=row,
             kernels=kernels,
         )  # fmt: skip
-        if request.switches and not found.of_the_switches(request):
+        if request.switches and not choice.of_the_switches(request):
             continue
-        names = found.packages(request)
-        there = apt_index.available(request.graphics, system, source, names)
+        names = choice.packages(request)
+        offered = apt_index.available(request.graphics, system, source, names)
         right = apt_index.has_version(request.graphics, system, source, names[0], f"{branch}.*")
-        if there and right:
-            return found
+        if offered and right:
+            return choice
     return None
 
 
@@ -229,9 +229,9 @@ def _instead(request: Request) -> str:
     for source in (request.driver_source, *SOURCES):
         for branch, flavour in kept:
             nearest = replace(settings, source=source, branch=branch, flavour=flavour)
-            found = first(replace(request, driver=nearest))
-            if found:
-                return _settings(request, found)
+            choice = first(replace(request, driver=nearest))
+            if choice:
+                return _settings(request, choice)
     if strange := next(filter(None, map(product, request.cards)), None):
         return f"{strange['instead']}."
     if without := _without(request):
@@ -274,19 +274,19 @@ def _both_named(request: Request, settings: Driver) -> str:
     for branch in request.branches():
         for flavour in PREFERRED:
             named_both = replace(settings, branch=branch, flavour=flavour)
-            if found := first(replace(request, driver=named_both)):
-                example = f'Driver(branch="{found.branch}", flavour="{found.flavour}")'
+            if choice := first(replace(request, driver=named_both)):
+                example = f'Driver(branch="{choice.branch}", flavour="{choice.flavour}")'
                 return f"name both, such as {example}, if you know what it needs; or "
     return ""
 
 
 def _settings(request: Request, found: Choice) -> str:
-    asked = request.driver
+    driver = request.driver
     parts = []
     if found.source != request.driver_source:
         parts.append(f'source="{found.source}"')
-    if asked and asked.branch:
+    if driver and driver.branch:
         parts.append(f'branch="{found.branch}"')
-    if asked and asked.flavour:
+    if driver and driver.flavour:
         parts.append(f'flavour="{found.flavour}"')
     return f"Driver({', '.join(parts)})."

@@ -12,16 +12,16 @@ from deeprig.ui.words import join_words
 
 def of(request: Request, found: Choice) -> tuple[str, ...]:
     """A sentence for each thing."""
-    said = (*_whole_systems(request), *_switches(request, found))
-    return (*(f"{sentence}." for sentence in said), *new(request.graphics))
+    sentences = (*_whole_systems(request), *_switches(request, found))
+    return (*(f"{sentence}." for sentence in sentences), *new(request.graphics))
 
 
 def new(graphics: GpuFacts) -> tuple[str, ...]:
     """What the box's apt has and no table knows."""
     drivers = [f"driver {name}" for name in apt_index.new_branches(graphics)]
     toolkits = [f"CUDA {version}" for version in apt_index.new_toolkits(graphics)]
-    there = [*drivers, *toolkits]
-    return (tables.unknown(join_words(there)),) if there else ()
+    names = [*drivers, *toolkits]
+    return (tables.unknown(join_words(names)),) if names else ()
 
 
 def _whole_systems(request: Request) -> list[str]:

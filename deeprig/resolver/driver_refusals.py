@@ -43,9 +43,9 @@ def no_one_module(request: Request) -> tuple[list[Gpu], list[Gpu]] | None:
 
 def together(request: Request) -> str:
     """The same in a sentence."""
-    if (found := no_one_module(request)) is None:
+    if (pair := no_one_module(request)) is None:
         return ""
-    old, new = found
+    old, new = pair
     return (
         f"{join_cards(old)} runs with the proprietary modules only and {join_cards(new)} with the "
         "open ones, and a box loads one of them."
@@ -61,8 +61,8 @@ def of_the_box(request: Request, modules: str, signed: str) -> Refusal | None:
 
 def _product(request: Request) -> str:
     """A GPU that is no board of ours."""
-    found = ((card, product(card)) for card in request.cards)
-    return next((f"{card} {row['is']}." for card, row in found if row), "")
+    rows = ((card, product(card)) for card in request.cards)
+    return next((f"{card} {row['is']}." for card, row in rows if row), "")
 
 
 def _no_source(request: Request) -> str:
@@ -94,72 +94,72 @@ def _unknown(request: Request) -> str:
     ids = [card.id for card in request.unknown]
     if not ids or (settings and settings.branch and settings.flavour):
         return ""
-    asked = request.driver_source == "distro" and request.system.startswith("ubuntu-")
-    if asked and all(
+    by_archive = request.driver_source == "distro" and request.system.startswith("ubuntu-")
+    if by_archive and all(
         apt_index.named_by_archive(request.graphics, card) for card in request.unknown
     ):
         return ""
     return (
         f"{join_words(ids)} {'is' if len(ids) == 1 else 'are'} in no table that deeprig has"
-        f"{', and no package of the archive names it' if asked else ''}, so which driver it needs "
-        "is not known."
+        f"{', and no package of the archive names it' if by_archive else ''}, so which driver it "
+        "needs is not known."
     )
 
 
 def _branch(request: Request) -> str:
-    asked = request.driver and request.driver.branch
-    if not asked:
+    branch = request.driver and request.driver.branch
+    if not branch:
         return ""
-    there = request.branches()
+    branches = request.branches()
     for card in request.known:
-        border = gpu_limits.of(card).driver_border(asked)
+        border = gpu_limits.of(card).driver_border(branch)
         if border:
-            return f"{card} {border}, and Driver.branch is {asked!r}."
-    if asked not in there and asked in apt_index.new_branches(request.graphics):
+            return f"{card} {border}, and Driver.branch is {branch!r}."
+    if branch not in branches and branch in apt_index.new_branches(request.graphics):
         return (
-            f"{tables.unknown(f'driver {asked}')} Driver.branch asks for it, and no package of it "
+            f"{tables.unknown(f'driver {branch}')} Driver.branch asks for it, and no package of it "
             f"says that it drives {join_cards(request.cards)}."
         )
-    if asked not in there:
-        has = join_words(sorted(there))
+    if branch not in branches:
+        has = join_words(sorted(branches))
         where = source_title(request.system, request.driver_source)
-        return f"Driver.branch is {asked!r}, and {where} has {has}."
+        return f"Driver.branch is {branch!r}, and {where} has {has}."
     return ""
 
 
 def _cards(request: Request) -> str:
-    there = request.branches()
+    branches = request.branches()
     where = source_title(request.system, request.driver_source)
     for card in request.known:
-        borders = [gpu_limits.of(card).driver_border(branch) for branch in there]
+        borders = [gpu_limits.of(card).driver_border(branch) for branch in branches]
         if all(borders):
-            return f"{card} {borders[0]}, and {where} has {join_words(sorted(there))}."
+            return f"{card} {borders[0]}, and {where} has {join_words(sorted(branches))}."
     return ""
 
 
 def _flavour(request: Request) -> str:
-    asked = request.driver and request.driver.flavour
-    if not asked:
+    flavour = request.driver and request.driver.flavour
+    if not flavour:
         return ""
-    unable = [card for card in request.known if asked not in gpu_limits.of(card).flavours]
+    unable = [card for card in request.known if flavour not in gpu_limits.of(card).flavours]
     if unable:
-        return f"Driver.flavour is {asked!r}, which {join_cards(unable)} cannot run."
+        return f"Driver.flavour is {flavour!r}, which {join_cards(unable)} cannot run."
     where = source_title(request.system, request.driver_source)
     branch = request.driver and request.driver.branch
     which = f"driver {branch}" if branch else "a driver that goes with these cards"
-    return f"Driver.flavour is {asked!r}, and {where} has no {asked} modules of {which}."
+    return f"Driver.flavour is {flavour!r}, and {where} has no {flavour} modules of {which}."
 
 
 def _index(request: Request) -> str:
     where = source_title(request.system, request.driver_source)
-    there = " or ".join(request.branches())
+    branches = " or ".join(request.branches())
     if request.subnet_manager:
         cards = join_cards(request.cards)
         return f"{cards} has NVLink 5, and deeprig knows no nvlsm for it in {where}."
     if request.switches:
         return f"The box has an NVSwitch, and {where} has no fabric manager for it."
     cards = join_cards(request.cards)
-    return f"The index of {where} has none of the drivers that {cards} needs: {there}."
+    return f"The index of {where} has none of the drivers that {cards} needs: {branches}."
 
 
 def _desktop(request: Request) -> Refusal | None:

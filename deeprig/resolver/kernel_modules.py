@@ -14,8 +14,8 @@ def prebuilt_for(system: str, graphics: GpuFacts) -> tuple[str, ...]:
     none otherwise. A box that one only thinks of has the usual kernel.
     """
     signed = catalog.load("driver_packages")["kernels"].get(system, ())
-    found = _flavours(graphics)
-    return found if found and all(name in signed for name in found) else ()
+    flavours = _flavours(graphics)
+    return flavours if flavours and all(name in signed for name in flavours) else ()
 
 
 def build_tools(system: str) -> tuple[str, ...]:
@@ -23,8 +23,8 @@ def build_tools(system: str) -> tuple[str, ...]:
     distribution has.
     """
     row = catalog.load("driver_packages")["dkms"]
-    there = row["distribution"].get(system, row["least"])
-    return tuple(row["packages"]) if _numbers(there) < _numbers(row["least"]) else ()
+    version = row["distribution"].get(system, row["least"])
+    return tuple(row["packages"]) if _numbers(version) < _numbers(row["least"]) else ()
 
 
 def metapackages(graphics: GpuFacts, kernels: Sequence[str]) -> tuple[str, ...]:

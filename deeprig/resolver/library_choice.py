@@ -24,15 +24,15 @@ def cudnn(request: Request, cuda: str) -> Library:
     table = catalog.load("cuda")
     names = package_names.filled(table["packages"]["cudnn"], cuda=cuda)
     old = [card for card in request.known if card.architecture in table["cudnn"]["architectures"]]
-    wanted = table["cudnn"]["package_version"] if old else ""
-    packages = tuple(f"{name}={wanted}" for name in names) if old else names
+    version = table["cudnn"]["package_version"] if old else ""
+    packages = tuple(f"{name}={version}" for name in names) if old else names
     if not _has(request, packages):
         return Library(version="none", packages=(), pins=(), why="the index has none for this CUDA")
     if old:
         return Library(
             version=table["cudnn"]["version"],
             packages=packages,
-            pins=((" ".join(names), wanted),),
+            pins=((" ".join(names), version),),
             why=f"{table['cudnn']['version']} is the last with kernels for {join_cards(old)}",
         )
     major = cuda.partition(".")[0]

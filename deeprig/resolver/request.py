@@ -61,19 +61,19 @@ class Request:
         one that stands: a new day moves no driver, nor what is planned beside it.
         """
         where = source or self.driver_source
-        found = branches.on(self.today, branches.at(self.system, where, self.architecture))
-        found.sort(key=lambda name: name != self.graphics.standing_driver)
-        return [*found, *self._new_branch(where)]
+        names = branches.on(self.today, branches.at(self.system, where, self.architecture))
+        names.sort(key=lambda name: name != self.graphics.standing_driver)
+        return [*names, *self._new_branch(where)]
 
     def _new_branch(self, source: str) -> list[str]:
         """The branch that is asked for and that no table knows, where the archive's own packages
         of it name every card.
         """
-        asked = self.driver and self.driver.branch
-        if not asked or source != "distro" or asked not in apt_index.new_branches(self.graphics):
+        branch = self.driver and self.driver.branch
+        if not branch or source != "distro" or branch not in apt_index.new_branches(self.graphics):
             return []
         named_for = [apt_index.named_by_archive(self.graphics, card) for card in self.cards]
-        return [asked] if all(asked in dict(found) for found in named_for) else []
+        return [branch] if all(branch in dict(named) for named in named_for) else []
 
     @property
     def known(self) -> tuple[Gpu, ...]:

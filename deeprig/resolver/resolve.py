@@ -83,8 +83,8 @@ class StackPlan:
 
     def names(self, packages: Iterable[str] | None = None) -> tuple[str, ...]:
         """Names alone, without versions: of these packages, or of all of the plan's."""
-        wanted = self.packages if packages is None else packages
-        return tuple(package.partition("=")[0] for package in wanted)
+        chosen = self.packages if packages is None else packages
+        return tuple(package.partition("=")[0] for package in chosen)
 
     def with_choice(self, reasons: dict[str, str], **choices: Any) -> "StackPlan":
         """The plan with these choices too."""
@@ -117,7 +117,7 @@ def decide(survey: Survey, rig: Rig) -> StackPlan | Refusal:
         python = next(own, {"python": ""})["python"]
     # Another processor than these is refused before.
     architecture = catalog.load("systems")["architectures"].get(survey.architecture, "amd64")
-    found = resolve(
+    plan = resolve(
         system,
         survey.graphics,
         driver=rig.driver,
@@ -126,21 +126,15 @@ def decide(survey: Survey, rig: Rig) -> StackPlan | Refusal:
         architecture=architecture,
         python=python,
     )
-    if (
-        isinstance(found, StackPlan)
-        and survey.container
-        and not _cards(survey.graphics, rig.driver)
-    ):
+    if isinstance(plan, StackPlan) and survey.container and not _cards(survey.graphics, rig.driver):
         unseen = {"cuda": NOT_HERE} if rig.cuda else {}
-        found = found.with_choice(unseen | ({"driver_branch": NOT_HERE} if rig.driver else {}))
-    wanted = rig.python.frameworks if rig.python else ()
-    if isinstance(found, Refusal) or "tensorflow" not in wanted:
-        return found
+        plan = plan.with_choice(unseen | ({"driver_branch": NOT_HERE} if rig.driver else {}))
+    frameworks = rig.python.frameworks if rig.python else ()
+    if isinstance(plan, Refusal) or "tensorflow" not in frameworks:
+        return plan
     unable = tensorflow_choice.unable(_cards(survey.graphics, rig.driver))
-    refusal = tensorflow_choice.refusal(unable, torch=found.torch_cuda != NONE)
-    return refusal or replace(
-        found, warnings=(*found.warnings, *tensorflow_choice.warnings(unable))
-    )
+    refusal = tensorflow_choice.refusal(unable, torch=plan.torch_cuda != NONE)
+    return refusal or replace(plan, warnings=(*plan.warnings, *tensorflow_choice.warnings(unable)))
 
 
 def _cards(graphics: GpuFacts, driver: Driver | None) -> tuple[Gpu, ...]:
@@ -206,36 +200,36 @@ def _driver(plan: StackPlan, request: Request) -> StackPlan | Refusal:
     own = driver_choice.left_alone(request)
     if own:
         return plan.with_choice({"driver_branch": own})
-    found = driver_choice.choose(request)
-    if isinstance(found, Refusal):
-        return found
-    modules, graphics = found.row[found.flavour], request.graphics
-    prebuilt, nvidia = found.modules == "prebuilt", found.source == "nvidia"
+    choice = driver_choice.choose(request)
+    if isinstance(choice, Refusal):
+        return choice
+    modules, graphics = choice.row[choice.flavour], request.graphics
+    prebuilt, nvidia = choice.modules == "prebuilt", choice.source == "nvidia"
     repository = request.repository if nvidia else None
     return plan.with_choice(
         {
-            "driver_branch": driver_choice.why_branch(request, found),
-            "module_flavour": driver_choice.why_flavour(request, found),
-            "driver_source": _why_source(request, found.modules),
+            "driver_branch": driver_choice.why_branch(request, choice),
+            "module_flavour": driver_choice.why_flavour(request, choice),
+            "driver_source": _why_source(request, choice.modules),
         },
-        driver_branch=found.branch,
-        module_flavour=found.flavour,
-        driver_source=found.source,
-        modules=found.modules,
+        driver_branch=choice.branch,
+        module_flavour=choice.flavour,
+        driver_source=choice.source,
+        modules=choice.modules,
         module=modules["module"],
         dkms_name=modules["dkms_name"],
-        library=found.library,
+        library=choice.library,
         headers=() if prebuilt else kernel_modules.headers(graphics),
-        driver_packages=found.packages(request),
-        pin=found.pin,
-        pins=_own_pins(found) if nvidia and not found.pin else (),
+        driver_packages=choice.packages(request),
+        pin=choice.pin,
+        pins=_own_pins(choice) if nvidia and not choice.pin else (),
         build_tools=() if prebuilt or not nvidia else kernel_modules.build_tools(request.system),
         repository=repository["name"] if repository else "",
         repository_folder=_folder(repository, request),
-        kernel_metapackages=kernel_modules.metapackages(graphics, found.kernels)
+        kernel_metapackages=kernel_modules.metapackages(graphics, choice.kernels)
         if prebuilt
         else (),
-        notes=(*plan.notes, *driver_notes.of(request, found)),
+        notes=(*plan.notes, *driver_notes.of(request, choice)),
         warnings=_warnings(request),
     )
 
@@ -260,19 +254,19 @@ def _own_pins(found: driver_choice.Choice) -> tuple[tuple[str, str], ...]:
 
 
 def _warnings(request: Request) -> tuple[str, ...]:
-    found = []
+    sentences = []
     if request.unknown:
         ids = ", ".join(card.id for card in request.unknown)
-        found.append(
+        sentences.append(
             f"{ids}: in no table that deeprig has; the driver is what the settings or apt say"
         )
     board = None if request.switches else hidden_switches(request.cards)
     if board:
-        found.append(
+        sentences.append(
             f"this is {board['means']}; until {board['needs']} are there CUDA says 802 (system not "
             "yet initialized); deeprig does not install them, verify says whether the fabric is up"
         )
-    return tuple(found)
+    return tuple(sentences)
 
 
 def _running(plan: StackPlan, request: Request) -> str:
@@ -287,19 +281,19 @@ def _frameworks(plan: StackPlan, request: Request) -> StackPlan | Refusal:
     if not cards:
         return plan.with_choice({"torch": "there is no card: the newest one, on the CPU"})
     toolkits = toolkit.covered(request, driver)
-    found = torch_choice.choose(
+    build = torch_choice.choose(
         request.known, driver, request.torch, toolkits, request.architecture, request.python
     )
-    if isinstance(found, Refusal):
-        return found
-    if found is None:
+    if isinstance(build, Refusal):
+        return build
+    if build is None:
         why = f"no torch has kernels for {join_cards(cards)}{request.unusual}: it runs on the CPU"
         return plan.with_choice({"torch": why})
     return plan.with_choice(
-        {"torch": torch_choice.why(found, request.known, driver)},
-        torch=torch_choice.requirement(found),
-        torch_backend=found["backend"],
-        torch_cuda=found["cuda"],
+        {"torch": torch_choice.why(build, request.known, driver)},
+        torch=torch_choice.requirement(build),
+        torch_backend=build["backend"],
+        torch_cuda=build["cuda"],
         jax=torch_choice.jax(request.known, driver, request.python),
     )
 
@@ -310,27 +304,27 @@ def _toolkit(plan: StackPlan, request: Request) -> StackPlan | Refusal:
         return plan.with_choice({"cuda": "Rig.cuda is None: no toolkit"})
     if not request.cards and request.driver:
         return plan.with_choice({"cuda": "there is no NVIDIA card in the box"})
-    found = toolkit.choose(request, _running(plan, request), plan.torch_cuda)
-    if isinstance(found, Refusal):
+    choice = toolkit.choose(request, _running(plan, request), plan.torch_cuda)
+    if isinstance(choice, Refusal):
         if settings != Cuda(mirror=settings.mirror, repo_key=settings.repo_key):
-            return found
+            return choice
         # Nobody asked for a toolkit in particular, and most can do without.
-        warned = (*plan.warnings, f"no CUDA toolkit: {found.sentence}")
-        return plan.with_choice({"cuda": found.sentence}, warnings=warned)
+        warned = (*plan.warnings, f"no CUDA toolkit: {choice.sentence}")
+        return plan.with_choice({"cuda": choice.sentence}, warnings=warned)
     nvidia = settings.source == "nvidia"
     row = request.repository if nvidia else None
     guarded = nvidia and plan.driver_source == "distro"
     shut_out = catalog.load("driver_packages")["shut_out"]["packages"] if guarded else ()
     where = source_title(request.system, settings.source)
     return plan.with_choice(
-        {**found.reasons, "cuda_source": f"{where}, by Cuda.source"},
-        cuda=found.cuda,
+        {**choice.reasons, "cuda_source": f"{where}, by Cuda.source"},
+        cuda=choice.cuda,
         cuda_source=settings.source,
-        cudnn=found.cudnn,
-        nccl=found.nccl,
-        cuda_packages=found.packages,
-        notes=(*plan.notes, *found.notes),
-        pins=(*plan.pins, *found.pins),
+        cudnn=choice.cudnn,
+        nccl=choice.nccl,
+        cuda_packages=choice.packages,
+        notes=(*plan.notes, *choice.notes),
+        pins=(*plan.pins, *choice.pins),
         shut_out=tuple(shut_out),
         repository=row["name"] if row else plan.repository,
         repository_folder=_folder(row, request) or plan.repository_folder,

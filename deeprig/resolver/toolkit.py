@@ -56,16 +56,16 @@ def covered(request: Request, driver: str) -> list[str]:
 def _of_the_archive(request: Request, driver: str) -> Toolkit | Refusal:
     rows: list[Row] = catalog.load("cuda")["archive"]
     row = next((r for r in rows if r["system"] == request.system), None)
-    asked = request.cuda and request.cuda.version
+    version = request.cuda and request.cuda.version
     if row is None:
         return Refusal(
             refusal=f"deeprig knows no CUDA in {source_title(request.system, 'distro')}.",
             instead="Cuda(), from NVIDIA's repository, or Rig(cuda=None).",
         )
-    if asked and asked != row["cuda"]:
+    if version and version != row["cuda"]:
         return Refusal(
-            refusal=f"Cuda.version is {asked!r}, and {source_title(request.system, 'distro')} has "
-            f"{row['cuda']}.",
+            refusal=f"Cuda.version is {version!r}, and {source_title(request.system, 'distro')} "
+            f"has {row['cuda']}.",
             instead='Cuda(version=None), or Cuda(source="nvidia").',
         )
     why_not = _objection(request, row["cuda"], driver)
@@ -88,23 +88,23 @@ def _of_the_archive(request: Request, driver: str) -> Toolkit | Refusal:
 
 def _of_nvidia(request: Request, driver: str, torch_cuda: str) -> Toolkit | Refusal:
     repository = request.repository
-    asked = request.cuda.version if request.cuda else None
+    version = request.cuda.version if request.cuda else None
     if repository is None:
         return Refusal(
             refusal="NVIDIA has no repository that deeprig knows for "
             f"{system_title(request.system)}{request.unusual}.",
             instead="Rig(cuda=None); frameworks such as torch bring their own CUDA.",
         )
-    there = [row for row in _toolkits() if row["version"] in repository["toolkits"]]
-    if asked in apt_index.new_toolkits(request.graphics):
+    rows = [row for row in _toolkits() if row["version"] in repository["toolkits"]]
+    if version in apt_index.new_toolkits(request.graphics):
         # Of a known major: what compiles for a card goes on doing so until the next one.
-        there.append({"version": asked, "nccl": [f"2.*+cuda{asked.partition('.')[0]}.*"]})
-    fitting = [row for row in there if not _objection(request, row["version"], driver)]
-    wanted = [row for row in fitting if asked in (None, row["version"])]
-    for row in _best_first(wanted, driver, torch_cuda):
-        if found := _with_libraries(request, row, driver, torch_cuda):
-            return found
-    return _none(request, driver, there, fitting, asked)
+        rows.append({"version": version, "nccl": [f"2.*+cuda{version.partition('.')[0]}.*"]})
+    fitting = [row for row in rows if not _objection(request, row["version"], driver)]
+    of_version = [row for row in fitting if version in (None, row["version"])]
+    for row in _best_first(of_version, driver, torch_cuda):
+        if choice := _with_libraries(request, row, driver, torch_cuda):
+            return choice
+    return _none(request, driver, rows, fitting, version)
 
 
 def _best_first(rows: list[Row], driver: str, torch_cuda: str) -> list[Row]:
@@ -203,9 +203,9 @@ def _newer_drivers(request: Request, driver: str) -> list[str]:
     settings = request.driver
     if settings is None or not request.cards:
         return []
-    asked = (replace(settings, branch=name, flavour=None) for name in request.branches())
-    found = (driver_choice.first(replace(request, driver=each)) for each in asked)
-    return [each.branch for each in found if each and int(each.branch) > int(driver)]
+    settings_of = (replace(settings, branch=name, flavour=None) for name in request.branches())
+    choices = (driver_choice.first(replace(request, driver=each)) for each in settings_of)
+    return [each.branch for each in choices if each and int(each.branch) > int(driver)]
 
 
 def _none(

@@ -30,9 +30,9 @@ def choose(
     whole = _builds(architecture)
     every = [row for row in whole if _has_wheels(row, python)]
     rows = [row for row in every if not driver or number(row["driver"]) <= number(driver)]
-    wanted = [row for row in rows if asked is None or _is(row, asked)]
+    releases = [row for row in rows if asked is None or _is(row, asked)]
     able = max((_able(row, cards) for row in rows), key=len, default=[])
-    fitting = [row for row in wanted if able and len(_able(row, cards)) == len(able)]
+    fitting = [row for row in releases if able and len(_able(row, cards)) == len(able)]
     if fitting:
         newest = [row for row in fitting if row["torch"] == fitting[0]["torch"]]
         paired = [row for row in newest if row["cuda"] in toolkits]
@@ -43,33 +43,33 @@ def choose(
 
 def requirement(build: Build) -> str:
     """As uv takes it: the newest release is not bound to its number unless somebody asks for it."""
-    asked = build.get("asked", "")
-    if asked and asked != build["torch"]:
-        return f"torch=={asked}"
-    if build["torch"] == _builds()[0]["torch"] and not asked:
+    release = build.get("asked", "")
+    if release and release != build["torch"]:
+        return f"torch=={release}"
+    if build["torch"] == _builds()[0]["torch"] and not release:
         return "torch"
     return f"torch=={build.get('version') or build['torch'] + '.*'}"
 
 
 def why(build: Build, cards: Sequence[Gpu], driver: str) -> str:
     """Why this torch and not the package index's newest, in a sentence."""
-    there = _able(build, cards)
-    unable = [card for card in cards if card not in there]
+    able = _able(build, cards)
+    unable = [card for card in cards if card not in able]
     without = f", which has none for {join_cards(unable)}" if unable else ""
     newest = next(row for row in _builds(build["architecture"]))
     cuda = f"torch {build['torch']} with CUDA {build['cuda']}"
     if build["torch"] == newest["torch"]:
-        return f"{cuda} has kernels for {join_cards(there)}{without}"
+        return f"{cuda} has kernels for {join_cards(able)}{without}"
     if build["python"] and not build.get("asked"):
         older = f"newer ones need Python {newest['first_python']}, and this is {build['python']}"
-        return f"{cuda} has kernels for {join_cards(there)}{without}; {older}"
-    if len(_able(newest, cards)) < len(there):
-        return f"{cuda} is the last with kernels for {join_cards(there)}{without}"
+        return f"{cuda} has kernels for {join_cards(able)}{without}; {older}"
+    if len(_able(newest, cards)) < len(able):
+        return f"{cuda} is the last with kernels for {join_cards(able)}{without}"
     return (
-        f"{cuda} has kernels for {join_cards(there)}{without}; newer ones need a driver from "
+        f"{cuda} has kernels for {join_cards(able)}{without}; newer ones need a driver from "
         f"{newest['driver']} on, and this one is {driver}"
         if driver and number(driver) < number(newest["driver"])
-        else f"{cuda} is what was asked for, and has kernels for {join_cards(there)}{without}"
+        else f"{cuda} is what was asked for, and has kernels for {join_cards(able)}{without}"
     )
 
 
@@ -115,8 +115,8 @@ def _able(build: Build, cards: Sequence[Gpu]) -> list[Gpu]:
 def runs_on(kernels: Sequence[str], capability: str) -> bool:
     """Whether one of the kernels has the capability's major number and no larger minor one."""
     mine = number(capability)
-    found = [number(row) for row in kernels]
-    return any(mine and row[0] == mine[0] and row <= mine for row in found)
+    capabilities = [number(row) for row in kernels]
+    return any(mine and row[0] == mine[0] and row <= mine for row in capabilities)
 
 
 def _nearest(rows: list[Build], driver: str) -> Build:
