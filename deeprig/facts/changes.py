@@ -72,13 +72,13 @@ def sentences(since: ChangesSince, changes: list[str]) -> list[str]:
     words = {word for change in changes for word in change.split()}
     named = [path for path in since.files if path in words or "deeprig" in path]
     newest = sorted(named, key=lambda path: -since.files[path])[:SHOWN]
-    found = [_file(path, since) for path in newest]
-    found += [_move(move) for move in since.moves[: -SHOWN - 1 : -1]]
+    lines = [_file(path, since) for path in newest]
+    lines += [_move(move) for move in since.moves[: -SHOWN - 1 : -1]]
     shown = [told for told in since.told if not any(path in told.command for path in named)]
-    found += [
+    lines += [
         f"{_time(t.when)} {t.who}: sudo {_shown(t.command)}" for t in shown[: -SHOWN - 1 : -1]
     ]
-    return [f"since the last run, {_time(since.last)}:", *(f"  {line}" for line in found)]
+    return [f"since the last run, {_time(since.last)}:", *(f"  {line}" for line in lines)]
 
 
 def _file(path: str, since: ChangesSince) -> str:
@@ -98,8 +98,8 @@ def _shown(command: str) -> str:
 
 
 def _move(move: AptTransaction) -> str:
-    asked = move.command or "a program"
-    return f"{move.when} {f'{move.who}: ' if move.who else ''}{asked}: {move.what[:160]}"
+    command = move.command or "a program"
+    return f"{move.when} {f'{move.who}: ' if move.who else ''}{command}: {move.what[:160]}"
 
 
 def _time(seconds: int) -> str:

@@ -87,11 +87,11 @@ class Disks:
 
 def variables(settings: Storage | None) -> str:
     """What SCRIPT is told of the settings, as shell assignments."""
-    there = settings or Storage()
-    serials = " ".join(serial for disk in there.disks for serial in disk.serials)
-    places = " ".join(disk.at for disk in there.disks)
+    storage = settings or Storage()
+    serials = " ".join(serial for disk in storage.disks for serial in disk.serials)
+    places = " ".join(disk.at for disk in storage.disks)
     return (
-        f"FOLDER={shlex.quote(there.folder)} SERIALS={shlex.quote(serials)} "
+        f"FOLDER={shlex.quote(storage.folder)} SERIALS={shlex.quote(serials)} "
         f"PLACES={shlex.quote(places)}"
     )
 
@@ -182,8 +182,8 @@ def filesystem(disk: Disk, there: Disks) -> Device | None:
 
 def uuid_of(disk: Disk, there: Disks) -> str:
     """The UUID to mount by."""
-    found = filesystem(disk, there)
-    return disk.uuid or (found.uuid if found else uuid_when_made(disk.serials))
+    made = filesystem(disk, there)
+    return disk.uuid or (made.uuid if made else uuid_when_made(disk.serials))
 
 
 def alone(device: Device) -> Device | None:

@@ -61,30 +61,30 @@ def objections(docker: Docker, rig: Rig, users: tuple[str, ...]) -> list[str]:
     """Why deeprig's Docker must not come to this box, with the way out; `users` have accounts."""
     if rig.containers is None:
         return []
-    found = [
+    sentences = [
         f"Docker is there already, by {other}, which would go or fight with the distribution's "
         f"docker.io; take it out first, or {OURS_OFF}."
         for other in docker.other
     ]
     if docker.foreign_settings:
-        found.append(
+        sentences.append(
             "/etc/docker/daemon.json is not deeprig's, and Docker reads no second file; move it "
             "away with `sudo mv /etc/docker/daemon.json /etc/docker/daemon.json.old`, or "
             f"{OURS_OFF}."
         )
     if docker.swarm:
-        found.append(
+        sentences.append(
             "Docker is in a swarm there, and then a restart ends every container; leave it with "
             f"`sudo docker swarm leave`, or {OURS_OFF}."
         )
-    wanted = folder(rig)
-    if docker.folder and docker.folder != wanted:
-        way = shlex.quote(_move(docker.folder, wanted))
-        found.append(
-            f"Docker keeps {_kept(docker)} in {docker.folder} and is to keep them in {wanted}; "
+    root = folder(rig)
+    if docker.folder and docker.folder != root:
+        way = shlex.quote(_move(docker.folder, root))
+        sentences.append(
+            f"Docker keeps {_kept(docker)} in {docker.folder} and is to keep them in {root}; "
             f"while no container runs, move them with `sudo sh -c {way}`."
         )
-    return [*found, *_people(rig, users)]
+    return [*sentences, *_people(rig, users)]
 
 
 def _move(old: str, new: str) -> str:
@@ -101,8 +101,8 @@ def _kept(docker: Docker) -> str:
         "container": docker.containers,
         "volume": docker.volumes,
     }
-    said = [f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items() if n]
-    return " and ".join(said)
+    amounts = [f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items() if n]
+    return " and ".join(amounts)
 
 
 def _people(rig: Rig, users: tuple[str, ...]) -> list[str]:

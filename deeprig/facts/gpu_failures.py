@@ -50,7 +50,7 @@ def why_not_there(kernel: str, address: str) -> str:
 
 
 def _is_about(line: str, place: str | None) -> bool:
-    named = [found.lower() for found in re.findall(ADDRESS, line)]
+    named = [address.lower() for address in re.findall(ADDRESS, line)]
     return place is None or not named or place in named
 
 
@@ -59,17 +59,17 @@ def xids(kernel: str) -> tuple[str, ...]:
     without those that the driver itself has taken back.
     """
     table = catalog.load("gpu_errors")["xids"]
-    found: dict[tuple[str, str], str] = {}
+    errors: dict[tuple[str, str], str] = {}
     for line in kernel.splitlines():
         if not (xid := XID.search(line)):
             continue
         card, number = xid.groups()
         if re.search(table["recovered"], line):
-            found = {key: said for key, said in found.items() if key[0] != card}
+            errors = {key: sentence for key, sentence in errors.items() if key[0] != card}
         elif number in table["what"]:
             words = line.partition("NVRM: ")[2].strip()[:120]
-            found[card, number] = f"GPU {card}: {table['what'][number]} (the kernel says: {words})"
-    return tuple(found.values())
+            errors[card, number] = f"GPU {card}: {table['what'][number]} (the kernel says: {words})"
+    return tuple(errors.values())
 
 
 def warnings(text: str) -> tuple[str, ...]:
@@ -106,8 +106,8 @@ def failure(text: str, status: int, kernel: str = "") -> str:
         if sign in text:
             return f"nvidia-smi says '{sign}': {sentence}."
     if status and not (status == CORRUPTED and warnings(text)):
-        said = " ".join(text.split()) or "nothing"
-        return f"nvidia-smi ends with {status} and says {said[:200]!r}."
+        complaint = " ".join(text.split()) or "nothing"
+        return f"nvidia-smi ends with {status} and says {complaint[:200]!r}."
     if not text.strip():
         return (
             "nvidia-smi ends well and says nothing; `sudo dmesg | grep -E 'NVRM|Xid'` may say why."

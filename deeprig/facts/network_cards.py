@@ -128,10 +128,10 @@ def chosen(network: Network, settings: WakeOnLan) -> Card | None:
 def lan(network: Network, card: Card) -> str:
     """The IPv4 network whose broadcasts reach the card, 192.168.1.0/24 for one; empty if none."""
     for name, address in network.addresses:
-        there = ip_interface(address).network
+        subnet = ip_interface(address).network
         holder = network.card(name=name)
-        if there.num_addresses > 2 and card in (holder, _below(network, holder)):
-            return str(there)
+        if subnet.num_addresses > 2 and card in (holder, _below(network, holder)):
+            return str(subnet)
     return ""
 
 
@@ -172,8 +172,8 @@ def objections(network: Network, settings: WakeOnLan | None) -> list[str]:
         ("mac", settings.mac, by_mac),
     ):
         if value and card is None:
-            there = ", ".join(f"{c.name} ({c.mac})" for c in _worth_naming(network)) or "none"
-            return [f"WakeOnLan.{setting} is {value!r}, which is no card of this box: {there}."]
+            cards = ", ".join(f"{c.name} ({c.mac})" for c in _worth_naming(network)) or "none"
+            return [f"WakeOnLan.{setting} is {value!r}, which is no card of this box: {cards}."]
     if by_name and by_mac and by_name.mac != by_mac.mac:
         return [
             f"WakeOnLan.interface is {by_name.name!r} and WakeOnLan.mac is {by_mac.mac!r}, which "
@@ -193,8 +193,8 @@ def _below(network: Network, card: Card | None) -> Card | None:
     if card is None or card.kind != "virtual":
         return card
     for name in card.below:
-        if found := _below(network, network.card(name=name)):
-            return found
+        if lower := _below(network, network.card(name=name)):
+            return lower
     return None
 
 

@@ -25,25 +25,25 @@ def remarks(survey: Survey, rig: Rig) -> list[str]:
     if settings is None or not bus.known:
         return []
     going = devices(bus, settings)
-    said = [_page_line(bus)]
+    sentences = [_page_line(bus)]
     for device in going:
         where = f"{device}{_name(device)}{_group(bus, device)}"
-        said.append(f"passthrough: {where}; {_state(device, settings)}")
+        sentences.append(f"passthrough: {where}; {_state(device, settings)}")
     cards = [device for device in going if device.is_graphics]
     twins = [d for d in bus.devices if d.id in {c.id for c in cards} and d not in going]
-    said += [f"passthrough: {twin} is of the same model and stays" for twin in twins]
+    sentences += [f"passthrough: {twin} is of the same model and stays" for twin in twins]
     if bus.has_groups and len(survey.graphics.gpus) > 1:
-        said.append(
+        sentences.append(
             "passthrough: an IOMMU, and PCIe switches with ACS, can make NCCL between the "
             f"{len(survey.graphics.gpus)} cards that stay slow, or hang it; measure with "
             "nccl-tests before and after (docs/passthrough.md)"
         )
     if not bus.has_groups:
-        said.append(
+        sentences.append(
             "passthrough: the kernel does not use the IOMMU yet; this deploy asks for it, then "
             "reboot and deploy again: only then it is known which devices go together"
         )
-    return said
+    return sentences
 
 
 def _page_line(bus: Bus) -> str:

@@ -88,8 +88,8 @@ class Bus:
 
     def group(self, number: str) -> tuple[PciDevice, ...]:
         """The devices of a group, without the bridges above them."""
-        found = (d for d in self.devices if number and d.group == number)
-        return tuple(device for device in found if not device.is_bridge)
+        members = (d for d in self.devices if number and d.group == number)
+        return tuple(device for device in members if not device.is_bridge)
 
     def functions(self, slot: str) -> tuple[PciDevice, ...]:
         return tuple(device for device in self.devices if device.slot == slot)

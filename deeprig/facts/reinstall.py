@@ -53,9 +53,9 @@ class ReinstallImpact(NamedTuple):
 
     def __str__(self) -> str:
         places = [_words(place) for place in self.erased]
-        said = f"a reinstall would erase {', '.join(places)}" if places else ""
+        loss = f"a reinstall would erase {', '.join(places)}" if places else ""
         kept = f"{', '.join(self.kept)} is on another disk" if self.kept else ""
-        return "; ".join(words for words in (said, kept) if words)
+        return "; ".join(words for words in (loss, kept) if words)
 
 
 def read(output: list[str]) -> ReinstallImpact:
@@ -86,12 +86,12 @@ def _parts(folder: str, counted: dict[str, int]) -> dict[str, int]:
     """Notebooks, runs and caches of everybody who has a folder in the data folder."""
     if volumes := counted.get(f"{folder}/volumes", 0) if folder == "/var/lib/docker" else 0:
         return {"volumes": volumes}
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for path, size in counted.items():
         user, _, part = path.removeprefix(f"{folder}/").partition("/")
         if folder != "/home" and user and part in PARTS:
-            found[PARTS[part]] = found.get(PARTS[part], 0) + size
-    return {name: found[name] for name in PARTS.values() if name in found}
+            sizes[PARTS[part]] = sizes.get(PARTS[part], 0) + size
+    return {name: sizes[name] for name in PARTS.values() if name in sizes}
 
 
 def _words(place: Place) -> str:

@@ -63,12 +63,12 @@ _algorithm = untrusted.parser("algorithm of SSH", r"[\w@.+-]+", 100)
 
 def script(rig: Rig) -> str:
     """SCRIPT with what it is told of the settings: the one question that a box is asked."""
-    asked = [part.user for part in (rig.notebook, rig.containers) if part and part.user]
+    users = [part.user for part in (rig.notebook, rig.containers) if part and part.user]
     made = [user.name for user in rig.users if user.present]
     clocks = " ".join(catalog.load("packages")["clocks"])
     return "\n".join(
         [
-            f"USERS={shlex.quote(' '.join(asked))} PEOPLE={shlex.quote(' '.join(made))} "
+            f"USERS={shlex.quote(' '.join(users))} PEOPLE={shlex.quote(' '.join(made))} "
             f"CLOCKS={shlex.quote(clocks)}",
             disks.variables(rig.storage),
             pci.variables(rig.passthrough),
@@ -132,15 +132,15 @@ class Survey:
 
 def read(output: list[str]) -> Survey:
     """The survey in what SCRIPT printed; what cannot be so is in `strange`."""
-    found: dict[str, list[str]] = {}
+    answers: dict[str, list[str]] = {}
     for key, equals, value in (line.strip().partition("=") for line in output):
         if equals:
-            found.setdefault(key, []).append(value)
+            answers.setdefault(key, []).append(value)
     strange: list[str] = []
 
     def part(what: str, read: Callable[[dict[str, list[str]]], T], nothing: T) -> T:
         try:
-            return read(found)
+            return read(answers)
         except untrusted.ODD as error:
             strange.append(STRANGE.format(what=what, why=untrusted.why(error)))
             return nothing
@@ -220,9 +220,9 @@ def _leftover(line: str) -> tuple[str, str]:
     what, _, names = line.partition(" ")
     if what not in LEFTOVERS:
         raise NotSo(f"{line[:80]!r} is nothing that deeprig asks about")
-    said, way = LEFTOVERS[what]
+    sentence, way = LEFTOVERS[what]
     left = " ".join(map(_left, names.split()))
-    return said.format(left), way.format(left)
+    return sentence.format(left), way.format(left)
 
 
 def _port(text: str) -> str:
@@ -250,27 +250,27 @@ def _system(survey: Survey) -> list[str]:
     ):
         return [f"It runs {survey.name or 'no system we know'}; deeprig is for {', '.join(names)}."]
     if survey.architecture not in systems["architectures"]:
-        wanted = ", ".join(systems["architectures"])
-        return [f"Its processor is {survey.architecture}; deeprig is for {wanted}."]
+        supported = ", ".join(systems["architectures"])
+        return [f"Its processor is {survey.architecture}; deeprig is for {supported}."]
     return []
 
 
 def _leftovers(survey: Survey, rig: Rig) -> list[str]:
-    found = [
+    sentences = [
         f"It carries {what}, which would fight with ours; take it out with `sudo sh -c '{way}'`."
         for what, way in (survey.dirty if rig.driver else ())
     ]
     if rig.firewall:
-        found += [
+        sentences += [
             f"It already has a firewall, {other}; keep it with Rig(firewall=None), or remove it."
             for other in survey.firewalls
         ]
-    return found
+    return sentences
 
 
 def _people(survey: Survey, rig: Rig, copy_id: str) -> list[str]:
     made = {user.name for user in rig.users if user.present}
-    odd = [said for user, said in survey.odd_keys if user in made]
+    odd = [sentence for user, sentence in survey.odd_keys if user in made]
     return [*odd, *_keys_of_no_use(survey, rig), *_work_user(survey, rig, copy_id)]
 
 
@@ -297,21 +297,21 @@ def _work_user(survey: Survey, rig: Rig, copy_id: str) -> list[str]:
             f"Notebook.user is {name!r}, and nobody has that name; "
             f"add User(name={name!r}, keys=...) to Rig.users."
         ]
-    found = []
+    sentences = []
     if name not in survey.users_with_key and not made_here:
-        found.append(_no_key(name, survey, copy_id))
+        sentences.append(_no_key(name, survey, copy_id))
     if name in survey.users_with_free_sudo:
-        found.append(
+        sentences.append(
             f"Notebook.user is {name!r}, who may use sudo without a password: one bad package in a "
             "notebook would own the box; name another user, or take NOPASSWD out of /etc/sudoers.d."
         )
     if groups := [group for user, group in survey.root_groups if user == name]:
         out = " && ".join(f"sudo gpasswd -d {name} {group}" for group in groups)
-        found.append(
+        sentences.append(
             f"Notebook.user is {name!r}, who is in group {' and '.join(groups)} and so may become "
             f"root; run `{out}`, or name another user."
         )
-    return found
+    return sentences
 
 
 def _no_key(name: str, survey: Survey, copy_id: str) -> str:

@@ -57,8 +57,8 @@ def name_of(host_data: dict[str, Any]) -> str:
 def find(file: Path, name: str) -> WakeTarget | None:
     """What is remembered of a box. Raises DeeprigError where the file cannot be read."""
     try:
-        found = json.loads(file.read_text())[name]
-        return parsed(found["mac"], found["lan"])
+        entry = json.loads(file.read_text())[name]
+        return parsed(entry["mac"], entry["lan"])
     except (FileNotFoundError, KeyError):
         return None
     except (OSError, ValueError, TypeError, RecursionError, NotSo) as error:

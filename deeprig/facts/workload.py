@@ -20,8 +20,8 @@ def work(transport: paramiko.Transport, name: str) -> list[str]:
     done = root_shell.run(transport, "sudo -n python3 -IB -", stdin=PROGRAM, seconds=SECONDS)
     try:
         if done.code == 0:
-            found = untrusted.shaped(json.loads(done.out.splitlines()[-1]), FORM)
-            return [*map(untrusted.words, (*found["work"], *found["people"]))]
+            workload = untrusted.shaped(json.loads(done.out.splitlines()[-1]), FORM)
+            return [*map(untrusted.words, (*workload["work"], *workload["people"]))]
     except untrusted.ODD:
         pass
     raise DeeprigError(f"{name} does not say what runs there: {done.last_words}")
