@@ -66,34 +66,34 @@ def problems(
 
     A `first` run needs room for everything; a later one looks when it comes to it.
     """
-    found = [
+    sentences = [
         f"{site} cannot be reached from the box, and packages come from there; look at its "
         "network, or name Rig.proxy, Rig.apt_proxy or Rig.pypi_index."
         for site in now.unreachable
     ]
     needed = room_needed(rig, plan)
     if first and (free := now.room.get("/", ROOMY)) < needed * GB:
-        found.append(
+        sentences.append(
             f"/ has {free / GB:.1f} GB free, and this takes about {needed:.1f}; make room, or "
             "ask for less."
         )
     if now.room.get("/boot", BOOT_BYTES) < BOOT_BYTES:
-        found.append(
+        sentences.append(
             f"/boot has {now.room['/boot'] / 1e6:.0f} MB free, and a kernel with a driver's "
             f"modules takes {BOOT_BYTES / 1e6:.0f}; `sudo apt autoremove --purge` takes old "
             "kernels away."
         )
     if abs(now.seconds_off) > SECONDS_OFF:
         late = "behind" if now.seconds_off < 0 else "ahead of"
-        found.append(
+        sentences.append(
             f"Its clock is {abs(now.seconds_off):.0f} s {late} this machine's, and apt and TLS "
             "refuse what is dated wrong; `sudo date -s ...`, the run then keeps it right."
         )
     if now.holders:
-        found.append(
+        sentences.append(
             f"apt is in use by {', '.join(now.holders)}; a run waits for it, so let it finish."
         )
-    return [*found, *_wake(survey, rig)]
+    return [*sentences, *_wake(survey, rig)]
 
 
 def room_needed(rig: Rig, plan: StackPlan | None) -> float:
@@ -111,5 +111,5 @@ def _wake(survey: Survey, rig: Rig) -> list[str]:
     if rig.wake_on_lan is None:
         return []
     card = network_cards.chosen(survey.network, rig.wake_on_lan)
-    said = network_cards.left_out(card, rig.wake_on_lan) if card else ""
-    return [said] if said else []
+    why_not = network_cards.left_out(card, rig.wake_on_lan) if card else ""
+    return [why_not] if why_not else []

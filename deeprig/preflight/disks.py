@@ -22,24 +22,24 @@ def objections(there: Disks, settings: Storage | None) -> list[str]:
     exchangeable = [_loose(place, loose[place]) for place in places if place in loose]
     if exchangeable or not there.root:
         return list(dict.fromkeys(exchangeable))
-    found = [said for disk in settings.disks for said in _disk(disk, there)]
+    sentences = [sentence for disk in settings.disks for sentence in _disk(disk, there)]
     if settings.grow_root and not there.root_volume:
-        found.append(
+        sentences.append(
             f"Storage.grow_root is True, and / is on {there.root}, which is no LVM volume; "
             "leave it out."
         )
     if settings.swap_gib and there.root_type in NO_SWAP_FILE:
-        found.append(
+        sentences.append(
             f"Storage.swap_gib is {settings.swap_gib}, and / is {there.root_type}, where deeprig "
             "makes no swap file; leave it out."
         )
     more = (settings.swap_gib or 0) * GIB - there.swap_file
     if settings.swap_gib and more > 0 and there.room - more < SPARE_GIB * GIB:
-        found.append(
+        sentences.append(
             f"Storage.swap_gib is {settings.swap_gib}, and / has {there.room / GIB:.0f} GiB free, "
             f"of which {SPARE_GIB} are to stay free; take less."
         )
-    return found
+    return sentences
 
 
 # They are for everybody; closed, much of the system would no longer work.
@@ -59,11 +59,11 @@ def _disk(disk: Disk, there: Disks) -> list[str]:
     refused = _by_uuid(disk, there) if disk.uuid else _by_serial(disk, there)
     if refused:
         return refused
-    found = disks.filesystem(disk, there)
-    elsewhere = [m for m in (found.mounts if found else ()) if m != disk.at]
-    if found and elsewhere:
+    made = disks.filesystem(disk, there)
+    elsewhere = [m for m in (made.mounts if made else ()) if m != disk.at]
+    if made and elsewhere:
         return [
-            f"The disk for {disk.at}, {found.path}, is mounted at {elsewhere[0]}; unmount it, "
+            f"The disk for {disk.at}, {made.path}, is mounted at {elsewhere[0]}; unmount it, "
             f"or write Disk(at={elsewhere[0]!r}, ...)."
         ]
     return _place(disk, there)
@@ -100,7 +100,7 @@ def _by_uuid(disk: Disk, there: Disks) -> list[str]:
 
 def _by_serial(disk: Disk, there: Disks) -> list[str]:
     running = disk.raid is not None and disks.filesystem(disk, there) is not None
-    found: list[Device] = []
+    drives: list[Device] = []
     for serial in disk.serials:
         devices = there.with_serial(serial)
         if len(devices) > 1:
@@ -111,11 +111,11 @@ def _by_serial(disk: Disk, there: Disks) -> list[str]:
         # An array goes on without one of its disks; that is for the one who watches SMART.
         if not devices and not running:
             return [_not_there(serial, there)]
-        found += devices
-    for device in found:
+        drives += devices
+    for device in drives:
         if system := [m for one in device.all() for m in one.mounts if m in disks.SYSTEM]:
             return [f"{_name(device)} holds the running system ({system[0]}); name another disk."]
-    return _array(disk, found, there) if disk.raid else _one(found[0], there)
+    return _array(disk, drives, there) if disk.raid else _one(drives[0], there)
 
 
 def _not_there(serial: str, there: Disks) -> str:

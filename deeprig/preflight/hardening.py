@@ -76,13 +76,15 @@ def narrowed(
 
 def looser(before: Said, after: Said) -> list[str]:
     """Every line of ours that would allow more than what stood there, in words."""
-    found = []
+    sentences = []
     for option in OPTIONS:
-        was, now = (one(said, option.keyword.lower(), "?") for said in (before, after))
+        was, now = (one(settings, option.keyword.lower(), "?") for settings in (before, after))
         if "?" not in (was, now) and option.looseness(now) > option.looseness(was):
-            found.append(f"{option.keyword} was {was} and would be {now}")
+            sentences.append(f"{option.keyword} was {was} and would be {now}")
     for keyword in ALGORITHMS:
-        was_list, now_list = (one(said, keyword.lower()).split(",") for said in (before, after))
+        was_list, now_list = (
+            one(settings, keyword.lower()).split(",") for settings in (before, after)
+        )
         if more := [name for name in now_list if name not in was_list]:
-            found.append(f"{keyword} would offer {', '.join(more)} as well")
-    return found
+            sentences.append(f"{keyword} would offer {', '.join(more)} as well")
+    return sentences

@@ -33,10 +33,10 @@ def objections(survey: Survey, rig: Rig) -> list[str]:
             "cards away before their own drivers load; install initramfs-tools in dracut's place, "
             f"{OFF}."
         ]
-    if found := _machine(bus) or [s for a in settings.gpus for s in _card(bus, a, settings)]:
-        return found
-    if found := _picture(survey, rig):
-        return found
+    if sentences := _machine(bus) or [s for a in settings.gpus for s in _card(bus, a, settings)]:
+        return sentences
+    if sentences := _picture(survey, rig):
+        return sentences
     return [*_strangers(bus, settings), *_last(survey.graphics, rig), *_guest(bus, settings)]
 
 
@@ -63,12 +63,12 @@ def _machine(bus: Bus) -> list[str]:
 def _card(bus: Bus, address: str, settings: Passthrough) -> list[str]:
     """What is wrong with one address of `Passthrough.gpus`."""
     device = bus.device(address)
-    there = ", ".join(map(str, (d for d in bus.devices if d.is_graphics))) or "none"
+    cards = ", ".join(map(str, (d for d in bus.devices if d.is_graphics))) or "none"
     if device is None:
         moved = _where_it_is(bus, dict(bus.given).get(address, ""), address)
         return [
             f"Passthrough.gpus names {address}, and there is no device; {moved}its graphics cards "
-            f"are: {there}."
+            f"are: {cards}."
         ]
     was = dict(bus.given).get(address, device.id)
     if was != device.id:
@@ -80,7 +80,7 @@ def _card(bus: Bus, address: str, settings: Passthrough) -> list[str]:
     if not device.is_graphics and not (bus.holds_the_system(device) or _is_network(bus, device)):
         return [
             f"Passthrough.gpus names {device}, which is no graphics card; its graphics cards are: "
-            f"{there}."
+            f"{cards}."
         ]
     if device.console and "console-gpu" not in settings.accept:
         return [
@@ -96,8 +96,8 @@ def _picture(survey: Survey, rig: Rig) -> list[str]:
 
     https://lkml.iu.edu/hypermail/linux/kernel/2206.0/05339.html
     """
-    there, asked = survey.bus.kernel_line.split(), rig.kernel_parameters
-    named = {word for word in (*there, *asked) if word.startswith("initcall_blacklist=")}
+    booted_with, parameters = survey.bus.kernel_line.split(), rig.kernel_parameters
+    named = {word for word in (*booted_with, *parameters) if word.startswith("initcall_blacklist=")}
     if any("sysfb_init" in word.partition("=")[2].split(",") for word in named):
         return []
     major = {kernel: kernel.partition(".")[0] for kernel in survey.graphics.kernels or ()}
@@ -121,28 +121,28 @@ def _strangers(bus: Bus, settings: Passthrough) -> list[str]:
     """What would go with the cards because no wall is between them, and what must never go."""
     slots = {address.partition(".")[0] for address in settings.gpus}
     cards = [device for slot in sorted(slots) for device in bus.functions(slot)]
-    found = []
+    sentences = []
     for device in {d.address: d for c in cards for d in (c, *bus.group(c.group))}.values():
         card = next(c for c in cards if c.slot == device.slot or c.group == device.group)
         where = "is named" if device in cards else f"is in IOMMU group {card.group} with {card}"
         if bus.holds_the_system(device):
-            found.append(
+            sentences.append(
                 f"{device} {where}, and the box's own file systems are on it, so the box would not "
                 "boot; move the card to another slot."
             )
         elif device.address in settings.accept:
             continue
         elif _is_network(bus, device):
-            found.append(
+            sentences.append(
                 f"{device} {where}, and the box's network goes through it; move the card to "
                 f'another slot, or say accept=("{device.address}",) if there is another way in.'
             )
         elif device not in cards:
-            found.append(
+            sentences.append(
                 f"{device} {where}, and would go to the guest with it; move the card to another "
                 f'slot, or say accept=("{device.address}",) if it may go.'
             )
-    return found
+    return sentences
 
 
 def _is_network(bus: Bus, device: PciDevice) -> bool:
@@ -165,14 +165,14 @@ def _guest(bus: Bus, settings: Passthrough) -> list[str]:
     guest = settings.guest
     if guest is None:
         return []
-    found = []
+    sentences = []
     if guest.memory_mib >= bus.memory_mib:
-        found.append(
+        sentences.append(
             f"Guest.memory_mib is {guest.memory_mib} and the box has {bus.memory_mib}, which a "
             "guest with a card takes whole; give it less."
         )
     if wrong := [number for number in guest.pin if not 0 <= number < bus.processors]:
-        found.append(
+        sentences.append(
             f"Guest.pin names processor {wrong[0]}; the box has 0 to {bus.processors - 1}."
         )
-    return found
+    return sentences

@@ -25,12 +25,12 @@ def choose(survey: Survey, *, strict: bool) -> Algorithms:
     """The usual algorithms or, if strict, ssh-audit's policy; always those the box's sshd knows."""
     usual = catalog.load("ssh_algorithms")["usual"]
     row = _strict_row(survey) if strict else {}
-    wanted = {**usual, **row}
+    names = {**usual, **row}
     return Algorithms(
-        kex=tuple(name for name in wanted["kex"] if name in survey.kex),
-        ciphers=tuple(name for name in wanted["ciphers"] if name in survey.ciphers),
-        macs=tuple(name for name in wanted["macs"] if name in survey.macs),
-        host_keys=tuple(wanted["host_keys"]),
+        kex=tuple(name for name in names["kex"] if name in survey.kex),
+        ciphers=tuple(name for name in names["ciphers"] if name in survey.ciphers),
+        macs=tuple(name for name in names["macs"] if name in survey.macs),
+        host_keys=tuple(names["host_keys"]),
         rsa_4096=row.get("rsa_4096", False),
         policy=row.get("policy", ""),
     )
@@ -39,17 +39,17 @@ def choose(survey: Survey, *, strict: bool) -> Algorithms:
 def _strict_row(survey: Survey) -> dict[str, Any]:
     system = f"{survey.system}-{survey.version}"
     rows = catalog.load("ssh_algorithms")["strict"]
-    found: dict[str, Any] = next((row for row in rows if row["system"] == system), {})
-    return found
+    row_of_system: dict[str, Any] = next((row for row in rows if row["system"] == system), {})
+    return row_of_system
 
 
 def known(keyword: str) -> tuple[str, ...]:
     """What the SSH client that pyinfra brings (paramiko) can do, by sshd's word for the kind."""
     kinds = {"KexAlgorithms": "kex", "Ciphers": "ciphers", "MACs": "macs"}
-    found: tuple[str, ...] = getattr(  # untyped there
+    algorithms: tuple[str, ...] = getattr(  # untyped there
         paramiko.Transport, f"_preferred_{kinds.get(keyword, 'keys')}"
     )
-    return found
+    return algorithms
 
 
 def objections(survey: Survey, *, strict: bool) -> list[str]:
