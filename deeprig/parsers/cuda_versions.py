@@ -7,8 +7,8 @@ NVCC = re.compile(r"release (\d+\.\d+), V(\d+\.\d+\.\d+)")
 
 def nvcc(text: str) -> tuple[str, str] | None:
     """("13.0", "13.0.88") of `nvcc --version`."""
-    found = NVCC.search(text)
-    return (found[1], found[2]) if found else None
+    release = NVCC.search(text)
+    return (release[1], release[2]) if release else None
 
 
 def cudnn(header: str) -> str | None:

@@ -36,8 +36,8 @@ def read(line: str) -> Door:
 def _address(text: str) -> str:
     """Without the card that a link-local one names, and as IPv4 where it is mapped."""
     try:
-        found = ipaddress.ip_address(text.partition("%")[0])
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         raise NotSo(f"{text[:80]!r} is no address") from None
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return str(mapped or found)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)

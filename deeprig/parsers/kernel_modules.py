@@ -43,7 +43,7 @@ class Running:
 
 def builds(text: str) -> tuple[Build, ...]:
     """NVIDIA's modules in `dkms status`, under all their names, of DKMS 2 and 3."""
-    found = (DKMS.match(line.strip()) for line in text.splitlines())
+    matches = (DKMS.match(line.strip()) for line in text.splitlines())
     return tuple(
         Build(
             name=line["name"],
@@ -52,18 +52,18 @@ def builds(text: str) -> tuple[Build, ...]:
             state=line["state"],
             differs="Diff between built and installed" in line["rest"],
         )
-        for line in found
+        for line in matches
         if line and NVIDIAS.match(line["name"])
     )
 
 
 def running(text: str) -> Running | None:
     """What /proc/driver/nvidia/version says; None where it says nothing."""
-    found = RUNNING.search(text)
-    if found is None:
+    match = RUNNING.search(text)
+    if match is None:
         return None
-    flavour = "open" if found["open"] else "proprietary"
-    return Running(version=found["version"], flavour=flavour)
+    flavour = "open" if match["open"] else "proprietary"
+    return Running(version=match["version"], flavour=flavour)
 
 
 def flavour(licence: str) -> str:

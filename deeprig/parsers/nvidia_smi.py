@@ -107,8 +107,8 @@ def rows(text: str, fields: tuple[str, ...] = ()) -> list[dict[str, str]]:
 
 def listed(text: str) -> tuple[Listed, ...]:
     """The cards of `nvidia-smi -L`."""
-    found = (LISTED.match(line.strip()) for line in text.splitlines())
-    return tuple(Listed(index=int(m[1]), name=m[2], uuid=m[3]) for m in found if m)
+    matches = (LISTED.match(line.strip()) for line in text.splitlines())
+    return tuple(Listed(index=int(m[1]), name=m[2], uuid=m[3]) for m in matches if m)
 
 
 def devices(cards: tuple[Card, ...], said: str) -> range:
@@ -190,5 +190,5 @@ def address(bus_id: str) -> str:
 
 def _pci_id(device_id: str) -> str | None:
     """10de:2b85 for 0x2B8510DE: the device comes first there."""
-    found = re.fullmatch(r"0x([0-9A-Fa-f]{4})([0-9A-Fa-f]{4})", device_id)
-    return f"{found[2]}:{found[1]}".lower() if found else None
+    match = re.fullmatch(r"0x([0-9A-Fa-f]{4})([0-9A-Fa-f]{4})", device_id)
+    return f"{match[2]}:{match[1]}".lower() if match else None

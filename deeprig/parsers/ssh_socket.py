@@ -37,23 +37,23 @@ def read(output: Iterable[str]) -> Socket:
     """What ASK printed. Raises NotSo."""
     listens, base, file, generated = list[str](), list[int](), "", False
     for line in map(str.strip, output):
-        if found := re.fullmatch(r"Listen=(\S+) \(Stream\)", line):
-            listens.append(_address(found[1]))
-        elif found := re.fullmatch(r"# (/\S+)", line):
-            file = untrusted.path(found[1])
-        elif found := re.fullmatch(r"ListenStream\s*=\s*(\S*)", line):
+        if match := re.fullmatch(r"Listen=(\S+) \(Stream\)", line):
+            listens.append(_address(match[1]))
+        elif match := re.fullmatch(r"# (/\S+)", line):
+            file = untrusted.path(match[1])
+        elif match := re.fullmatch(r"ListenStream\s*=\s*(\S*)", line):
             generated |= file.startswith(GENERATED)
             if file == DROP_IN:
                 continue
-            if told := _listen.fullmatch(found[1]):
+            if told := _listen.fullmatch(match[1]):
                 base.append(untrusted.number(told[2], 1, 65535))
-            elif not found[1]:
+            elif not match[1]:
                 base = []
     return Socket(tuple(listens), () if generated else tuple(dict.fromkeys(base)))
 
 
 def _address(text: str) -> str:
-    found = _listen.fullmatch(text)
-    if not found:
+    match = _listen.fullmatch(text)
+    if not match:
         raise untrusted.NotSo(f"{text[:80]!r} is nothing that sshd listens on")
     return text

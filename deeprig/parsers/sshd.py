@@ -53,18 +53,18 @@ class Account(NamedTuple):
 
 def read(lines: Iterable[str]) -> Said:
     """What `sshd -T` printed. Raises NotSo."""
-    found: dict[str, list[str]] = {}
+    values_of: dict[str, list[str]] = {}
     for number, line in enumerate(lines):
         if number >= MOST_LINES:
             raise untrusted.NotSo("sshd -T prints no end of settings")
         keyword, _, value = line.strip().partition(" ")
-        found.setdefault(_keyword(keyword), []).append(value)
-    said = {keyword: tuple(values) for keyword, values in found.items()}
+        values_of.setdefault(_keyword(keyword), []).append(value)
+    settings = {keyword: tuple(values) for keyword, values in values_of.items()}
     for keyword, (low, high) in NUMBERS.items():
-        for value in said.get(keyword, ()):
+        for value in settings.get(keyword, ()):
             untrusted.number(value, low, high)
-    ports(said)
-    return said
+    ports(settings)
+    return settings
 
 
 def group(text: str) -> str:
@@ -86,8 +86,8 @@ def ports(said: Said) -> set[int]:
     addresses = [value.partition(" ")[0] for value in listens]  # before `rdomain X`
     places = [address.rpartition(":") for address in addresses]
     beyond = [port for address, _, port in places if not _is_loopback(address)]
-    found = beyond if places else said.get("port", ())
-    return {untrusted.number(value, 1, 65535) for value in found}
+    numbers = beyond if places else said.get("port", ())
+    return {untrusted.number(value, 1, 65535) for value in numbers}
 
 
 def _is_loopback(address: str) -> bool:
@@ -110,9 +110,13 @@ def shut_out(who: Account, said: Said) -> str:
     lacking = [[method for method in methods if not _usable(method, said)] for methods in lists]
     if all(lacking):
         needed = NEEDS.get(lacking[0][0].partition(":")[0], "")
-        asked = " ".join(said.get("authenticationmethods", ("any",)))
+        methods_asked = " ".join(said.get("authenticationmethods", ("any",)))
         by = f"{KEYWORDS.get(needed, lacking[0][0])} no"
-        return by if asked == "any" else f"{by}, while AuthenticationMethods asks for {asked}"
+        return (
+            by
+            if methods_asked == "any"
+            else f"{by}, while AuthenticationMethods asks for {methods_asked}"
+        )
     if any("publickey" in method for methods in lists for method in methods):
         files = one(said, "authorizedkeysfile", ".ssh/authorized_keys")
         if files == "none" and one(said, "authorizedkeyscommand", "none") == "none":
@@ -146,8 +150,8 @@ def by_password(said: Said) -> str:
 
 def by_key_alone(said: Said) -> bool:
     """Whether a key is enough, by what AuthenticationMethods asks for."""
-    asked = " ".join(said.get("authenticationmethods", ("any",))).split()
-    return bool({"any", "publickey"} & {*asked})
+    methods = " ".join(said.get("authenticationmethods", ("any",))).split()
+    return bool({"any", "publickey"} & {*methods})
 
 
 def _usable(method: str, said: Said) -> bool:
@@ -194,11 +198,11 @@ def _is_host(address: str, pattern: str) -> bool:
 
 def _matches(names: Iterable[str], patterns: Iterable[str]) -> bool:
     """As sshd's match_pattern: `*` and `?`; `!` before a pattern takes a match away."""
-    found = False
+    matched = False
     for pattern in patterns:
         bare = pattern.removeprefix("!").replace("[", "[[]")
         if any(fnmatch.fnmatchcase(name, bare) for name in names):
             if pattern.startswith("!"):
                 return False
-            found = True
-    return found
+            matched = True
+    return matched

@@ -73,15 +73,15 @@ def read(text: str) -> Topology:
 
 def devices(text: str) -> tuple[Device, ...]:
     """What `lspci -Dnn` or `lspci -Dnnvvv` lists."""
-    found: list[Device] = []
+    listed: list[Device] = []
     block: list[str] = []
     for line in [*text.splitlines(), "0000:00:00.0 end"]:
         if SLOT.match(line) and block:
-            found.append(_device(block))
+            listed.append(_device(block))
             block = []
         if SLOT.match(line) or block:
             block.append(line)
-    return tuple(found)
+    return tuple(listed)
 
 
 def _device(block: list[str]) -> Device:
@@ -106,8 +106,8 @@ def _device(block: list[str]) -> Device:
 def _link(block: list[str], label: str) -> tuple[int | None, int | None]:
     """Generation and width in the line of a device's link."""
     line = next((line for line in block if line.strip().startswith(label)), "")
-    found = LINK.search(line)
-    return (GENERATIONS.get(found[1]), int(found[2])) if found else (None, None)
+    match = LINK.search(line)
+    return (GENERATIONS.get(match[1]), int(match[2])) if match else (None, None)
 
 
 def _cells(line: str, separator: str) -> list[str]:

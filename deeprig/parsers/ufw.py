@@ -88,9 +88,9 @@ def read(line: str) -> Half:
     if len(words) not in (8, 10) or words[0] not in "46":
         raise untrusted.NotSo(f"{line[:80]!r} is no rule of ufw")
     family, action, protocol, port, to, source_port, source, *app, way = map(_word, words)
-    said = bytes.fromhex(comment).decode(errors="replace")
+    remark = bytes.fromhex(comment).decode(errors="replace")
     return Half(family == "6", action, protocol, port, to, source_port, source, way,
-                " ".join(app), said)  # fmt: skip
+                " ".join(app), remark)  # fmt: skip
 
 
 def missing(name: str, rule: Rule, there: Sequence[Half], *, six: bool = True) -> list[str]:

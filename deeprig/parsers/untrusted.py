@@ -98,10 +98,10 @@ def shaped(found: Any, form: Any, where: str = "it") -> Any:
             every = _typed(found, dict, where)
             return {_typed(k, str, where): shaped(v, form[str], k) for k, v in every.items()}
         case dict():
-            there = _typed(found, dict, where)
-            if lacking := form.keys() - there.keys():
+            members = _typed(found, dict, where)
+            if lacking := form.keys() - members.keys():
                 raise NotSo(f"{where} has no {min(lacking)}")
-            return {name: shaped(there[name], inner, name) for name, inner in form.items()}
+            return {name: shaped(members[name], inner, name) for name, inner in form.items()}
     return form(_typed(found, str, where))
 
 
