@@ -41,14 +41,14 @@ def program(module: str) -> str:
 
 def _needs(module: str) -> list[str]:
     """Those that it imports, each after those that it needs itself."""
-    found: list[str] = []
+    modules: list[str] = []
     for node in ast.walk(ast.parse(text(module))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             ours = {name if _path(name).exists() else str(node.module) for name in names}
             for name in sorted(ours):
-                found += [each for each in (*_needs(name), name) if each not in found]
-    return found
+                modules += [each for each in (*_needs(name), name) if each not in modules]
+    return modules
 
 
 def _path(module: str) -> Path:

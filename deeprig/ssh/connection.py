@@ -44,7 +44,7 @@ class NotLetIn(DeeprigError):
 
 def _options() -> list[SocketOption]:
     """What this system can be told about a TCP connection; macOS lacks some of Linux's names."""
-    wanted = {
+    values = {
         "TCP_NODELAY": 1,  # paramiko leaves it off: 45 ms for each command
         "TCP_KEEPIDLE": 3,
         "TCP_KEEPALIVE": 3,  # what macOS calls TCP_KEEPIDLE
@@ -52,12 +52,12 @@ def _options() -> list[SocketOption]:
         "TCP_KEEPCNT": DEAD_LINK_SECONDS // 3,
         "TCP_USER_TIMEOUT": DEAD_LINK_SECONDS * 1000,
     }
-    found = [
+    known = [
         (socket.IPPROTO_TCP, getattr(socket, name), value)
-        for name, value in wanted.items()
+        for name, value in values.items()
         if hasattr(socket, name)
     ]
-    return [*found, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    return [*known, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 
 
 class Transport(sending.Transport):
@@ -266,9 +266,11 @@ def prefer(transport: paramiko.Transport, known: Iterable[paramiko.PKey]) -> Non
     sshd makes any more, so it would take another key of the box and call that a wrong one.
     """
     signatures = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")}
-    wanted = {each for key in known for each in signatures.get(key.get_name(), (key.get_name(),))}
+    preferred = {
+        each for key in known for each in signatures.get(key.get_name(), (key.get_name(),))
+    }
     options = transport.get_security_options()
-    options.key_types = sorted(options.key_types, key=lambda name: name not in wanted)
+    options.key_types = sorted(options.key_types, key=lambda name: name not in preferred)
 
 
 def entry_of(host_data: dict[str, Any]) -> ssh_config.Entry:
@@ -415,15 +417,15 @@ def dead_link(client: paramiko.SSHClient | None) -> paramiko.Transport | None:
 def twins(boxes: Iterable[tuple[str, dict[str, Any]]]) -> list[tuple[str, str]]:
     """The names of entries that are one box, since they have one address and one port."""
     met: dict[tuple[str, int], str] = {}
-    found = []
+    pairs = []
     for name, host_data in boxes:
         hostname = str(host_data.get("ssh_hostname") or name)
         address = str(host_data.get("ssh_leads_to") or hostname).lower()
         door = address, int(host_data.get("bootstrap_port") or host_data.get("ssh_port") or 22)
         if door in met:
-            found.append((met[door], name))
+            pairs.append((met[door], name))
         met.setdefault(door, name)
-    return found
+    return pairs
 
 
 def twins_said(pair: tuple[str, str]) -> str:

@@ -116,10 +116,10 @@ def by(entry: Entry, port: int, user: str | None = None, *, seconds: float | Non
 def addresses(entry: Entry, port: int) -> set[str]:
     """Where this port is dialled from here; none where only another host knows the name."""
     try:
-        found = socket.getaddrinfo(entry.hostname, port, type=socket.SOCK_STREAM)
+        answers = socket.getaddrinfo(entry.hostname, port, type=socket.SOCK_STREAM)
     except OSError:
         return set()
-    return {str(at[0]).partition("%")[0] for *_, at in found}
+    return {str(at[0]).partition("%")[0] for *_, at in answers}
 
 
 def to(hostname: str, port: int, *, seconds: float | None = None) -> Socket:

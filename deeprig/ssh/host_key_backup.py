@@ -63,17 +63,17 @@ def read_archive(archive: bytes) -> HostKeys:
 
     Programs do not agree on what is in a crafted archive, so none but this reads the one that came.
     """
-    found: dict[str, bytes] = {}
+    members: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             for member in tar:
                 content = tar.extractfile(member) if member.isfile() else None
-                if content is None or not re.fullmatch(NAME, member.name) or member.name in found:
+                if content is None or not re.fullmatch(NAME, member.name) or member.name in members:
                     raise DeeprigError(f"{member.name!r} is no host key, or comes twice.")
-                found[member.name] = content.read(MOST_BYTES)
+                members[member.name] = content.read(MOST_BYTES)
         halves = {
             name: private_keys.public_half(content)
-            for name, content in found.items()
+            for name, content in members.items()
             if not name.endswith(".pub")
         }
     except (tarfile.TarError, EOFError, private_keys.Locked, private_keys.NotThis):
@@ -82,7 +82,7 @@ def read_archive(archive: bytes) -> HostKeys:
         raise DeeprigError("there are no host keys in it.")
     kept = {
         name: content
-        for name, content in found.items()
+        for name, content in members.items()
         # A .pub file of another key is left out; one is made when the keys are put back.
         if name in halves or content.split()[:2] == halves.get(name[:-4], "").encode().split()
     }
@@ -101,18 +101,18 @@ def _packed(files: dict[str, bytes]) -> bytes:
 
 def are_kept(file: Path, *, recipient: str, fingerprints: list[str]) -> bool:
     """Whether exactly these keys are kept in `file`, whole, for whoever has this public key."""
-    wanted = Record(
+    expected = Record(
         encrypted_to=recipient, fingerprints=tuple(sorted(fingerprints)), sha256=_sha256(file)
     )
     modes = [each.stat().st_mode & 0o777 for each in (file, file.parent) if each.exists()]
-    return modes == [0o600, 0o700] and record_of(file) == wanted
+    return modes == [0o600, 0o700] and record_of(file) == expected
 
 
 def record_of(file: Path) -> Record:
     """What is written down about the keys in `file`; empty where that cannot be read."""
     try:
-        found = json.loads(_record_file(file).read_text())
-        return Record(**found | {"fingerprints": tuple(found["fingerprints"])})
+        fields = json.loads(_record_file(file).read_text())
+        return Record(**fields | {"fingerprints": tuple(fields["fingerprints"])})
     except (OSError, ValueError, TypeError, KeyError):
         return Record()
 

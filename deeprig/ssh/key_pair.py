@@ -93,8 +93,8 @@ def make(file: Path) -> None:
 def _public_line(path: Path, private: paramiko.PKey) -> str:
     """As the .pub file has it, with its comment, if that is this key's other half."""
     blob = private_keys.line(private)
-    there = private_keys.beside(path)
-    return there if there.startswith(blob) else f"{blob} deeprig"
+    public = private_keys.beside(path)
+    return public if public.startswith(blob) else f"{blob} deeprig"
 
 
 def _in_agent(path: Path, agent: str) -> KeyPair:

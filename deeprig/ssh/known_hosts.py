@@ -44,14 +44,14 @@ def entries(path: Path, hostname: str, port: int | None = None) -> list[Pinned]:
 
     Raises DeeprigError naming a line that cannot be read.
     """
-    found = []
+    pins = []
     for number, text in enumerate(_lines(path), start=1):
         names = text.split(" ")[0].split(",")
         doors = [name for name in names if _is_of(name, hostname)]
         if label(hostname, port) in doors if port else doors:
             seen = re.search(r" seen (\S+)", text)
-            found.append(Pinned(_key(path, number, text), path, number, seen[1] if seen else None))
-    return found
+            pins.append(Pinned(_key(path, number, text), path, number, seen[1] if seen else None))
+    return pins
 
 
 def keys_of(path: Path, hostname: str, port: int) -> list[paramiko.PKey]:
@@ -93,9 +93,9 @@ def pin(
     def with_it(lines: list[str]) -> list[str]:
         before = [old for old in lines if old.startswith(line)]
         moved = instead_of or next(iter(_moved(old) for old in before), None)
-        said = f" instead of {moved}" if moved and moved != port else ""
+        instead = f" instead of {moved}" if moved and moved != port else ""
         others = [old for old in lines if not old.startswith(line)]
-        return [*others, f"{line} seen {date.today()}{said}"]
+        return [*others, f"{line} seen {date.today()}{instead}"]
 
     _change(path, with_it)
 
@@ -118,18 +118,18 @@ def forget(path: Path, hostname: str, port: int) -> None:
 
 
 def _doors(lines: list[str], hostname: str) -> list[_Door]:
-    found = []
+    doors = []
     for line in lines:
         name, _, rest = line.partition(" ")
         if _is_of(name, hostname):
             port = 22 if name == hostname else int(name.rpartition(":")[2])
-            found.append(_Door(port, " ".join(rest.split(" ")[:2]), _moved(line)))
-    return found
+            doors.append(_Door(port, " ".join(rest.split(" ")[:2]), _moved(line)))
+    return doors
 
 
 def _moved(line: str) -> int | None:
-    found = re.search(r" instead of (\d+)", line)
-    return int(found[1]) if found else None
+    match = re.search(r" instead of (\d+)", line)
+    return int(match[1]) if match else None
 
 
 def _same_box(known: list[_Door], port: int) -> set[int]:

@@ -78,10 +78,10 @@ class LoginKeys:
             key = private_keys.load(file)
         except paramiko.PasswordRequiredException:
             public = private_keys.public_of(file)
-            found = [one for one in held if public.startswith(private_keys.line(one))]
-            if not found:
+            keys = [one for one in held if public.startswith(private_keys.line(one))]
+            if not keys:
                 self._locked.append(file)
-            yield from found
+            yield from keys
             return
         except (private_keys.Unusable, OSError):
             return  # it is none that paramiko reads
@@ -99,11 +99,11 @@ def in_agent(socket: str = "") -> list[paramiko.PKey]:
         return []
     try:
         with _socket(socket):
-            found = paramiko.Agent().get_keys()
+            keys = paramiko.Agent().get_keys()
     except (paramiko.SSHException, OSError):
         return []
     # A FIDO key is none that paramiko can use, and breaks its login (paramiko#2462).
-    return [key for key in found if not key.get_name().startswith(private_keys.HARDWARE)]
+    return [key for key in keys if not key.get_name().startswith(private_keys.HARDWARE)]
 
 
 @contextmanager

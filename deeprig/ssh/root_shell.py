@@ -27,8 +27,8 @@ class Done(NamedTuple):
 
     @property
     def last_words(self) -> str:
-        said = [line.strip() for line in (self.err + self.out).splitlines() if line.strip()]
-        return said[-1] if said else "nothing"
+        lines = [line.strip() for line in (self.err + self.out).splitlines() if line.strip()]
+        return lines[-1] if lines else "nothing"
 
 
 def run(
@@ -128,8 +128,8 @@ def _way(transport: paramiko.Transport) -> str:
         f"{SUDO} -n true 2>&1 | grep -q 'must have a tty'; then echo way=terminal; else "
         "echo way=asks; fi",
     )
-    found = re.search(r"^way=(\w+)$", done.out, re.MULTILINE)
-    return found[1] if found else done.last_words
+    match = re.search(r"^way=(\w+)$", done.out, re.MULTILINE)
+    return match[1] if match else done.last_words
 
 
 def _check_password(transport: paramiko.Transport, target: Target, secret: str) -> None:
@@ -137,14 +137,16 @@ def _check_password(transport: paramiko.Transport, target: Target, secret: str) 
     done = run(transport, f"{SUDO} -k -S -p '' true", stdin=f"{secret}\n")
     if done.code == 0:
         return
-    said = done.err + done.out
-    if re.search(r"not in the sudoers|not allowed|may not run|I'm afraid I can't", said):
+    output = done.err + done.out
+    if re.search(r"not in the sudoers|not allowed|may not run|I'm afraid I can't", output):
         raise DeeprigError(_no_sudo(target, "missing"))
-    if re.search(r"try again|incorrect|authentication fail", said, re.IGNORECASE):
+    if re.search(r"try again|incorrect|authentication fail", output, re.IGNORECASE):
         raise DeeprigError(
             f"sudo on {target.hostname} refused {target.user}'s password; try again."
         )
-    raise DeeprigError(f"sudo on {target.hostname} does not work for {target.user}: {_last(said)}")
+    raise DeeprigError(
+        f"sudo on {target.hostname} does not work for {target.user}: {_last(output)}"
+    )
 
 
 def _last(said: str) -> str:

@@ -75,13 +75,13 @@ def of(name: str, file: str | None = None) -> Entry:
 
     Raises DeeprigError where ssh does not understand its own files.
     """
-    said = _asked(name, file)
-    if said is None:
+    options = _asked(name, file)
+    if options is None:
         return Entry(name, name)
     usual = _usual()
-    if "yes" in said.get("proxyusefdpass", ()):
+    if "yes" in options.get("proxyusefdpass", ()):
         raise DeeprigError(f"ProxyUseFdpass is set for {name} in your ssh configuration; drop it.")
-    [hostname], [port], [user] = said["hostname"], said["port"], said["user"]
+    [hostname], [port], [user] = options["hostname"], options["port"], options["user"]
     tokens = {
         "d": str(home()),
         "h": hostname,
@@ -90,19 +90,19 @@ def of(name: str, file: str | None = None) -> Entry:
         "r": user,
         "u": getpass.getuser(),
     }
-    identities = () if said.get("identityfile") == usual.get("identityfile") else tuple(
-        Path(_expanded(one, tokens)).expanduser() for one in said.get("identityfile", ())
+    identities = () if options.get("identityfile") == usual.get("identityfile") else tuple(
+        Path(_expanded(one, tokens)).expanduser() for one in options.get("identityfile", ())
     )  # fmt: skip
-    agent = said.get("identityagent", [""])[0]
-    jumps = said.get("proxyjump", ["none"])[0]
-    command = said.get("proxycommand", ["none"])[0]
+    agent = options.get("identityagent", [""])[0]
+    jumps = options.get("proxyjump", ["none"])[0]
+    command = options.get("proxycommand", ["none"])[0]
     return Entry(
         name=name,
         hostname=name if hostname == name.lower() else hostname,
         port=None if [port] == usual["port"] else int(port),
         user=None if [user] == usual["user"] else user,
         identities=identities,
-        identities_only="yes" in said.get("identitiesonly", ()),
+        identities_only="yes" in options.get("identitiesonly", ()),
         agent=_socket(agent),
         jumps=() if jumps == "none" else tuple(_expanded(jumps, tokens).split(",")),
         command="" if command == "none" else command,
@@ -170,11 +170,11 @@ def _asked(name: str, file: str | None) -> dict[str, list[str]] | None:
         raise DeeprigError(
             f"ssh does not understand its configuration: {visible(reason).rstrip('.')}; mend that."
         )
-    found: dict[str, list[str]] = {}
+    options: dict[str, list[str]] = {}
     for line in done.stdout.splitlines():
         key, _, value = line.partition(" ")
-        found.setdefault(key, []).append(value)
-    return found
+        options.setdefault(key, []).append(value)
+    return options
 
 
 @cache
