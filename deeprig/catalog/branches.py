@@ -31,8 +31,8 @@ def row(name: str) -> dict[str, Any]:
 
 def at(system: str, source: str, architecture: str | None = None) -> list[str]:
     """The branches that a source has for a system, by the tables, best first on any day."""
-    there = repository(system, architecture) if source == "nvidia" else archive(system)
-    return [name for name in known() if there and name in there["branches"]]
+    row_of_source = repository(system, architecture) if source == "nvidia" else archive(system)
+    return [name for name in known() if row_of_source and name in row_of_source["branches"]]
 
 
 def on(today: date, names: Iterable[str]) -> list[str]:
@@ -77,8 +77,8 @@ def of_version(version: str) -> str:
 def cuda(branch: str) -> str:
     """The CUDA that a driver runs: its own, or that of the nearest older one in the table."""
     older = [row for name, row in known().items() if int(name) <= int(branch)]
-    found: str = max(older, key=lambda row: int(row["name"]))["cuda"] if older else "0.0"
-    return found
+    version: str = max(older, key=lambda row: int(row["name"]))["cuda"] if older else "0.0"
+    return version
 
 
 def covers(branch: str, toolkit: str) -> bool:
@@ -96,5 +96,5 @@ def runs(branch: str, toolkit: str) -> bool:
 
 def end(branch: str) -> date | None:
     """When NVIDIA's fixes end; None where nobody says, or for an unknown branch."""
-    found: date | None = known().get(branch, {}).get("end")
-    return found
+    day: date | None = known().get(branch, {}).get("end")
+    return day

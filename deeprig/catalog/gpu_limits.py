@@ -64,12 +64,12 @@ def of(card: Gpu) -> Limits:
 
 
 def _last_of(rows: list[dict[str, Any]], key: str) -> str:
-    found: str = max((row.get(key, "") for row in rows), key=number)
-    return found
+    last: str = max((row.get(key, "") for row in rows), key=number)
+    return last
 
 
 def _border(version: str, first: str, last: str, begins: str, what: str = "") -> str:
-    asked = number(version)
-    if last and asked > number(last):
+    numbers = number(version)
+    if last and numbers > number(last):
         return f"ends with {what}{last}"
-    return begins if first and asked < number(first) else ""
+    return begins if first and numbers < number(first) else ""

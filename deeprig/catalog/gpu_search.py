@@ -46,10 +46,10 @@ def find(asked: str) -> Gpu:
     by_id = ID.fullmatch(text)
     if ":" in text or (by_id and by_id["prefix"]):
         return _by_id(asked, by_id)
-    for wanted in _readings(text):
-        found = _of_words(wanted)
-        if found:
-            return _the_one(asked, found)
+    for words in _readings(text):
+        matches = _of_words(words)
+        if matches:
+            return _the_one(asked, matches)
     if by_id and identify(f"10de:{text}").is_known:
         return identify(f"10de:{text}")
     raise DeeprigError(_not_ours(asked, text) or _unknown(asked))
@@ -106,8 +106,8 @@ def _of_words(wanted: Words) -> list[tuple[Words, Gpu]]:
         lambda name: all(any(_same(mine, its) for its in name) for mine in wanted),
     )
     for fits in steps:
-        if found := [(words, device) for device, _, words in _names() if fits(words)]:
-            return [(words, identify(f"10de:{device}")) for words, device in found]
+        if matches := [(words, device) for device, _, words in _names() if fits(words)]:
+            return [(words, identify(f"10de:{device}")) for words, device in matches]
     return []
 
 
@@ -158,8 +158,8 @@ def _not_ours(asked: str, text: str) -> str:
 
 
 def _ours() -> str:
-    said: str = catalog.load("gpu_names")["other"][0]["instead"]
-    return said
+    advice: str = catalog.load("gpu_names")["other"][0]["instead"]
+    return advice
 
 
 def _unknown(asked: str) -> str:

@@ -32,9 +32,9 @@ def hidden_switches(cards: Iterable[Gpu]) -> dict[str, Any] | None:
     """The table's row of the board that these cards are, whose NVSwitches are not on the bus, with
     what it `means` and `needs`. None where it is no such board.
     """
-    there = [card.id.removeprefix("10de:") for card in cards]
+    ids = [card.id.removeprefix("10de:") for card in cards]
     for row in catalog.load("gpus")["board"]:
-        if sum(device in row["ids"] for device in there) >= row["least"]:
+        if sum(device in row["ids"] for device in ids) >= row["least"]:
             return dict(row)
     return None
 

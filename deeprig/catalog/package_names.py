@@ -17,8 +17,8 @@ def driver_set(system: str, source: str, branch: str, modules: str) -> Row | Non
         if system in row["systems"] and (row["source"], row["modules"]) == (source, modules):
             last = row.get("last", branch)
             if int(row["first"]) <= int(branch) <= int(last):
-                found: Row = row
-                return found
+                fitting: Row = row
+                return fitting
     return None
 
 
@@ -59,14 +59,14 @@ def cuda_names(cuda: str, parts: str) -> tuple[str, ...]:
 @cache
 def of(system: str, source: str) -> frozenset[str]:
     """Every name that a plan for this system may take from this source."""
-    found = {*_drivers(system, source)}
+    names = {*_drivers(system, source)}
     if source == "distro":
         rows = [row for row in catalog.load("cuda")["archive"] if row["system"] == system]
-        found |= {name for row in rows for name in row["packages"]}
+        names |= {name for row in rows for name in row["packages"]}
     repository = branches.repository(system) if source == "nvidia" else None
     for cuda in repository["toolkits"] if repository else ():
-        found |= {*cuda_names(cuda, "build"), *cuda_names(cuda, "full")}
-    return frozenset(found)
+        names |= {*cuda_names(cuda, "build"), *cuda_names(cuda, "full")}
+    return frozenset(names)
 
 
 def _drivers(system: str, source: str) -> Iterable[str]:

@@ -10,8 +10,8 @@ OLD_DAYS = 90
 
 def read() -> date:
     """The day of the oldest of them."""
-    found: date = min(catalog.load(name)["read"] for name in NAMES)
-    return found
+    oldest: date = min(catalog.load(name)["read"] for name in NAMES)
+    return oldest
 
 
 def age(today: date) -> list[str]:
