@@ -68,9 +68,9 @@ def text(sources: Iterable[Source]) -> str:
     stanzas: dict[tuple[str, str, str], list[str]] = {}
     archives = dict.fromkeys((s.uri, s.suite, s.signed_by, s.origin) for s in every)
     for uri, suite, key, origin in archives:
-        there = {s.component for s in every if (s.uri, s.suite) == (uri, suite)}
-        missing = " ".join(name for name in COMPONENTS[origin] if name not in there)
-        if missing and "main" in there:
+        components = {s.component for s in every if (s.uri, s.suite) == (uri, suite)}
+        missing = " ".join(name for name in COMPONENTS[origin] if name not in components)
+        if missing and "main" in components:
             suites = stanzas.setdefault((uri, key, missing), [])
             if suite not in suites:
                 suites.append(suite)
@@ -92,11 +92,11 @@ def enable(package: str) -> Commands:
     if not sources and host.state.is_executing:
         yield core.Step(_no_archive)
         return
-    wanted = text(sources)
-    there = host.get_fact(FileState, path=SOURCES) is not None
-    if wanted:
-        yield from files.put._inner(dest=SOURCES, content=wanted)
-    elif there:
+    stanzas = text(sources)
+    exists = host.get_fact(FileState, path=SOURCES) is not None
+    if stanzas:
+        yield from files.put._inner(dest=SOURCES, content=stanzas)
+    elif exists:
         yield StringCommand(f"rm {SOURCES}")
     # It ends with 0 also for a name that others only mention.
     named = shlex.quote(package)

@@ -109,8 +109,8 @@ class Stands(BoxFact[Standing]):
         return StringCommand(f"(\n{check}\n) 2>/dev/null || true")
 
     def process(self, output: list[str]) -> Standing:
-        said = untrusted.shaped(json.loads(output[-1]), {"state": str, "say": str})
-        return Standing(said["state"], said["say"])
+        answer = untrusted.shaped(json.loads(output[-1]), {"state": str, "say": str})
+        return Standing(answer["state"], answer["say"])
 
 
 @operation()
@@ -120,15 +120,15 @@ def converge(command: str, arguments: str = "", shown: bool = False) -> Commands
     What it says is told, whatever comes of it; what is refused fails the box. `shown` is for what a
     plan names as owed, though a run may leave it for later.
     """
-    found: Standing = host.get_fact(Stands, check=f"{command} check {arguments}")
-    if found.state == "refused":
-        yield Step(_refuse, found.say)
+    standing: Standing = host.get_fact(Stands, check=f"{command} check {arguments}")
+    if standing.state == "refused":
+        yield Step(_refuse, standing.say)
         return
-    planned = shown and found.state == "later" and not host.state.is_executing
-    if found.state in ("ok", "later") and not planned:
-        if found.say and host.state.is_executing:
-            say(host, found.say)
-        host.noop(found.say or "it is as it should be")
+    planned = shown and standing.state == "later" and not host.state.is_executing
+    if standing.state in ("ok", "later") and not planned:
+        if standing.say and host.state.is_executing:
+            say(host, standing.say)
+        host.noop(standing.say or "it is as it should be")
         return
     yield StreamedCommand(f"{command} apply {arguments}")
 

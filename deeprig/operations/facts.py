@@ -146,10 +146,10 @@ class Manifest(BoxFact[dict[str, Any]]):
 
     def process(self, output: list[str]) -> dict[str, Any]:
         try:
-            found = json.loads("\n".join(output))
+            manifest = json.loads("\n".join(output))
         except ValueError:
             return {}  # a file that somebody edited by half is written anew
-        return found if isinstance(found, dict) else {}
+        return manifest if isinstance(manifest, dict) else {}
 
 
 class MayBecomeRoot(BoxFact[str]):

@@ -33,9 +33,9 @@ def put(
     alone until its owner and mode are right. `validate` is a command that gets the new file's path
     as %s; what it refuses does not replace the old file.
     """
-    wanted = content if content.endswith("\n") else f"{content}\n"
+    text = content if content.endswith("\n") else f"{content}\n"
     now = managed_files.state(dest)
-    same_content = now is not None and now.sha256 == hashlib.sha256(wanted.encode()).hexdigest()
+    same_content = now is not None and now.sha256 == hashlib.sha256(text.encode()).hexdigest()
     if now and same_content and (now.user, now.group, now.mode) == (user, group, mode):
         host.noop(f"{dest} is as wanted")
         return
@@ -46,7 +46,7 @@ def put(
         f'umask 022; mkdir -p "$(dirname {path})" && umask 077 && t=$(mktemp {path}.XXXXXX) && '
         f'{{ cat > "$t" && {check}chown {owner} "$t" && chmod {shlex.quote(mode)} "$t" && '
         f'sync -d "$t" && mv -fT "$t" {path}; }} || {{ rc=$?; rm -f "$t"; exit $rc; }}',
-        _stdin=wanted,
+        _stdin=text,
     )
 
 

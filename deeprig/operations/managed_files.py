@@ -29,8 +29,8 @@ def state(path: str) -> FileOnHost | None:
     if path in PATHS:
         ours: dict[str, FileOnHost] = host.get_fact(OwnFiles)
         return ours.get(path)
-    found: FileOnHost | None = host.get_fact(FileState, path=path)
-    return found
+    file: FileOnHost | None = host.get_fact(FileState, path=path)
+    return file
 
 
 def of_others(*paths: str) -> set[str]:
@@ -57,7 +57,9 @@ class OwnFiles(BoxFact[dict[str, FileOnHost]]):
 
     def process(self, output: list[str]) -> dict[str, FileOnHost]:
         about = [line.split("|") for line in output if "|" in line]
-        sums = {path: found for found, _, path in (line.partition("  ") for line in output) if path}
+        sums = {
+            path: digest for digest, _, path in (line.partition("  ") for line in output) if path
+        }
         return {
             path: FileOnHost(kind, user, group, mode, sums.get(path, "-"))
             for kind, user, group, mode, path in about

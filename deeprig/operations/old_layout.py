@@ -52,10 +52,10 @@ class OldLayout(BoxFact[Left]):
         return StringCommand("sh -c", QuoteString(ASK), "sh", *map(QuoteString, hooks))
 
     def process(self, output: list[str]) -> Left:
-        said = [line.partition(" ")[::2] for line in output]
+        rows = [line.partition(" ")[::2] for line in output]
         files, hooks, used = (
-            frozenset(name for kind, name in said if kind == wanted)
-            for wanted in ("file", "hook", "used")
+            frozenset(name for kind, name in rows if kind == chosen)
+            for chosen in ("file", "hook", "used")
         )
         return Left(files, hooks & managed_files.PATHS, used)
 

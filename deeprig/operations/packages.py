@@ -55,15 +55,15 @@ def install(packages: list[str], watched: bool = False) -> Commands:
     A package may be a name alone, or carry a version as apt takes it: libnccl2=2.*+cuda13.0.
     `watched` shows what apt says meanwhile, for what takes minutes, and keeps no downloads.
     """
-    there: dict[str, str] = host.get_fact(PackageVersions, packages=packages)
-    missing = lacking(packages, there)
+    installed: dict[str, str] = host.get_fact(PackageVersions, packages=packages)
+    missing = lacking(packages, installed)
     if not missing:
         host.noop(f"{len(packages)} packages are installed")
         return
     yield StringCommand(f"{FRESH} || {read_index()}")
     option = "--no-install-recommends"
     names = [QuoteString(name) for name in missing]
-    came = [name for package in missing if (name := package.partition("=")[0]) not in there]
+    came = [name for package in missing if (name := package.partition("=")[0]) not in installed]
     if came:
         yield note(came)
     if watched:
