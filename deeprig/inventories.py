@@ -22,8 +22,8 @@ def load(file: Path, limit: Iterable[str] = ()) -> list[Box]:
     Each data has a Rig under `rig` and a name or address under `ssh_hostname`. Raises DeeprigError
     naming the file, and the line or the box.
     """
-    found = _found(file)
-    boxes = [_checked(file, entry) for entry in _rigs(file, found)]
+    variables = _found(file)
+    boxes = [_checked(file, entry) for entry in _rigs(file, variables)]
     names = [name for name, _ in boxes]
     for name in names:
         if names.count(name) > 1:
@@ -31,8 +31,8 @@ def load(file: Path, limit: Iterable[str] = ()) -> list[Box]:
     for pair in connection.twins(boxes):
         raise DeeprigError(f"{file}: {connection.twins_said(pair)}")
     words = list(limit)
-    wanted = {name for word in words for name in _meant(file, word, names, _groups(found))}
-    return [box for box in boxes if not words or box[0] in wanted]
+    chosen = {name for word in words for name in _meant(file, word, names, _groups(variables))}
+    return [box for box in boxes if not words or box[0] in chosen]
 
 
 def _meant(file: Path, word: str, names: list[str], groups: dict[str, list[str]]) -> list[str]:
@@ -85,8 +85,8 @@ def _found(file: Path) -> dict[str, Any]:
 def _rigs(file: Path, names: dict[str, Any]) -> list[object]:
     rigs = names.get("rigs")
     if not isinstance(rigs, list) or not rigs:
-        found = "has no `rigs`" if rigs is None else f"has rigs = {rigs!r}"
-        raise DeeprigError(f'{file} {found}; write rigs = [box("rig1.lan", rig=Rig())].')
+        trouble = "has no `rigs`" if rigs is None else f"has rigs = {rigs!r}"
+        raise DeeprigError(f'{file} {trouble}; write rigs = [box("rig1.lan", rig=Rig())].')
     return rigs
 
 

@@ -65,7 +65,7 @@ def bootstrap(
     ask = cache(password) if callable(password) else password
     way = _way_in(target, shown, pair, ask, met_before=shown in known)
     try:
-        said = root_shell.run_as_root(way, _script(target, pair), ask)
+        output = root_shell.run_as_root(way, _script(target, pair), ask)
     finally:
         way.transport.close()
     _prove(target, key, known_hosts)
@@ -78,7 +78,7 @@ def bootstrap(
         key=pair.file,
         known_hosts=known_hosts,
         fingerprint=shown.fingerprint,
-        changed=(*changed, *re.findall(r"^changed: (.+)$", said, re.MULTILINE)),
+        changed=(*changed, *re.findall(r"^changed: (.+)$", output, re.MULTILINE)),
         public=pair.public,
     )
 
@@ -101,12 +101,12 @@ def _way_in(
 def _deployer(target: Target, trusted: paramiko.PKey, pair: KeyPair) -> Login | None:
     """The deploy user's login, if it is there and gets to root."""
     try:
-        found = first_login.log_in(replace(target, user=DEPLOY_USER), trusted, pair.private, None)
+        login = first_login.log_in(replace(target, user=DEPLOY_USER), trusted, pair.private, None)
     except PasswordNeeded:
         return None
-    if root_shell.is_free(found):
-        return found
-    found.transport.close()
+    if root_shell.is_free(login):
+        return login
+    login.transport.close()
     return None
 
 

@@ -24,9 +24,9 @@ def open_kept(file: Path, candidates: Iterable[Path], ask: Ask | None) -> HostKe
         text = _read(path)
         if not text or (_is_another(path, owner) and len(tried) > 1):
             continue
-        found = host_key_backup.open_with(file, _unlocked(path, text, ask))
-        if found:
-            return found
+        keys = host_key_backup.open_with(file, _unlocked(path, text, ask))
+        if keys:
+            return keys
     raise DeeprigError(
         f"{file} opens with none of {', '.join(map(str, tried))}; name the private key of "
         f"{owner or 'Ssh.keep_host_keys'} with --identity (an agent cannot decrypt), or move the "

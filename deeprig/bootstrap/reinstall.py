@@ -55,12 +55,12 @@ def restore_host_keys(
         put_back = _put_back(target, outcome, kept, own)
     _pin(known_hosts, target, own)
     changed = [each for each in outcome.changed if str(visit) not in each]
-    said = ["host keys (those from before the reinstall are back)"] if put_back else []
+    restored = ["host keys (those from before the reinstall are back)"] if put_back else []
     return replace(
         outcome,
         known_hosts=known_hosts,
         fingerprint=own.fingerprint,
-        changed=(*said, *changed),
+        changed=(*restored, *changed),
     )
 
 

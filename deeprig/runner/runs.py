@@ -110,8 +110,8 @@ class _Complaints(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = click.unstyle(record.getMessage()).strip()
-        self.lines = [*self.lines[-1:], said.partition("] ")[2] or said]
+        message = click.unstyle(record.getMessage()).strip()
+        self.lines = [*self.lines[-1:], message.partition("] ")[2] or message]
 
     @property
     def unanswered(self) -> str:

@@ -41,30 +41,30 @@ def lines(file: str) -> list[Line]:
     path = Path(file).expanduser()
     try:
         with path.open("rb") as opened:
-            said = opened.read(MOST_BYTES + 1)
-        decoded = said.decode()
+            content = opened.read(MOST_BYTES + 1)
+        decoded = content.decode()
     except OSError as error:
         raise ValueError(f"it cannot be read: {error.strerror}; give a requirements file") from None
     except UnicodeDecodeError:
         raise ValueError("it is no text in UTF-8; give a requirements file") from None
-    if len(said) > MOST_BYTES:
+    if len(content) > MOST_BYTES:
         raise ValueError("it is larger than 4 MiB; give a requirements file")
-    found = [_line(number, line) for number, line in _logical(decoded) if line]
-    if not found:
+    requirements = [_line(number, line) for number, line in _logical(decoded) if line]
+    if not requirements:
         raise ValueError("it asks for nothing; write a requirement in it, such as numpy==2.4.1")
-    with_hashes = [line for line in found if line.hashes]
-    for line in found if with_hashes else ():
+    with_hashes = [line for line in requirements if line.hashes]
+    for line in requirements if with_hashes else ():
         name = line.requirement.name
         if not line.hashes:
             raise ValueError(f"{name} has no --hash and others have; give one to all or to none")
         if not re.fullmatch(r"===?[^*]+", str(line.requirement.specifier)):
             raise ValueError(f"{name} has a --hash and no version; write it like {name}==1.2.3")
-    return found
+    return requirements
 
 
 def _logical(said: str) -> list[tuple[int, str]]:
     """Lines with those that a backslash goes on with, each with the number of its first."""
-    found: list[tuple[int, str]] = []
+    logical: list[tuple[int, str]] = []
     begun, first = "", 0
     for number, line in enumerate(said.splitlines(), start=1):
         first = first if begun else number
@@ -72,9 +72,9 @@ def _logical(said: str) -> list[tuple[int, str]]:
         if bare.endswith("\\"):
             begun += f"{bare[:-1].strip()} "
             continue
-        found.append((first, f"{begun}{bare}".strip()))
+        logical.append((first, f"{begun}{bare}".strip()))
         begun = ""
-    return [*found, (first, begun.strip())]
+    return [*logical, (first, begun.strip())]
 
 
 def _line(number: int, said: str) -> Line:

@@ -301,12 +301,12 @@ class Rig:
 
         A secret is only said to be given.
         """
-        said = asdict(self)
+        values = asdict(self)
         if self.notify:
-            said["notify"] = "given"
+            values["notify"] = "given"
         if self.notebook and self.notebook.password_hash:
-            said["notebook"]["password_hash"] = "given"
-        return {name: _without_logins(value) for name, value in said.items()}
+            values["notebook"]["password_hash"] = "given"
+        return {name: _without_logins(value) for name, value in values.items()}
 
 
 def _without_logins(value: Any) -> Any:
@@ -356,5 +356,5 @@ def box(
     # pyinfra's own connector asks by a shell for each command; the kept one has it from its start.
     english = {"_env": dict(frames.LOCALE)} if rig.connection == "ssh" else {}
     leads_to = f"{own.hostname} through {own.through}" if own.through else own.hostname
-    found = {"rig": rig, **data, **english, "ssh_leads_to": leads_to.lower()}
-    return connection.target(name, rig.connection), found
+    host_data = {"rig": rig, **data, **english, "ssh_leads_to": leads_to.lower()}
+    return connection.target(name, rig.connection), host_data
