@@ -53,9 +53,9 @@ def bootstrap(
 ) -> None:
     """First contact with HOST: pin its host key, make the user that deploys, prove its login."""
     before, _, name = host.rpartition("@")
-    asked = Answers(**answers)
+    given = Answers(**answers)
     data = _in_inventory(name, inventory)
-    known_port = data.get("bootstrap_port" if asked.reinstalled else "ssh_port")
+    known_port = data.get("bootstrap_port" if given.reinstalled else "ssh_port")
     hostname = data.get("ssh_hostname", name)
     own = ssh_config.of(hostname)
     target = Target(
@@ -66,10 +66,10 @@ def bootstrap(
     named = key or connection.key_of(data) or next(iter(own.identities), USUAL)
     outcome = contact_by(
         target,
-        key=asked.key(Path(named).expanduser().absolute()),
+        key=given.key(Path(named).expanduser().absolute()),
         pins=known_hosts or Path(data.get("ssh_known_hosts_file") or "known_hosts"),
         identity=identity,
-        answers=asked,
+        answers=given,
     )
     if as_json:
         screen.as_json(outcome.to_json())
@@ -109,10 +109,10 @@ def contact_by(
     def visit(*, reinstalled: bool, vouched: str = "") -> Outcome:
         kept = _kept(target, pins, candidates, answers) if reinstalled else None
         # Who shows the new key is about to be given the kept ones: a person must have compared it.
-        asked = replace(answers, reinstalled=reinstalled and kept is None)
+        asker = replace(answers, reinstalled=reinstalled and kept is None)
 
         def accept(shown: str) -> bool:
-            return shown == vouched if vouched else asked.is_the_box(target, shown, pins)
+            return shown == vouched if vouched else asker.is_the_box(target, shown, pins)
 
         if kept:
             return restore_host_keys(target, kept=kept, accept=accept, **who)

@@ -133,8 +133,8 @@ class DriverClient(Session):
     def _read(self, said: str, form: Any) -> dict[str, Any]:
         """Raises NotSo for anything else than this form."""
         try:
-            found: dict[str, Any] = untrusted.shaped(json.loads(said), form)
-            return found
+            answer: dict[str, Any] = untrusted.shaped(json.loads(said), form)
+            return answer
         except untrusted.ODD as error:
             raise NotSo(
                 f"{self.name} says of its driver what cannot be so ({untrusted.why(error)}); find "

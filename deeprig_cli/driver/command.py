@@ -37,14 +37,14 @@ def driver() -> None:
 @json_option
 def status(inventory: Path, limit: tuple[str, ...], as_json: bool) -> None:
     """Compare what is loaded, on disk, installed, planned and held; say what moved what."""
-    found = []
+    standings = []
     for box in with_a_driver(inventory, limit):
-        found.append(standing(*box))
+        standings.append(standing(*box))
         if not as_json:
-            screen.echo(report.page(found[-1]))
-    lines = [_line(one) for one in found]
+            screen.echo(report.page(standings[-1]))
+    lines = [_line(one) for one in standings]
     if as_json:
-        screen.as_json([one.to_json() for one in found], indent=2)
+        screen.as_json([one.to_json() for one in standings], indent=2)
     elif len(lines) > 1:
         screen.echo(summary.table(lines))
     sys.exit(summary.code(lines))

@@ -42,6 +42,6 @@ def _run(name: str, data: dict[str, Any], build: Any, progress: Progress) -> Non
         return
     if report.refusals:
         raise DeeprigError(f"{name}: {' '.join(report.refusals)}")
-    said = [step.output.strip() for step in report.steps if step.status == "failed"]
-    why = next((text.splitlines()[-1] for text in said if text), "")
+    outputs = [step.output.strip() for step in report.steps if step.status == "failed"]
+    why = next((text.splitlines()[-1] for text in outputs if text), "")
     raise DeeprigError(f"{report.error}{f': {why}' if why else ''}")

@@ -132,14 +132,14 @@ class Move:
         """The checks of the driver that fail now, as `it says: why`."""
         with self.progress.step(what):
             planned = [(self.name, self.planned(branch))]
-            found = runner.run(planned, TIER, self._saw, COMPONENTS)
-        unasked = [check for check in found if check.outcome == "unasked"]
-        ran = [check for check in found if check.outcome in ("passed", "warned", "failed")]
+            checks = runner.run(planned, TIER, self._saw, COMPONENTS)
+        unasked = [check for check in checks if check.outcome == "unasked"]
+        ran = [check for check in checks if check.outcome in ("passed", "warned", "failed")]
         if unasked:
             raise DeeprigError(f"{self.name}: {unasked[0].reason}")
         if len(ran) < LEAST:
             raise DeeprigError(f"{self.name}: {len(ran)} checks ran, at least {LEAST} must.")
-        failed = [check for check in found if check.outcome == "failed"]
+        failed = [check for check in checks if check.outcome == "failed"]
         # What a deploy wrote down is written anew after a move.
         return tuple(check.check for check in failed if not check.of_the_record)
 

@@ -16,9 +16,9 @@ def page(standing: Standing | Unasked) -> str:
         return click.style(f"{standing.host}: {standing.wrong[0]}", fg="red")
     verdict = f"{len(standing.wrong)} wrong" if standing.wrong else "all of one piece"
     lines = [click.style(f"{standing.host}: driver {standing.driver}, {verdict}", bold=True)]
-    lines += [click.style(f"  !! {said}", fg="red") for said in standing.wrong]
-    lines += [f"  {name:10} {said}" for name, said in rows(standing)]
-    lines += [click.style(f"  {said}", fg="yellow") for said in standing.notes]
+    lines += [click.style(f"  !! {sentence}", fg="red") for sentence in standing.wrong]
+    lines += [f"  {name:10} {sentence}" for name, sentence in rows(standing)]
+    lines += [click.style(f"  {sentence}", fg="yellow") for sentence in standing.notes]
     return "\n".join(lines)
 
 

@@ -47,13 +47,13 @@ class Unasked:
 
 def names_to_ask() -> list[str]:
     """The package that has a driver's version, for every branch of every source and system."""
-    found = set()
+    names = set()
     for row in catalog.load("driver_packages")["set"]:
         for name in branches.known():
             for flavour in FLAVOURS:
                 if int(row["first"]) <= int(name) <= int(row.get("last", name)) and flavour in row:
-                    found.add(row[flavour]["packages"][0].format(branch=name, kernel=""))
-    return sorted(found)
+                    names.add(row[flavour]["packages"][0].format(branch=name, kernel=""))
+    return sorted(names)
 
 
 def judge(host: str, facts: Facts, settings: Driver | None, today: date) -> Standing:
@@ -129,8 +129,8 @@ def wrong_library(library: Facts, version: str, moved: str) -> str:
 
 def moved_by(facts: Facts) -> str:
     """The last line of a log that moved one of the packages to what is installed now."""
-    there = facts["packages"]
-    own = [m for m in facts["moves"] if m["new"] and there.get(m["name"]) == m["new"]]
+    versions = facts["packages"]
+    own = [m for m in facts["moves"] if m["new"] and versions.get(m["name"]) == m["new"]]
     if not own:
         return ""
     last = own[-1]
@@ -181,11 +181,11 @@ def overdue(facts: Facts) -> Iterable[str]:
 
 def waits(facts: Facts) -> Iterable[str]:
     """Since when which versions wait, each once."""
-    found: dict[tuple[str, date], list[str]] = {}
+    fixes: dict[tuple[str, date], list[str]] = {}
     for fix in facts["waiting"]:
         since = datetime.fromtimestamp(fix["since"], UTC).date()
-        found.setdefault((driver_parts.upstream(fix["version"]), since), []).append(fix["name"])
-    for (version, since), names in found.items():
+        fixes.setdefault((driver_parts.upstream(fix["version"]), since), []).append(fix["name"])
+    for (version, since), names in fixes.items():
         who = names[0] if len(names) == 1 else f"{len(names)} packages"
         yield f"{version} waits for you since {since} ({who})"
 
@@ -193,7 +193,7 @@ def waits(facts: Facts) -> Iterable[str]:
 def newer(facts: Facts) -> dict[str, str]:
     """Branch -> the newest version offered, for the same branch and for newer ones."""
     plan, own = facts["plan"], branches.of_version(facts["driver"])
-    found = {}
+    versions_by_branch = {}
     for branch in sorted(branches.known(), key=int):
         row = package_names.driver_set(facts["system"], plan["source"], branch, plan["modules"])
         if row is None or plan["flavour"] not in row or int(branch) < int(own):
@@ -203,8 +203,8 @@ def newer(facts: Facts) -> dict[str, str]:
         best = max((v for v in versions if branches.of_version(v) == branch), key=branches.number,
                    default="")  # fmt: skip
         if branches.number(best) > branches.number(facts["driver"]):
-            found[branch] = best
-    return found
+            versions_by_branch[branch] = best
+    return versions_by_branch
 
 
 def notes(
@@ -229,9 +229,9 @@ def notes(
     if facts["holds"]["needless"]:
         yield f"held beside the driver: {' '.join(facts['holds']['needless'])}"
     for field in ("branch", "flavour", "source"):
-        asked = getattr(settings, field, None)
-        if asked and asked != facts["plan"][field]:
-            yield f"Driver({field}=) asks for {asked}; `deeprig driver upgrade` moves to it"
+        value = getattr(settings, field, None)
+        if value and value != facts["plan"][field]:
+            yield f"Driver({field}=) asks for {value}; `deeprig driver upgrade` moves to it"
     back = facts["way_back"]
     if back:
         lacking = f", but no .deb of {' '.join(back['lacking'])}" if back["lacking"] else ""

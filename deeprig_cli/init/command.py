@@ -67,7 +67,7 @@ def init(
     if not INVENTORY.is_file():
         raise DeeprigError(f"{INVENTORY} is not here; run this in deeprig's own folder.")
     before, _, address = host.rpartition("@")
-    asked = Answers(reinstalled=False, **answers)
+    given = Answers(reinstalled=False, **answers)
     own = ssh_config.of(address)
     target = Target(
         hostname=address,
@@ -77,13 +77,13 @@ def init(
     named = key or next(iter(own.identities), USUAL)
     outcome = contact_by(
         target,
-        key=asked.key(named.expanduser().absolute()),
+        key=given.key(named.expanduser().absolute()),
         pins=Path("known_hosts"),
         identity=None,
-        answers=asked,
+        answers=given,
     )
     questions = Questions(
-        asks=asked.can_ask and not asked.yes,
+        asks=given.can_ask and not given.yes,
         work_user=work_user,
         frameworks=frameworks,
         docker=docker,
@@ -112,18 +112,18 @@ def look(outcome: Outcome, worker: str) -> Survey:
         key=outcome.key,
         known_hosts=outcome.known_hosts,
     )
-    asked = script(Rig(notebook=Notebook(user=worker)))
+    question = script(Rig(notebook=Notebook(user=worker)))
     with connection.connect(data, port=outcome.port) as client:
         transport = client.get_transport()
         assert transport is not None
-        command = f"sudo -n sh -c {shlex.quote(asked)}"
+        command = f"sudo -n sh -c {shlex.quote(question)}"
         done = root_shell.run(transport, command, seconds=SURVEY_SECONDS)
     if done.code:
         raise DeeprigError(f"{outcome.hostname} does not say what it is: {done.last_words}")
-    found = read(done.out.splitlines())
-    if found.strange:
-        raise DeeprigError(f"{outcome.hostname}: {found.strange[0]}")
-    return found
+    survey = read(done.out.splitlines())
+    if survey.strange:
+        raise DeeprigError(f"{outcome.hostname}: {survey.strange[0]}")
+    return survey
 
 
 def choose(
@@ -158,8 +158,8 @@ def public_half(outcome: Outcome) -> str:
     """The key that has just let us in, for the work user: its .pub file, or the line itself."""
     if outcome.key is None:
         return outcome.public
-    there = private_keys.beside(outcome.key).split()[:2] == outcome.public.split()[:2]
-    return f"{outcome.key}.pub" if there else outcome.public
+    has_file = private_keys.beside(outcome.key).split()[:2] == outcome.public.split()[:2]
+    return f"{outcome.key}.pub" if has_file else outcome.public
 
 
 def write(chosen: Chosen, survey: Survey) -> bool:
@@ -181,10 +181,10 @@ def write(chosen: Chosen, survey: Survey) -> bool:
 def obstacles(chosen: Chosen, survey: Survey) -> list[str]:
     """What a deploy would refuse already now; `deeprig plan` says all of it."""
     rig = Rig(notebook=Notebook(user=chosen.work_user))
-    found = [] if chosen.new_user else objections(survey, rig)
+    refusals = [] if chosen.new_user else objections(survey, rig)
     decided = resolve.decide(survey, rig)
     refused = [decided.refusal, decided.instead] if isinstance(decided, Refusal) else []
-    return [*found, *refused]
+    return [*refusals, *refused]
 
 
 def _page(chosen: Chosen, survey: Survey, written: bool, in_the_way: list[str]) -> str:
@@ -195,13 +195,13 @@ def _page(chosen: Chosen, survey: Survey, written: bool, in_the_way: list[str]) 
     else:
         text = inventory_text.block(chosen, survey)
         names = ", ".join(inventory_text.names(text))
-        there = "is there and stays as it is" if FILE.exists() else "could not be written"
+        state = "is there and stays as it is" if FILE.exists() else "could not be written"
         lines += [
-            f"{FILE} {there}. Into its list goes ({names} imported):",
+            f"{FILE} {state}. Into its list goes ({names} imported):",
             "",
             text,
         ]
-    lines += [f"In the way: {said}" for said in in_the_way]
+    lines += [f"In the way: {sentence}" for sentence in in_the_way]
     return "\n".join([*lines, "Next:", *(f"  {command}" for command in NEXT)])
 
 

@@ -97,12 +97,12 @@ def _people(chosen: Chosen) -> list[str]:
 
 
 def _cards(survey: Survey) -> list[str]:
-    found = survey.graphics.gpus
-    if not found:
+    gpus = survey.graphics.gpus
+    if not gpus:
         return [
             "# GPUs: no NVIDIA card was found. One that comes later gets its driver by a deploy."
         ]
-    kinds = [f"{sum(str(g) == kind for g in found)} x {kind}" for kind in _kinds(survey)]
+    kinds = [f"{sum(str(g) == kind for g in gpus)} x {kind}" for kind in _kinds(survey)]
     lines = remark(f"GPUs found: {', '.join(kinds)}")
     decided = resolve.decide(survey, Rig())
     if isinstance(decided, Refusal):
@@ -188,8 +188,8 @@ def others(survey: Survey) -> list[Device]:
 
 def said(device: Device, survey: Survey) -> str:
     """A disk in words: its path, size, what is on it, and its name in the settings."""
-    there = survey.disks
-    if disks.empty(device, there):
+    all_disks = survey.disks
+    if disks.empty(device, all_disks):
         return f"{device.path}, {size(device)}, empty, serial {device.serial or 'unknown'}"
     alone = disks.alone(device)
     named = f", UUID {alone.uuid}" if alone else ""

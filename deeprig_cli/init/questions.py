@@ -41,11 +41,11 @@ class Questions:
             f"Frameworks, each some GB ({', '.join(FRAMEWORKS)}, several by commas, or {NONE})?",
             usual,
         )
-        wanted = [word.strip() for word in answer.split(",") if word.strip() not in ("", NONE)]
-        for word in wanted:
+        names = [word.strip() for word in answer.split(",") if word.strip() not in ("", NONE)]
+        for word in names:
             if word not in FRAMEWORKS:
                 raise DeeprigError(f"{word!r} is none of {', '.join(FRAMEWORKS)}, {NONE}.")
-        return tuple(dict.fromkeys(wanted))
+        return tuple(dict.fromkeys(names))
 
     def wants_docker(self) -> bool:
         if self.docker is not None or not self.asks:
@@ -55,7 +55,7 @@ class Questions:
     def data_disk(self, survey: Survey) -> Disk | None:
         """The disk for /data; none unless somebody names it."""
         fit = [(device, setting(device, survey)) for device in inventory_text.others(survey)]
-        choices = [(device, wanted) for device, wanted in fit if wanted]
+        choices = [(device, disk) for device, disk in fit if disk]
         if self.disk and self.disk != NONE:
             return _named(self.disk, choices)
         if self.disk == NONE or not choices or not self.asks:
@@ -84,8 +84,8 @@ def setting(device: Device, survey: Survey) -> Disk | None:
 
 
 def _named(word: str, choices: Sequence[tuple[Device, Any]]) -> Disk:
-    for device, wanted in choices:
+    for device, disk in choices:
         if word in (device.path, device.serial, *(one.uuid for one in device.all())):
-            return Disk(**{k: v for k, v in wanted.__dict__.items() if k in ("serials", "uuid")})
+            return Disk(**{k: v for k, v in disk.__dict__.items() if k in ("serials", "uuid")})
     have = ", ".join(device.serial or device.path for device, _ in choices) or "none"
     raise DeeprigError(f"No disk {word!r} there could be for /data; there are: {have}.")

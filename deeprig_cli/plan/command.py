@@ -105,18 +105,18 @@ def _look(name: str, box: dict[str, Any]) -> PlanReport:
     from deploy import build  # loads every task, which other verbs can do without
     from tasks import base, manifest
 
-    asked: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
 
     def look(rig: Rig) -> None:
         if base.may_become_root():  # first, for they are of use too where the run refuses
-            asked["conditions"] = host.get_fact(InTheWay, script=conditions.script(rig))
-            asked["since"] = host.get_fact(SinceLastRun, path=manifest.PATH)
+            facts["conditions"] = host.get_fact(InTheWay, script=conditions.script(rig))
+            facts["since"] = host.get_fact(SinceLastRun, path=manifest.PATH)
         build(rig)
         folder = (rig.storage or Storage()).folder
-        asked["reinstall"] = host.get_fact(WouldErase, folder=folder)
+        facts["reinstall"] = host.get_fact(WouldErase, folder=folder)
 
     done = runs.run(name, box, look, dry=True, progress=_progress(name))
-    return PlanReport(report=done, rig=box["rig"], **asked)
+    return PlanReport(report=done, rig=box["rig"], **facts)
 
 
 def _progress(name: str) -> runs.Progress:

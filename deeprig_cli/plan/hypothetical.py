@@ -98,8 +98,8 @@ def _arm64_only() -> list[str]:
 def _checked(option: str, kind: Any, value: str | None) -> str | None:
     """The value as the setting of that name takes it."""
     try:
-        found: str | None = None if value is None else TypeAdapter(kind).validate_python(value)
+        taken: str | None = None if value is None else TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        said = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise DeeprigError(f"{option} is {value!r}; {said}.") from None
-    return found
+        trouble = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise DeeprigError(f"{option} is {value!r}; {trouble}.") from None
+    return taken

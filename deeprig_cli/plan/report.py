@@ -76,30 +76,30 @@ class PlanReport:
 def page(plan_report: PlanReport, today: date) -> str:
     """What is decided and what would change, or why nothing is done."""
     report, decided = plan_report.report, plan_report.decided
-    found = [f"{report.host}{_pretended(report)}: {_said(report)}"]
+    lines = [f"{report.host}{_pretended(report)}: {_said(report)}"]
     if report.error and not report.refusals:
-        found = [click.style(report.error, fg="red")]
+        lines = [click.style(report.error, fg="red")]
     own = decided.sentence if isinstance(decided, Refusal) else None
-    found += stack_report.refused(reason for reason in report.refusals if reason != own)
-    found += [
-        f"  {click.style('in the way:', fg='yellow')} {said}" for said in plan_report.in_the_way
+    lines += stack_report.refused(reason for reason in report.refusals if reason != own)
+    lines += [
+        f"  {click.style('in the way:', fg='yellow')} {text}" for text in plan_report.in_the_way
     ]
     if not report.error:
-        found += [f"  {change}" for change in [*report.changes, *plan_report.causes]]
+        lines += [f"  {change}" for change in [*report.changes, *plan_report.causes]]
     if decided:
         torch = bool(plan_report.rig.python and "torch" in plan_report.rig.python.frameworks)
-        found += stack_report.lines(decided, torch=torch, today=today)
-    found += [f"  {remark}" for remark in plan_report.remarks]
+        lines += stack_report.lines(decided, torch=torch, today=today)
+    lines += [f"  {remark}" for remark in plan_report.remarks]
     if plan_report.reinstall and str(plan_report.reinstall):
-        found.append(f"{report.host}: {plan_report.reinstall}")
-    return "\n".join(found)
+        lines.append(f"{report.host}: {plan_report.reinstall}")
+    return "\n".join(lines)
 
 
 def line(plan_report: PlanReport) -> Line:
     """The box in the summary of several."""
     report = plan_report.report
-    said = (report.refusals or [report.error if report.error else _said(report)])[0]
-    return Line(report.host, plan_report.exit_status, said)
+    sentence = (report.refusals or [report.error if report.error else _said(report)])[0]
+    return Line(report.host, plan_report.exit_status, sentence)
 
 
 def to_json(plan_report: PlanReport, today: date) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def lines(decided: StackPlan | Refusal, *, torch: bool, today: date) -> list[str
     left_out = [
         key
         for key, reason in decided.reasons.items()
-        if (key == "torch" and not torch) or any(reason in said for said in warnings)
+        if (key == "torch" and not torch) or any(reason in sentence for sentence in warnings)
     ]
     return [
         *(
@@ -54,8 +54,8 @@ def lines(decided: StackPlan | Refusal, *, torch: bool, today: date) -> list[str
             for key, label in SHOWN.items()
             if key in decided.reasons and key not in left_out
         ),
-        *(f"  note: {said}" for said in decided.notes),
-        *(f"  {click.style('!', fg='yellow')} {said}" for said in warnings),
+        *(f"  note: {sentence}" for sentence in decided.notes),
+        *(f"  {click.style('!', fg='yellow')} {sentence}" for sentence in warnings),
     ]
 
 
@@ -66,11 +66,11 @@ def refused(reasons: Iterable[str]) -> list[str]:
 
 def to_json(decided: StackPlan | Refusal, *, today: date) -> dict[str, Any]:
     """The plan's fields, those that others build on first, or `refusal` and `instead`."""
-    found: dict[str, Any] = decided.to_json()
+    fields: dict[str, Any] = decided.to_json()
     if isinstance(decided, Refusal):
-        return found
-    first = {key: found[key] for key in NAMES_THAT_STAY}
-    return {**first, **found, "warnings": _warnings(decided, today)}
+        return fields
+    first = {key: fields[key] for key in NAMES_THAT_STAY}
+    return {**first, **fields, "warnings": _warnings(decided, today)}
 
 
 def _warnings(plan: StackPlan, today: date) -> list[str]:

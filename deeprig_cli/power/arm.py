@@ -19,11 +19,11 @@ SECONDS = 60
 
 def arm(transport: paramiko.Transport, host_data: dict[str, Any], settings: WakeOnLan) -> str:
     """Why no packet will wake the box, in words; empty where its card is armed and remembered."""
-    asked = root_shell.run(transport, "sudo -n sh -s", stdin=network_cards.SCRIPT, seconds=SECONDS)
-    found = survey.read(asked.out.splitlines())
-    if found.strange:
-        return found.strange[0].rstrip(".")
-    network = found.network
+    answer = root_shell.run(transport, "sudo -n sh -s", stdin=network_cards.SCRIPT, seconds=SECONDS)
+    surveyed = survey.read(answer.out.splitlines())
+    if surveyed.strange:
+        return surveyed.strange[0].rstrip(".")
+    network = surveyed.network
     box, card = wake_memory.of(network, settings), network_cards.chosen(network, settings)
     if box is None or card is None:
         return "it has no card that a packet could wake it through"
@@ -38,9 +38,9 @@ def arm(transport: paramiko.Transport, host_data: dict[str, Any], settings: Wake
         wake_memory.keep(wake_memory.file_of(host_data), wake_memory.name_of(host_data), box)
     except DeeprigError as error:
         screen.echo(error, err=True)
-    said = tried.out.strip().splitlines() or [tried.last_words]
-    if said[-1] == "armed":
+    lines = tried.out.strip().splitlines() or [tried.last_words]
+    if lines[-1] == "armed":
         return ""
-    if said[-1] == "not deployed":
+    if lines[-1] == "not deployed":
         return f"nothing arms its card {card.name}; deploy with wake_on_lan=WakeOnLan() first"
-    return said[0].rstrip(".")
+    return lines[0].rstrip(".")

@@ -100,12 +100,12 @@ def send_via(host: str, ssh: Callable[[str], list[str]], to: Destination) -> Non
         raise DeeprigError(f"{host} did not send the packet in {VIA_SECONDS} s.") from None
     if done.returncode == 0:
         return
-    said = (done.stderr.strip().splitlines() or ["nothing"])[-1].strip().rstrip(".")
+    complaint = (done.stderr.strip().splitlines() or ["nothing"])[-1].strip().rstrip(".")
     if done.returncode == 255:  # ssh's own
         raise DeeprigError(
-            f"--via {host}: {said}; `ssh {host} true` must work here without a question."
+            f"--via {host}: {complaint}; `ssh {host} true` must work here without a question."
         )
-    raise DeeprigError(f"{host} sent no packet: {said}; name another host with --via.")
+    raise DeeprigError(f"{host} sent no packet: {complaint}; name another host with --via.")
 
 
 def is_wsl2(release: str = platform.release()) -> bool:

@@ -81,8 +81,8 @@ def off(
     where its boot would wait for a passphrase.
     Exits 0 where it is off, 1 where it refuses or does not go down, 2 where it could not ask.
     """
-    wanted = (*limit, host) if host else limit
-    boxes = inventories.named(inventory, wanted, "no box is powered off unasked")
+    limits = (*limit, host) if host else limit
+    boxes = inventories.named(inventory, limits, "no box is powered off unasked")
     done: list[Off] = []
     for name, data in boxes:
         wakes = data["rig"].wake_on_lan is not None
@@ -93,10 +93,10 @@ def off(
             done[-1].error = str(error)
         if not as_json or done[-1].error:
             screen.echo(done[-1].page(), err=bool(done[-1].error))
-    lines = [Line(found.host, found.code, found.page()) for found in done]
+    lines = [Line(one.host, one.code, one.page()) for one in done]
     if as_json:
-        said = [found.to_json() for found in done]
-        screen.as_json(said[0] if len(boxes) == 1 else said)
+        answers = [one.to_json() for one in done]
+        screen.as_json(answers[0] if len(boxes) == 1 else answers)
     elif len(lines) > 1:
         screen.echo(summary.table(lines))
     sys.exit(summary.code(lines))

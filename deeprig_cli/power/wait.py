@@ -57,5 +57,5 @@ class Waking:
                 return awake
 
     def _pause(self, end: float) -> float:
-        wanted = LOG_IN_AGAIN_SECONDS if self.seen is Reachability.OPEN else LOOK_AGAIN_SECONDS
-        return max(0.0, min(wanted, end - time.monotonic()))
+        pause = LOG_IN_AGAIN_SECONDS if self.seen is Reachability.OPEN else LOOK_AGAIN_SECONDS
+        return max(0.0, min(pause, end - time.monotonic()))

@@ -55,26 +55,26 @@ def wake(
 
     Exits 0 where it is awake, 1 where it does not come up, 2 where no packet could be sent.
     """
-    wanted = (*limit, host) if host else limit
-    boxes = inventories.named(inventory, wanted, "no box is woken unasked")
+    limits = (*limit, host) if host else limit
+    boxes = inventories.named(inventory, limits, "no box is woken unasked")
     if len(boxes) > 1:
         _send_to_all(boxes, inventory, via)  # they boot at the same time
     lines: list[Line] = []
-    said: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     for name, data in boxes:
         try:
-            found = _wake(name, data, inventory, via, timeout)
+            woken = _wake(name, data, inventory, via, timeout)
         except DeeprigError as error:
             lines.append(Line(name, 2, str(error)))
-            said.append({"host": name, "awake": False, "error": str(error)})
+            answers.append({"host": name, "awake": False, "error": str(error)})
             screen.echo(error, err=True)
             continue
-        lines.append(Line(name, 0 if found.awake else 1, found.page().splitlines()[0]))
-        said.append(found.to_json())
+        lines.append(Line(name, 0 if woken.awake else 1, woken.page().splitlines()[0]))
+        answers.append(woken.to_json())
         if not as_json:
-            screen.echo(found.page())
-    if as_json and said:
-        screen.as_json(said[0] if len(boxes) == 1 else said)
+            screen.echo(woken.page())
+    if as_json and answers:
+        screen.as_json(answers[0] if len(boxes) == 1 else answers)
     elif len(lines) > 1:
         screen.echo(summary.table(lines))
     sys.exit(summary.code(lines))

@@ -62,9 +62,9 @@ class JobClient(Session):
         return self._job(self._ask("stop", name))
 
     def every(self) -> list[Job]:
-        said = self._ask("list")
+        answer = self._ask("list")
         try:
-            jobs = untrusted.shaped(json.loads(said), [FORM])
+            jobs = untrusted.shaped(json.loads(answer), [FORM])
             return [{"host": self.name, **job} for job in jobs]
         except untrusted.ODD as error:
             raise self._odd(error) from None
@@ -96,8 +96,8 @@ class JobClient(Session):
                 raise
             except (DeeprigError, paramiko.SSHException, OSError, EOFError) as error:
                 self.close()
-                said = str(error).rstrip(".") or "it was closed"
-                self._tell(f"The link is lost ({said}), which does not end the job.")
+                reason = str(error).rstrip(".") or "it was closed"
+                self._tell(f"The link is lost ({reason}), which does not end the job.")
             time.sleep(TRY_EVERY)
 
     def _tell(self, sentence: str) -> None:
@@ -108,8 +108,8 @@ class JobClient(Session):
 
     def _read(self, name: str, out: BinaryIO) -> None:
         """What comes until the job's end or a lost link, from where it was left."""
-        asked = self._command("follow", name, str(self._position))
-        channel = root_shell.follow(self._transport(), asked)
+        question = self._command("follow", name, str(self._position))
+        channel = root_shell.follow(self._transport(), question)
         begun = b""  # such as b"from 4096"
         while len(begun) < LONGEST_HEAD and (byte := channel.recv(1)) not in (b"", b"\n"):
             begun += byte

@@ -36,11 +36,11 @@ class ColourOnly:
 def _shown(text: str) -> tuple[list[str], str]:
     """What may be shown, and the sequence at the end that has not come whole yet."""
     shown, at = [], 0
-    while found := CONTROLS.search(text, at):
-        shown.append(text[at : found.start()])
-        kept, at = _sequence(text, found.start())
+    while control := CONTROLS.search(text, at):
+        shown.append(text[at : control.start()])
+        kept, at = _sequence(text, control.start())
         if at < 0:
-            return shown, text[found.start() :]
+            return shown, text[control.start() :]
         shown.append(kept)
     shown.append(text[at:])
     return shown, ""

@@ -64,25 +64,25 @@ def run(
     or the followed job ended well; 1: it could not begin, or did not end well; 2: no answer.
     """
     _one_thing(name, command, listing=listing, follow=follow, stop=stop)
-    wanted = (*limit, host) if host else limit
+    limits = (*limit, host) if host else limit
     if listing:
-        sys.exit(_list(inventories.load(inventory, wanted), as_json=as_json))
-    box = inventories.one(inventory, wanted, "a job runs on one box")
-    there = JobClient(*_with_notebook(box))
+        sys.exit(_list(inventories.load(inventory, limits), as_json=as_json))
+    box = inventories.one(inventory, limits, "a job runs on one box")
+    client = JobClient(*_with_notebook(box))
     try:
         if follow:
-            job, code = _follow(there, follow, as_json=as_json)
+            job, code = _follow(client, follow, as_json=as_json)
         elif stop:
-            job, code = there.stop(stop), 0
+            job, code = client.stop(stop), 0
         else:
             assert name
-            job = there.start(asked(name, command, gpus, env))
+            job = client.start(asked(name, command, gpus, env))
             code = 0 if job["state"] in (*RUNS, "done") else 1
     except Refused as refused:
         screen.echo(refused, err=True)
         sys.exit(1)
     finally:
-        there.close()
+        client.close()
     if as_json:
         screen.as_json(job)
     else:
@@ -109,8 +109,8 @@ def _text(notebook: Path) -> str:
     try:
         return notebook.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        said = getattr(error, "strerror", None) or "it is no text"
-        raise DeeprigError(f"{notebook} cannot be read: {said}; open it in JupyterLab.") from None
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise DeeprigError(f"{notebook} cannot be read: {reason}; open it in JupyterLab.") from None
 
 
 def _one_thing(
@@ -139,15 +139,15 @@ def _list(boxes: list[Box], *, as_json: bool) -> int:
     jobs: list[Job] = []
     code = 0
     for box in boxes:
-        there = JobClient(*box)
+        client = JobClient(*box)
         try:
             _with_notebook(box)
-            jobs += there.every()
+            jobs += client.every()
         except DeeprigError as error:
             screen.echo(error, err=True)
             code = 2
         finally:
-            there.close()
+            client.close()
     if as_json:
         screen.as_json(jobs, indent=2)
     elif jobs:

@@ -29,9 +29,9 @@ def ended(job: Job) -> str:
         return f"{where} was cut off: the box or its window went away; its log is {job['log']}."
     words = {"done": "is done", "failed": "failed", "stopped": "was stopped"}[job["state"]]
     status = f" with status {job['status']}" if job["status"] and job["state"] == "failed" else ""
-    said = f': "{job["said"]}"' if job["state"] == "failed" and job["said"] else ""
+    last_line = f': "{job["said"]}"' if job["state"] == "failed" and job["said"] else ""
     kept = f" Its outputs are in {job['notebook']}." if job["notebook"] else ""
-    return f"{where} {words}{status} after {span(job['seconds'])}{said}.{kept}"
+    return f"{where} {words}{status} after {span(job['seconds'])}{last_line}.{kept}"
 
 
 def table(jobs: list[Job]) -> str:

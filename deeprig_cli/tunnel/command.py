@@ -29,8 +29,8 @@ def tunnel(
     print_ssh_config: bool,
 ) -> None:
     """Open the notebook of HOST on this machine; it comes back after a cut. Ctrl-C ends it."""
-    wanted = (*limit, host) if host else limit
-    name, data = inventories.one(inventory, wanted, "a tunnel leads to one box")
+    limits = (*limit, host) if host else limit
+    name, data = inventories.one(inventory, limits, "a tunnel leads to one box")
     notebook: Notebook | None = data["rig"].notebook
     if notebook is None:
         raise DeeprigError(f"{name} has notebook=None, so there is nothing to open.")

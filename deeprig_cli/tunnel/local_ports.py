@@ -24,14 +24,14 @@ def choose(wanted: Iterable[int]) -> list[int]:
 
 def answers(port: int, path: str) -> bool:
     """Whether a web server answers there with a page, not with where else to look for it."""
-    asked = http.client.HTTPConnection(LOOPBACK, port, timeout=ANSWER_SECONDS)
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=ANSWER_SECONDS)
     try:
-        asked.request("GET", path)
-        return asked.getresponse().status == http.client.OK
+        connection.request("GET", path)
+        return connection.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException):
         return False
     finally:
-        asked.close()
+        connection.close()
 
 
 def _is_free(port: int) -> bool:

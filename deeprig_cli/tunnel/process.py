@@ -66,8 +66,8 @@ class SshProcess:
 
     def _listen(self) -> None:
         assert self._process.stderr is not None
-        while said := self._process.stderr.read1(4096):  # type: ignore[attr-defined]
-            self._complaints = (self._complaints + said)[-MOST_COMPLAINTS:]
+        while chunk := self._process.stderr.read1(4096):  # type: ignore[attr-defined]
+            self._complaints = (self._complaints + chunk)[-MOST_COMPLAINTS:]
 
     def open(self) -> bool:
         """Whether the login is done and the ports are held; `token` is known then."""
@@ -77,12 +77,12 @@ class SshProcess:
             assert self._process.stdout is not None
             for _ in range(MOST_LINES):
                 line = self._process.stdout.readline(LONGEST_LINE)
-                said = line.decode(errors="replace").strip()
-                if said.startswith(TOKEN):
-                    self._take_token(said.removeprefix(TOKEN))
-                if said.startswith(OWNERS):
-                    self._look_at(said.removeprefix(OWNERS))
-                if said == MARK:
+                text = line.decode(errors="replace").strip()
+                if text.startswith(TOKEN):
+                    self._take_token(text.removeprefix(TOKEN))
+                if text.startswith(OWNERS):
+                    self._look_at(text.removeprefix(OWNERS))
+                if text == MARK:
                     return True
                 if not line:
                     break
@@ -144,14 +144,14 @@ class SshProcess:
 
     def fail(self) -> NoReturn:
         """Raise DeeprigError with why there is no link, and what to do."""
-        said = self.why()
+        why = self.why()
         if self.port_taken:
-            port = said.rpartition(" ")[2]
+            port = why.rpartition(" ")[2]
             raise DeeprigError(f"another program took port {port} here; start the tunnel anew.")
         if self.refused:
             connection.connect(self._data).close()  # says it in the words of the other verbs
         where = f"{self._data['ssh_hostname']} port {self._data.get('ssh_port') or 22}"
-        reason = said.rpartition(": ")[2].rstrip(".")
+        reason = why.rpartition(": ")[2].rstrip(".")
         if self.refused:
             raise DeeprigError(f"{where} lets deeprig in, and `ssh` does not get in ({reason}); "
                                f"{self._remedy()}.")  # fmt: skip
@@ -159,8 +159,8 @@ class SshProcess:
 
     def _remedy(self) -> str:
         """What keeps a key from OpenSSH that deeprig's own login takes."""
-        said = self._complaints.decode(errors="replace")
-        if open_key := re.search(r"Permissions \d+ for '([^'\n]+)' are too open", said):
+        complaints = self._complaints.decode(errors="replace")
+        if open_key := re.search(r"Permissions \d+ for '([^'\n]+)' are too open", complaints):
             return key_pair.closing(untrusted.visible(open_key[1]))
         return "`ssh-add` the key, or name its file with box(key=...)"
 

@@ -69,10 +69,10 @@ class ReconnectingTunnel:
 
     def _first(self) -> SshProcess:
         """The first link, which settles the local ports."""
-        there = (self.notebook.port, self.notebook.tensorboard_port)
+        remote = (self.notebook.port, self.notebook.tensorboard_port)
         for _ in range(FIRST_TRIES):
-            here = local_ports.choose(there)
-            self.forwards = [Forward(*pair) for pair in zip(here, there, strict=True)]
+            here = local_ports.choose(remote)
+            self.forwards = [Forward(*pair) for pair in zip(here, remote, strict=True)]
             link = self._start()
             if link.open():
                 return link

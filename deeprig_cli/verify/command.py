@@ -83,19 +83,19 @@ def verify(
             screen.rewrite()  # the line of the last check
         return seen
 
-    found = look()
-    lacking = missing(found, boxes, tier)
+    checks = look()
+    lacking = missing(checks, boxes, tier)
     if as_json:
-        screen.as_json([check.to_json() for check in found], indent=2)
+        screen.as_json([check.to_json() for check in checks], indent=2)
         for host, reasons in lacking.items():
             screen.echo(f"{host}: too little was checked: {'; '.join(reasons)}", err=True)
     else:
-        screen.echo(page(found, lacking, every=every))
+        screen.echo(page(checks, lacking, every=every))
     if evidence:
-        _write_evidence(evidence, boxes, found, tier)
+        _write_evidence(evidence, boxes, checks, tier)
     if watch:
-        found = keep(found, look, watch, as_json=as_json)
-    sys.exit(verdict(found, missing(found, boxes, tier)))
+        checks = keep(checks, look, watch, as_json=as_json)
+    sys.exit(verdict(checks, missing(checks, boxes, tier)))
 
 
 def _write_evidence(file: Path, boxes: list[Box], found: list[Check], tier: str) -> None:
@@ -118,25 +118,25 @@ def verdict(checks: list[Check], lacking: dict[str, list[str]]) -> int:
 
 def missing(checks: list[Check], boxes: list[Box], tier: str) -> dict[str, list[str]]:
     """For each box that answered, the components of which fewer checks ran than must."""
-    found: dict[str, list[str]] = {}
+    lacking: dict[str, list[str]] = {}
     for host, data in boxes:
         here = [c for c in checks if c.host == host]
-        asked = [c for c in here if c.outcome in RAN and not c.fake]
+        real = [c for c in here if c.outcome in RAN and not c.fake]
         # A check that is repeated over files or ports counts once.
         ran = [
-            component for component, _ in {(c.component, c.check.partition(": ")[0]) for c in asked}
+            component for component, _ in {(c.component, c.check.partition(": ")[0]) for c in real}
         ]
         if any(c.host == host and c.outcome == "unasked" for c in checks):
             continue  # it did not answer: that is said already
         pretended = sum(c.fake and c.outcome in RAN for c in here)
         if pretended:
-            said = f"{pretended} ran on a fake GPU, which proves nothing of a real one"
-            found.setdefault(host, []).append(said)
+            sentence = f"{pretended} ran on a fake GPU, which proves nothing of a real one"
+            lacking.setdefault(host, []).append(sentence)
         for component, least in required(data["rig"], tier).items():
             if ran.count(component) + _nothing_to_look_at(component, here) < least:
-                said = f"{component}: {ran.count(component)} ran, at least {least} must"
-                found.setdefault(host, []).append(said)
-    return found
+                sentence = f"{component}: {ran.count(component)} ran, at least {least} must"
+                lacking.setdefault(host, []).append(sentence)
+    return lacking
 
 
 def _nothing_to_look_at(component: str, checks: list[Check]) -> int:
@@ -168,10 +168,10 @@ def required(rig: Rig, tier: str) -> dict[str, int]:
         "jobs": rig.notebook,
         "notify": rig.notify,
     }
-    wanted = {name: least for name, least in REQUIRED.items() if parts.get(name, True)}
+    least_of = {name: least for name, least in REQUIRED.items() if parts.get(name, True)}
     if TIERS.index(tier) >= TIERS.index("functional"):
-        return wanted
-    live = {"gpu_live": REQUIRED["gpu_live"]} if "gpu_live" in wanted and tier == "live" else {}
+        return least_of
+    live = {"gpu_live": REQUIRED["gpu_live"]} if "gpu_live" in least_of and tier == "live" else {}
     return {"users": 1, **live}
 
 

@@ -23,14 +23,14 @@ FORM = 1  # of the file; another number where what reads it would read it wrong
 def collect(boxes: list[Box], checks: list[Check], tier: str) -> dict[str, Any]:
     """All of it, without what names a person, an address or a single device."""
     known = scrub.words(boxes)
-    found = {
+    everything = {
         "form": FORM,
         "deeprig": f"{__version__} {_commit()}".strip(),
         "day": datetime.now(UTC).date().isoformat(),
         "tier": tier,
         "boxes": [_box(name, host, checks) for name, host in boxes],
     }
-    clean: dict[str, Any] = scrub.everywhere(found, known)
+    clean: dict[str, Any] = scrub.everywhere(everything, known)
     return clean
 
 

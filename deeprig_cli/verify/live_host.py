@@ -46,8 +46,8 @@ class Answer(CommandResult):  # type: ignore[misc]  # testinfra carries no types
     """What a command came to; where it stands in a failed check, one readable line."""
 
     def __repr__(self) -> str:
-        said = (self.stderr or self.stdout).strip().splitlines()
-        return f"`{self.command.decode(errors='replace')}`: {said[-1] if said else 'no output'}"
+        lines = (self.stderr or self.stdout).strip().splitlines()
+        return f"`{self.command.decode(errors='replace')}`: {lines[-1] if lines else 'no output'}"
 
 
 class Backend(ParamikoBackend):  # type: ignore[misc]
@@ -88,8 +88,8 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
 
     def _seconds_up(self) -> int:
         """Since its first process began, which a container has too; 0 where nobody can say."""
-        said = self._exec_command(b"ps -o etimes= -p 1")[1].strip()
-        return int(said) if said.isdigit() else 0
+        seconds = self._exec_command(b"ps -o etimes= -p 1")[1].strip()
+        return int(seconds) if seconds.isdigit() else 0
 
     def begin(self, *, changes: bool) -> None:
         """The next check begins. Of one that `changes` something nothing is asked ahead."""
@@ -101,8 +101,8 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
             kept.close()
             kept.history.keep()
         complaints = [kept.history.complaint for kept in self._kept.values()]
-        if said := next(filter(None, complaints), ""):
-            screen.echo(f"{said}.", err=True)
+        if complaint := next(filter(None, complaints), ""):
+            screen.echo(f"{complaint}.", err=True)
         self.client.close()
 
     def _exec_command(self, command: bytes) -> tuple[int, bytes, bytes]:
@@ -136,10 +136,10 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
                 "`sudo sshd -T` there."
             ) from None
         if not login_shell.began(mark, out):
-            said = (out + err).decode(errors="replace").strip().splitlines() or ["nothing"]
+            lines = (out + err).decode(errors="replace").strip().splitlines() or ["nothing"]
             raise DeeprigError(
                 f"no command begins on {self.hostname}: what its login's shell reads when it "
-                f"starts ends it, and says {visible(said[-1])!r}."
+                f"starts ends it, and says {visible(lines[-1])!r}."
             )
         return Done(code, login_shell.own(mark, out), login_shell.own(mark, err))
 
@@ -188,11 +188,11 @@ def connect(name: str, data: dict[str, Any], record: Path) -> Host:
 
 def _apart(command: str) -> str:
     """A command of somebody else's, apart from the login that asks, as root has it run."""
-    found = SUDO_AS.match(command)
-    if not found:
+    match = SUDO_AS.match(command)
+    if not match:
         return command
-    [script] = shlex.split(command[found.end() :])
-    return f"sudo {as_user.script(found[1], script, seconds=USER_SECONDS)}"
+    [script] = shlex.split(command[match.end() :])
+    return f"sudo {as_user.script(match[1], script, seconds=USER_SECONDS)}"
 
 
 def _question(command: str) -> Question:

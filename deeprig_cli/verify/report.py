@@ -38,7 +38,7 @@ def _box(host: str, checks: list[Check], missing: list[str], *, every: bool) -> 
     lines = [click.style(f"{host}: {_counts(checks)}", bold=True)]
     if unasked:
         lines.append(click.style(f"  not asked: {unasked[0].reason}", fg="red"))
-    lines += [click.style(f"  too little was checked: {said}", fg="red") for said in missing]
+    lines += [click.style(f"  too little was checked: {text}", fg="red") for text in missing]
     failed = [check for check in checks if check.outcome == "failed"]
     for check in sorted(failed, key=lambda check: check.component != "manifest"):
         lines += _failure(check)  # first that no deploy came to its end: the others come of it
@@ -77,8 +77,8 @@ def _line_of(host: str, checks: list[Check], missing: list[str]) -> Line:
     own = [check for check in checks if check.host == host]
     outcomes = {check.outcome for check in own}
     code = 1 if "failed" in outcomes else 2 if missing or "unasked" in outcomes else 0
-    said = next((c.reason for c in own if c.outcome == "unasked"), "") or _counts(own)
-    return Line(host, code, said)
+    sentence = next((c.reason for c in own if c.outcome == "unasked"), "") or _counts(own)
+    return Line(host, code, sentence)
 
 
 def _component(check: Check) -> str:
@@ -93,8 +93,8 @@ def _counts(checks: list[Check]) -> str:
 
 def _warning(check: Check) -> str:
     where = ON_A_FAKE if check.fake else ""
-    said = f"  !  {check.component.replace('_', ' ')}: {check.check}{where}: {check.reason}"
-    return click.style(said, fg="yellow")
+    text = f"  !  {check.component.replace('_', ' ')}: {check.check}{where}: {check.reason}"
+    return click.style(text, fg="yellow")
 
 
 def _failure(check: Check) -> list[str]:

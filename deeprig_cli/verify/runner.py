@@ -78,8 +78,8 @@ def run(
     files = [str(CHECKS / f"test_{name}.py") for name in components] or [str(CHECKS)]
     before = connection.told()
     ended = pytest.main([*options, *files, "--tier", tier], plugins=[Given(boxes), collector])
-    for said in sorted(connection.told() - before):
-        screen.echo(said, err=True)  # pytest has taken it when it was said
+    for sentence in sorted(connection.told() - before):
+        screen.echo(sentence, err=True)  # pytest has taken it when it was said
     if ended == pytest.ExitCode.INTERRUPTED and not collector.broken:
         raise KeyboardInterrupt
     if collector.broken:
@@ -140,11 +140,11 @@ class Collector:
         return report
 
     def _add(self, item: pytest.Item, report: pytest.TestReport, error: Any) -> None:
-        said = dict(item.user_properties)
+        properties = dict(item.user_properties)
         outcome = "unasked" if isinstance(error, DeeprigError) else str(report.outcome)
-        if outcome == "passed" and WARNING in said:
+        if outcome == "passed" and WARNING in properties:
             outcome = "warned"
-        why = reason(report, error) or str(said.get(WARNING) or said.get(NOTE) or "")
+        why = reason(report, error) or str(properties.get(WARNING) or properties.get(NOTE) or "")
         check = Check(
             host=_host(item),
             component=item.path.stem.removeprefix("test_"),
@@ -153,7 +153,7 @@ class Collector:
             reason=visible(why[:LONGEST_NOTE]),  # a box's own words may be of any length
             seconds=round(self._seconds, 3),
             remedy=_argument(item, "remedy") or USUAL_REMEDY,
-            fake=FAKE in said,
+            fake=FAKE in properties,
             nothing_there=isinstance(error, NothingThere),
             of_the_record=item.get_closest_marker("of_the_record") is not None,
         )
@@ -164,9 +164,9 @@ class Collector:
 def sentence(item: pytest.Item) -> str:
     """The check's name as it is read aloud; what it is repeated over stands behind a colon."""
     name, _, parameters = item.name.partition("[")
-    said = name.removeprefix("test_").replace("_", " ")
+    words = name.removeprefix("test_").replace("_", " ")
     rest = parameters.removesuffix("]").replace(_host(item), "", 1).strip("-")
-    return f"{said}: {rest}" if rest else said
+    return f"{words}: {rest}" if rest else words
 
 
 def reason(report: pytest.TestReport, error: Any) -> str:
@@ -189,8 +189,8 @@ def tier_of(item: pytest.Item) -> str:
 
 
 def _argument(item: pytest.Item, marker: str) -> str:
-    found = item.get_closest_marker(marker)
-    return str(found.args[0]) if found else ""
+    mark = item.get_closest_marker(marker)
+    return str(mark.args[0]) if mark else ""
 
 
 def _host(item: pytest.Item) -> str:

@@ -29,13 +29,13 @@ NUMBERS = re.compile(
 LOOPBACK = ("127.0.0.1", "0.0.0.0", "::1")
 
 
-def text(said: str, known: Mapping[str, str]) -> str:
+def text(line: str, known: Mapping[str, str]) -> str:
     """The same without them; `known` has the words to take out, each with what stands for it."""
     for word in sorted(known, key=len, reverse=True):
-        said = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", known[word], said)
+        line = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", known[word], line)
     for pattern, instead in SECRETS:
-        said = pattern.sub(instead, said)
-    return NUMBERS.sub(_address, said)
+        line = pattern.sub(instead, line)
+    return NUMBERS.sub(_address, line)
 
 
 def _address(found: re.Match[str]) -> str:
@@ -64,19 +64,19 @@ def words(boxes: "list[Box]") -> dict[str, str]:
     from deeprig.errors import DeeprigError
     from deeprig.ssh import connection
 
-    found: dict[str, str] = {}
+    known: dict[str, str] = {}
     for number, (name, data) in enumerate(boxes, start=1):
-        found |= {name: f"<box {number}>", str(data["ssh_hostname"]): f"<box {number}>"}
-        found |= {str(data["ssh_user"]): "<ssh_user>"} if data.get("ssh_user") else {}
+        known |= {name: f"<box {number}>", str(data["ssh_hostname"]): f"<box {number}>"}
+        known |= {str(data["ssh_user"]): "<ssh_user>"} if data.get("ssh_user") else {}
         if key := connection.key_of(data):
-            found[key] = "<ssh_key>"
+            known[key] = "<ssh_key>"
         with suppress(DeeprigError):
             own = connection.entry_of(data)
-            found |= {own.hostname: f"<box {number}>"} | dict.fromkeys(own.jumps, "<jump host>")
+            known |= {own.hostname: f"<box {number}>"} | dict.fromkeys(own.jumps, "<jump host>")
         rig: Any = data["rig"]
         people = [user.name for user in rig.users]
         if rig.notebook:
             people.append(rig.notebook.user)
-        found |= dict.fromkeys(people, "<user>")
-    found.pop("deeprig", None)  # everybody's deploy user
-    return found
+        known |= dict.fromkeys(people, "<user>")
+    known.pop("deeprig", None)  # everybody's deploy user
+    return known

@@ -51,8 +51,8 @@ def _say(changed: list[tuple[str, Check]], *, as_json: bool) -> None:
         screen.echo(f"{hour} as before", err=True)
     for was, check in changed:
         good = check.outcome in GOOD
-        said = f"{check.host}: {check.component.replace('_', ' ')}: {check.check}"
+        subject = f"{check.host}: {check.component.replace('_', ' ')}: {check.check}"
         why = f": {check.reason}" if check.reason else ""
         todo = "" if good else f"; to do: {check.remedy}"
-        line = f"{hour} {said}: {was} -> {check.outcome}{why}{todo}"
+        line = f"{hour} {subject}: {was} -> {check.outcome}{why}{todo}"
         screen.echo(click.style(line, fg="green" if good else "red"))
