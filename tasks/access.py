@@ -87,8 +87,8 @@ def objections(survey: Survey, rig: Rig) -> list[str]:
     if now.wrong:
         return [f"sshd does not take its own settings ({now.wrong}); mend /etc/ssh/sshd_config."]
     if rig.firewall and "firewall" not in rig.absent:
-        there: Access = host.get_fact(AccessState, paths=[])
-        if shut := firewall.shut_by_six(there.in_ufw, door):
+        access: Access = host.get_fact(AccessState, paths=[])
+        if shut := firewall.shut_by_six(access.in_ufw, door):
             return shut
     we = host.data.get("ssh_user")
     if any(user.name == we and (not user.present or user.sudo is False) for user in rig.users):
@@ -105,13 +105,13 @@ def objections(survey: Survey, rig: Rig) -> list[str]:
 def _still_open(keyword: str, file: str) -> str:
     """Why passwords would go on: https://github.com/canonical/cloud-init/issues/5934."""
     if file:
-        said = f"{file} says otherwise before 10-deeprig.conf; take that line out"
+        reason = f"{file} says otherwise before 10-deeprig.conf; take that line out"
     else:
-        said = (
+        reason = (
             "it does not read /etc/ssh/sshd_config.d; write `Include /etc/ssh/sshd_config.d/*.conf`"
             " as the first line of /etc/ssh/sshd_config"
         )
-    return f"sshd would not have `{keyword} no`: {said}."
+    return f"sshd would not have `{keyword} no`: {reason}."
 
 
 def _files(settings: Ssh, survey: Survey) -> dict[str, str]:
@@ -190,9 +190,9 @@ def prove_or_take_back(
     yield operations.Step(begin, deploy_name)
     todo = _plan(contents, wall, way, strong_rsa)  # as it is now that no other deploy may change it
     door = host.get_fact(Dialled, _sudo=False)
-    asked = {"accounts": way.accounts, "door": door}
-    now: Answer = host.get_fact(SshdSays, **asked, files={})
-    then: Answer = host.get_fact(SshdSays, **asked, files=todo.files)
+    question = {"accounts": way.accounts, "door": door}
+    now: Answer = host.get_fact(SshdSays, **question, files={})
+    then: Answer = host.get_fact(SshdSays, **question, files=todo.files)
     own: Answer = host.get_fact(SshdSays, accounts=[], door=None, files={ssh.DROP_IN: ""})
     inside: list[str] = []
     yield operations.Step(may_stand, deploy_name, way, (own, now, then), todo.said)
@@ -216,23 +216,23 @@ def prove_or_take_back(
 def _plan(contents: dict[str, str], wall: Wall | None, way: Way, strong_rsa: bool) -> Plan:
     now = host.get_fact(AccessState, paths=list(contents))
     changed = {path: text for path, text in contents.items() if now.differs(path, text)}
-    commands, said = list[str](), list[str]()
+    commands, sentences = list[str](), list[str]()
     if wall:
         door: Door | None = host.get_fact(Dialled, _sudo=False)
-        there = now.in_ufw
+        in_force = now.in_ufw
         to = door._replace(port=way.port) if door else None
         if wall.rules is None:
-            commands, said = firewall.off(there, to)
+            commands, sentences = firewall.off(in_force, to)
         else:
             needed, kept = firewall.needed([way.port, *way.others], now.rules, door)
-            commands = firewall.on(needed | wall.rules, there, {*kept, *wall.left})
-            said = firewall.six_shut_off(there)
-            said += firewall.guests_shut_off(wall.rules, there)
-            said += [
+            commands = firewall.on(needed | wall.rules, in_force, {*kept, *wall.left})
+            sentences = firewall.six_shut_off(in_force)
+            sentences += firewall.guests_shut_off(wall.rules, in_force)
+            sentences += [
                 f"ufw has `{half.words}` of yours, which stays as it is: {name} is not added."
                 for name, rule in (needed | wall.rules).items()
                 for half in ufw.against(rule, now.rules)
             ]
     if strong_rsa and not host.get_fact(Shell, script=ssh.RSA_IS_STRONG):
-        commands, said = [*commands, ssh.MAKE_RSA], [*said, ssh.RSA_GOES]
-    return Plan(changed, commands, said, now.pending)
+        commands, sentences = [*commands, ssh.MAKE_RSA], [*sentences, ssh.RSA_GOES]
+    return Plan(changed, commands, sentences, now.pending)

@@ -36,8 +36,8 @@ class Access(NamedTuple):
 
     def differs(self, path: str, content: str) -> bool:
         """True where the file must be written, or taken away if `content` is empty."""
-        wanted = f"{hashlib.sha256(content.encode()).hexdigest()} 644" if content else "-"
-        return self.files.get(path, "-") != wanted
+        expected = f"{hashlib.sha256(content.encode()).hexdigest()} 644" if content else "-"
+        return self.files.get(path, "-") != expected
 
 
 class AccessState(BoxFact[Access]):
@@ -66,18 +66,18 @@ class AccessState(BoxFact[Access]):
 
     def process(self, output: list[str]) -> Access:
         lines = [line.strip().split(" ", 1) for line in output]
-        said: dict[str, list[str]] = {}
+        answers: dict[str, list[str]] = {}
         for word, *rest in lines:
-            said.setdefault(word, []).append(*rest or [""])
-        files = (rest.split(" ", 1) for rest in said.get("file", ()))
+            answers.setdefault(word, []).append(*rest or [""])
+        files = (rest.split(" ", 1) for rest in answers.get("file", ()))
         return Access(
             files={path: state for path, state in files},
-            rules=tuple(map(ufw.read, said.get("rule", ()))),
-            policies=tuple(said.get("policy", ())),
-            firewall_on="firewall" in said,
-            before=firewall.before(said.get("before", [])),
-            pending="pending" in said,
-            six=said.get("ipv6") != ["off"],
+            rules=tuple(map(ufw.read, answers.get("rule", ()))),
+            policies=tuple(answers.get("policy", ())),
+            firewall_on="firewall" in answers,
+            before=firewall.before(answers.get("before", [])),
+            pending="pending" in answers,
+            six=answers.get("ipv6") != ["off"],
         )
 
 
@@ -146,18 +146,18 @@ class SshdSays(BoxFact[Answer]):
         )
 
     def process(self, output: list[str]) -> Answer:
-        said: dict[str, list[str]] = {}
+        answers: dict[str, list[str]] = {}
         for line in output:
             word, _, rest = line.strip().partition(" ")
-            said.setdefault(word, []).append(rest)
-        if wrong := said.get("wrong"):
+            answers.setdefault(word, []).append(rest)
+        if wrong := answers.get("wrong"):
             return Answer({}, {}, untrusted.words(wrong[0]))
         accounts = {}
-        for line in said.get("groups", ()):
+        for line in answers.get("groups", ()):
             name, *groups = line.split()
             who = Account(untrusted.user_name(name), tuple(map(sshd.group, groups)))
-            accounts[name] = (who, sshd.read(said.get(f"={name}", ())))
-        return Answer(sshd.read(said.get("-", ())), accounts)
+            accounts[name] = (who, sshd.read(answers.get(f"={name}", ())))
+        return Answer(sshd.read(answers.get("-", ())), accounts)
 
 
 class SaidFirst(BoxFact[str]):

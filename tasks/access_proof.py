@@ -55,15 +55,15 @@ class Way(NamedTuple):
 
 def locked_out(way: Way, now: Answer, then: Answer) -> list[str]:
     """Who gets in by what sshd says now, and would not by what it says then."""
-    found = []
+    sentences = []
     for name, keys in way.people:
         if name not in now.accounts or name not in then.accounts:
             continue  # not made yet
         (before, said_before), (after, said_after) = now.accounts[name], then.accounts[name]
         by = sshd.shut_out(after._replace(keys=keys), said_after)
         if by and not sshd.shut_out(before._replace(keys=keys), said_before):
-            found.append(f"{name} would be locked out, by {by}; {_way_out(name, by)}.")
-    return found
+            sentences.append(f"{name} would be locked out, by {by}; {_way_out(name, by)}.")
+    return sentences
 
 
 def _way_out(name: str, by: str) -> str:
@@ -158,8 +158,8 @@ def who_gets_in(state: State, host: Host, now: Answer, inside: list[str]) -> boo
     port = dialled(host)
     others = [
         name
-        for name, (_, said) in now.accounts.items()
-        if name != data.get("ssh_user") and sshd.by_key_alone(said)
+        for name, (_, settings) in now.accounts.items()
+        if name != data.get("ssh_user") and sshd.by_key_alone(settings)
     ]
     inside += [name for name in others if _opens(data, name, port)]
     return True

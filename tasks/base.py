@@ -43,25 +43,25 @@ def survey(rig: Rig) -> Survey | None:
     link_watch.watch(host.state)
     if host.data.get("timeline"):
         timeline.watch(host.state)
-    found = look(rig)
-    if found is None:
+    surveyed = look(rig)
+    if surveyed is None:
         return None
-    reasons = list(found.strange) or [
-        *objections(found, rig, _copy_id(rig)),
-        *disks.objections(found.disks, rig.storage),
-        *network_cards.objections(found.network, rig.wake_on_lan),
-        *docker.objections(found.docker, rig, found.users),
-        *passthrough.objections(found, rig),
+    reasons = list(surveyed.strange) or [
+        *objections(surveyed, rig, _copy_id(rig)),
+        *disks.objections(surveyed.disks, rig.storage),
+        *network_cards.objections(surveyed.network, rig.wake_on_lan),
+        *docker.objections(surveyed.docker, rig, surveyed.users),
+        *passthrough.objections(surveyed, rig),
         *connection.objections(host.data.dict()),
         *_twins(),
         *one_deploy.objections(),
-        *ssh_algorithms.objections(found, strict=rig.ssh.strict),
+        *ssh_algorithms.objections(surveyed, strict=rig.ssh.strict),
     ]
-    reasons = reasons or access.objections(found, rig)
+    reasons = reasons or access.objections(surveyed, rig)
     if reasons:
         _refuse(reasons)
         return None
-    return found
+    return surveyed
 
 
 def _copy_id(rig: Rig) -> str:
@@ -84,9 +84,9 @@ def look(rig: Rig) -> Survey | None:
         no_sudo = NEEDS_A_TTY if "must have a tty" in _sudo() else NO_SUDO
         _refuse([no_sudo.format(user=host.data.get("ssh_user"))])
         return None
-    found: Survey = host.get_fact(HostSurvey, script=script(rig))
-    runs.report_of(host).survey = found
-    return found
+    surveyed: Survey = host.get_fact(HostSurvey, script=script(rig))
+    runs.report_of(host).survey = surveyed
+    return surveyed
 
 
 def may_become_root() -> bool:
@@ -101,11 +101,11 @@ def _sudo() -> str:
 
 def decide(rig: Rig, survey: Survey) -> StackPlan | None:
     """What goes on the box for its GPUs; None where nothing would work: then it has been failed."""
-    found = resolve.decide(survey, rig)
-    if isinstance(found, Refusal):
-        _refuse([found.sentence])
+    plan = resolve.decide(survey, rig)
+    if isinstance(plan, Refusal):
+        _refuse([plan.sentence])
         return None
-    return found
+    return plan
 
 
 def _refuse(reasons: list[str]) -> None:

@@ -107,23 +107,23 @@ class Candidate(BoxFact[str]):
         return f"LC_ALL=C apt-cache policy {shlex.quote(package)} | sed -n 's/^  Candidate: //p'"
 
     def process(self, output: list[str]) -> str:
-        found = output[0].strip()
-        return "" if found == "(none)" else found
+        version = output[0].strip()
+        return "" if version == "(none)" else version
 
 
 @operation()
 def _at_one_version(packages: list[str]) -> Commands:
     """Install them together, for apt would take one and leave the others as they are."""
-    there: dict[str, str] = host.get_fact(PackageVersions, packages=packages)
-    if len(there) == len(packages) and len(set(there.values())) == 1:
-        host.noop(f"all are at {there[packages[0]]}")
+    versions: dict[str, str] = host.get_fact(PackageVersions, packages=packages)
+    if len(versions) == len(packages) and len(set(versions.values())) == 1:
+        host.noop(f"all are at {versions[packages[0]]}")
         return
     version = host.get_fact(Candidate, package=packages[0])
-    wanted = [f"{name}={version}" if version else name for name in packages]
-    if came := [name for name in packages if name not in there]:
+    named = [f"{name}={version}" if version else name for name in packages]
+    if came := [name for name in packages if name not in versions]:
         yield note(came)
     yield StreamedCommand(
-        APT_GET, "install --no-install-recommends --allow-downgrades", *map(QuoteString, wanted)
+        APT_GET, "install --no-install-recommends --allow-downgrades", *map(QuoteString, named)
     )
 
 

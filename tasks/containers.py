@@ -105,7 +105,7 @@ def release(survey: Survey) -> dict[str, Any]:
 def daemon(rig: Rig, engine: int, *, cards: bool) -> dict[str, Any]:
     """All of daemon.json, in words that this engine knows."""
     publish = rig.containers.publish if rig.containers else Containers().publish
-    wanted: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "labels": [LABEL],
         "data-root": docker.folder(rig),
         "live-restore": True,
@@ -119,9 +119,9 @@ def daemon(rig: Rig, engine: int, *, cards: bool) -> dict[str, Any]:
         **LOGS,
     }
     if cards:
-        wanted["runtimes"] = container_toolkit.RUNTIMES
+        settings["runtimes"] = container_toolkit.RUNTIMES
     if rig.proxy:
         proxies = {"http-proxy": rig.proxy, "https-proxy": rig.proxy}
-        wanted["proxies"] = {**proxies, "no-proxy": "localhost,127.0.0.1,::1"}
+        settings["proxies"] = {**proxies, "no-proxy": "localhost,127.0.0.1,::1"}
     since: dict[str, int] = catalog.load("containers")["since"]
-    return {word: value for word, value in wanted.items() if engine >= since.get(word, 0)}
+    return {word: value for word, value in settings.items() if engine >= since.get(word, 0)}

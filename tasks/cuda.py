@@ -98,11 +98,11 @@ def unwelcome(would: dict[str, str], plan: StackPlan) -> str:
 @operation()
 def _brings_no_driver(plan: StackPlan) -> Commands:
     """Fail before anything is installed where apt would bring a driver along."""
-    wanted = list(plan.cuda_packages)
-    if not packages.lacking(wanted, host.get_fact(PackageVersions, packages=wanted)):
+    names = list(plan.cuda_packages)
+    if not packages.lacking(names, host.get_fact(PackageVersions, packages=names)):
         host.noop("CUDA is installed")
         return
-    sentence = unwelcome(host.get_fact(WouldInstall, packages=wanted), plan)
+    sentence = unwelcome(host.get_fact(WouldInstall, packages=names), plan)
     if sentence:
         yield operations.Step(_refuse, f"{sentence}; Rig(cuda=None) leaves it out.")
         return

@@ -68,14 +68,14 @@ def ssh_rules(ports: Iterable[int]) -> dict[str, Rule]:
 
 def rules(settings: Firewall, *, survey: Survey, guests: bool = False) -> dict[str, Rule]:
     """Every rule that must stand beside SSH's, by its name."""
-    wanted = {rule: _allow(rule) for rule in settings.allow}
+    by_name = {rule: _allow(rule) for rule in settings.allow}
     for interface in settings.trusted_interfaces:
-        wanted[f"all on {interface}"] = Rule(interface=interface)
+        by_name[f"all on {interface}"] = Rule(interface=interface)
     # A WireGuard link in use must survive; it may be the way this very run comes in.
     for port in survey.wireguard_ports:
         if port != "0":
-            wanted[f"wireguard {port}/udp"] = Rule(port, "udp")
-    return wanted | (GUESTS if guests else {})
+            by_name[f"wireguard {port}/udp"] = Rule(port, "udp")
+    return by_name | (GUESTS if guests else {})
 
 
 def needed(
@@ -86,7 +86,7 @@ def needed(
     A rule of the owner's that lets us in is enough: one for everybody beside their `limit`, or
     beside one for their network alone, would be looser. One of ours that is there stays.
     """
-    wanted, kept = dict[str, Rule](), set[str]()
+    rules, kept = dict[str, Rule](), set[str]()
     for port in ports:
         [name] = ssh_rules([port])
         ours = {half.ours for half in there if half.ours.partition(" from ")[0] == name}
@@ -94,8 +94,8 @@ def needed(
         staying = [half for half in there if not half.ours or half.ours in ours]
         if door and ufw.admitted(door._replace(port=port), staying):
             continue
-        wanted |= _as_before(port, [half for half in staying if not half.ours], door)
-    return wanted, kept
+        rules |= _as_before(port, [half for half in staying if not half.ours], door)
+    return rules, kept
 
 
 def _as_before(port: int, owners: Sequence[Half], door: Door | None) -> dict[str, Rule]:
@@ -103,12 +103,12 @@ def _as_before(port: int, owners: Sequence[Half], door: Door | None) -> dict[str
     [(name, plain)] = ssh_rules([port]).items()
     if not door or door.port == port or not ufw.admitted(door, owners):
         return {name: plain}
-    found = {}
+    rules = {}
     for half in filter(lambda half: ufw.lets_in(half, door.port), owners):
         source = "" if half.source in ufw.ANYWHERE else half.source
         rule = Rule(str(port), "tcp", source, half.way.partition("_")[2], ufw.action(half))
-        found[f"{name} from {source}" if source else name] = rule
-    return found or {name: plain}
+        rules[f"{name} from {source}" if source else name] = rule
+    return rules or {name: plain}
 
 
 def on(wanted: dict[str, Rule], now: "Now", kept: Iterable[str] = ()) -> list[str]:
@@ -154,7 +154,7 @@ def off(now: "Now", door: Door | None) -> tuple[list[str], list[str]]:
     nothing of the owner's replaces is handed over.
     """
     ours = [half for half in now.rules if half.ours]
-    commands, said = [], []
+    commands, sentences = [], []
     stays_on = now.firewall_on and not (now.before and not now.before.on)
     if stays_on and door and not ufw.admitted(door, [h for h in now.rules if not h.ours]):
         names = sorted({h.ours for h in ours if h.matches(door)}, key=lambda n: n[:4] != "ssh ")
@@ -163,7 +163,7 @@ def off(now: "Now", door: Door | None) -> tuple[list[str], list[str]]:
         # ufw's own way to take a comment away; the rule is then as if its owner had typed it.
         commands += [f"ufw {half.words} comment ''" for half in kept]
         if kept:
-            said = [
+            sentences = [
                 "The firewall was on before deeprig and stays on; the rule that lets you in "
                 f"({kept[0].words}) is yours now."
             ]
@@ -179,7 +179,7 @@ def off(now: "Now", door: Door | None) -> tuple[list[str], list[str]]:
         commands.append(
             f"rm -f {BEFORE}; [ ! -e {BROUGHT} ] || sed -i '/^firewall on$/d' {BROUGHT}"
         )
-    return commands, said
+    return commands, sentences
 
 
 class Now(NamedTuple):

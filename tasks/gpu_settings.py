@@ -167,7 +167,7 @@ def _say_from_when(options: list[str]) -> Commands:
     """A module that was loaded before its options were written runs without them."""
     waiting = kernel_modules.pending_options(options, host.get_fact(ModuleParameters))
     if waiting and host.state.is_executing:
-        said = f"{', '.join(waiting)}: from the module's next load on, such as after a reboot."
-        operations.say(host, said)
+        sentence = f"{', '.join(waiting)}: from the module's next load on, such as after a reboot."
+        operations.say(host, sentence)
     host.noop("there is nothing to run")
     yield from ()

@@ -29,13 +29,13 @@ def provide(settings: Rig) -> None:
         files.write(APT_LOGIN, mode="600", **login)
     else:
         files.remove(name=f"No {APT_LOGIN}", path=APT_LOGIN)
-    for path, wanted in (
+    for path, proxy in (
         (APT_PROXY, apt_proxy),
         ("/etc/profile.d/deeprig-proxy.sh", settings.proxy),
         ("/etc/environment.d/50-deeprig-proxy.conf", settings.proxy),
     ):
-        if wanted:
-            files.write(path, proxy=wanted, host=urlsplit(wanted).hostname)
+        if proxy:
+            files.write(path, proxy=proxy, host=urlsplit(proxy).hostname)
         else:
             files.remove(name=f"No {path}", path=path)
     _have_packages(settings)
@@ -46,17 +46,17 @@ def _have_packages(settings: Rig) -> None:
     an index of the settings alone.
     """
     index, proxy = settings.pypi_index, settings.proxy
-    asked = {"own": bool(index), "everybodys": bool(index or proxy or settings.ca_certificates)}
+    needed = {"own": bool(index), "everybodys": bool(index or proxy or settings.ca_certificates)}
     others = managed_files.of_others(*EVERYBODYS)
     for path, own in EVERYBODYS.items():
-        for file, wanted in ((own, asked["own"]), (path, asked["everybodys"])):
+        for file, needs_it in ((own, needed["own"]), (path, needed["everybodys"])):
             if file in others:
                 continue
-            if wanted:
+            if needs_it:
                 files.write(file, template=own, index=index, proxy=proxy)
             else:
                 files.remove(name=f"No {file}", path=file)
-        if asked["everybodys"] and path in others:
+        if needed["everybodys"] and path in others:
             but = f", but for deeprig's own installs, which {own} is for" if index else ""
             operations.say(
                 host, f"{path} is not deeprig's and stays as it is: it is what counts{but}."
@@ -66,7 +66,7 @@ def _have_packages(settings: Rig) -> None:
 def _trust(paths: tuple[str, ...]) -> None:
     """update-ca-certificates takes one certificate a file, so a bundle is taken apart."""
     for number, certificate in enumerate(
-        found for path in paths for found in CERTIFICATE.findall(Path(path).read_text())
+        text for path in paths for text in CERTIFICATE.findall(Path(path).read_text())
     ):
         files.put(
             name=f"Write {CERTIFICATES}/deeprig-{number}.crt",

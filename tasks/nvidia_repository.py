@@ -26,10 +26,10 @@ def provide(plan: StackPlan, driver: Driver | None, cuda: Cuda | None) -> None:
 
 def repository(plan: StackPlan, driver: Driver | None, cuda: Cuda | None) -> Repository:
     """What the plan takes from NVIDIA, as apt is to know it."""
-    asked = driver if driver and plan.driver_source == "nvidia" else cuda
+    settings = driver if driver and plan.driver_source == "nvidia" else cuda
     known = catalog.load("repositories")
     row = next(row for row in known["repository"] if row["name"] == plan.repository)
-    base = (asked.mirror if asked and asked.mirror else row["base"]).rstrip("/")
+    base = (settings.mirror if settings and settings.mirror else row["base"]).rstrip("/")
     folder = plan.repository_folder
     fingerprints = tuple(row["fingerprints"])
     return Repository(
@@ -39,7 +39,7 @@ def repository(plan: StackPlan, driver: Driver | None, cuda: Cuda | None) -> Rep
         key_urls=tuple(f"{base}/{folder}/{file}" for file in (row["keyring_deb"], row["key_file"])),
         fingerprints=fingerprints,
         setting="Driver" if plan.driver_source == "nvidia" else "Cuda",
-        repo_key=(asked.repo_key or "") if asked else "",
+        repo_key=(settings.repo_key or "") if settings else "",
         foreign=_foreign(known["repository"], fingerprints),
         retired=tuple(key["fingerprint"] for key in known["retired_key"]),
         other_addresses=(f"{row['base'].rstrip('/')}/", *known["old"]["addresses"]),

@@ -36,8 +36,8 @@ def _begin() -> Commands:
     """No change of the box: what says so lies below /run and counts as long as the login."""
     if host.state.is_executing:
         _, output = host.run_shell_command(Aside("sh -c", QuoteString(TAKE)), _sudo=True)
-        if said := _not_taken(output.stdout.strip(), output.stderr.strip()):
-            yield operations.Step(_refuse, said)
+        if why_not := _not_taken(output.stdout.strip(), output.stderr.strip()):
+            yield operations.Step(_refuse, why_not)
             return
     host.noop("this one alone")
 

@@ -105,9 +105,9 @@ class Asked:
         packages = () if own else self.settings.packages
         made = {"base": [*options, *own, "base", python, *packages]}
         for framework in self.settings.frameworks:
-            wanted = environment(framework, self.plan, torch_index=self.settings.torch_index)
+            made_of = environment(framework, self.plan, torch_index=self.settings.torch_index)
             made[framework] = [
-                *options, *_sources(wanted), framework, python, *wanted.requirements
+                *options, *_sources(made_of), framework, python, *made_of.requirements
             ]  # fmt: skip
         return made
 
@@ -215,14 +215,14 @@ def _begin_environments(asked: Asked) -> Commands:
 
 def _make_tools(asked: Asked, tool: str) -> str:
     """The command that makes "uv" alone, or the "tools" with it."""
-    wanted = asked.tools() if tool == "tools" else asked.tools()[:1]
-    return f"{TOOL_ENV} {shlex.join(wanted)}"
+    arguments = asked.tools() if tool == "tools" else asked.tools()[:1]
+    return f"{TOOL_ENV} {shlex.join(arguments)}"
 
 
 def _standing(asked: Asked) -> set[str]:
     """Which of uv and the tools stand."""
-    said: str = host.get_fact(Shell, script=_check(TOOL_ENV, asked.tools()))
-    return set(said.split())
+    names: str = host.get_fact(Shell, script=_check(TOOL_ENV, asked.tools()))
+    return set(names.split())
 
 
 def _in_a_unit(unit: str, commands: list[str]) -> StringCommand:
@@ -239,17 +239,17 @@ def _check(script: str, arguments: list[str]) -> str:
 def _how_it_stands(user: str, arguments: list[str]) -> str:
     """What python-env says of the user's environment; by looking at their files, so as them."""
     script = as_user.command(user, [*PYTHON_ENV.split(), "--check", *arguments])
-    found: str = host.get_fact(Shell, script=script)
-    return found
+    standing: str = host.get_fact(Shell, script=script)
+    return standing
 
 
 @operation()
 def _own_environment(user: str, arguments: list[str], update: bool) -> Commands:
     """Make the user's environment once; later only look at it, unless the settings ask for more."""
-    found = _how_it_stands(user, arguments)
-    if not update and (found == "ok" or found.startswith("note ")):
-        if found != "ok" and host.state.is_executing:
-            operations.say(host, f"{untrusted.visible(found.removeprefix('note '))}.")
+    standing = _how_it_stands(user, arguments)
+    if not update and (standing == "ok" or standing.startswith("note ")):
+        if standing != "ok" and host.state.is_executing:
+            operations.say(host, f"{untrusted.visible(standing.removeprefix('note '))}.")
         host.noop("the environment is left as it is")
         return
     yield StreamedCommand(f"{_as(user)} {'--update ' if update else ''}{shlex.join(arguments)}")

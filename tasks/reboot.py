@@ -39,11 +39,11 @@ class RebootDue(BoxFact[Due]):
         return f"{boot_guard.if_there('due')}; {boot_trial.if_there('owed')}"
 
     def process(self, output: list[str]) -> Due:
-        said = [json.loads(line) for line in output]
-        if not said:
+        answers = [json.loads(line) for line in output]
+        if not answers:
             return Due()
-        reasons = [each["owed"] for each in said if each["owed"]]
-        return Due("; ".join(reasons), tuple(said[0]["work"]), tuple(said[0]["people"]))
+        reasons = [each["owed"] for each in answers if each["owed"]]
+        return Due("; ".join(reasons), tuple(answers[0]["work"]), tuple(answers[0]["people"]))
 
 
 @deploy("Reboot")

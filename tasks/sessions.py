@@ -36,10 +36,10 @@ def caches(rig: Rig, survey: Survey) -> Caches | None:
     if rig.storage is None or rig.notebook is None:
         return None
     cache = f"{rig.storage.folder}/{rig.notebook.user}/cache"
-    found = {"HF_HOME": f"{cache}/huggingface", "UV_CACHE_DIR": f"{cache}/uv"}
+    variables = {"HF_HOME": f"{cache}/huggingface", "UV_CACHE_DIR": f"{cache}/uv"}
     if survey.disks.apart or mountpoints(rig.storage):
-        found["UV_LINK_MODE"] = "copy"  # uv links from its cache, which is on another disk here
-    return Caches(rig.notebook.user, found)
+        variables["UV_LINK_MODE"] = "copy"  # uv links from its cache, which is on another disk here
+    return Caches(rig.notebook.user, variables)
 
 
 def sshd_files(caches: Caches | None) -> dict[str, str]:
@@ -54,11 +54,11 @@ def provide(caches: Caches) -> None:
     files.write(GENERATOR, mode="755", **caches._asdict())
     known = [f"grep -qxF {shlex.quote(f'{n}={value}')}" for n, value in caches.variables.items()]
     user = caches.user
-    asked = as_user.script(user, f"{SYSTEMCTL} show-environment")
+    question = as_user.script(user, f"{SYSTEMCTL} show-environment")
     operations.shell(
         name=f"Tell {caches.user}'s services",
         # Nobody to tell where no service of theirs has been started yet.
-        unless=f"said=$({asked} 2>/dev/null) || {{ echo none; exit; }}; "
+        unless=f"said=$({question} 2>/dev/null) || {{ echo none; exit; }}; "
         + "".join(f'echo "$said" | {line} && ' for line in known)
         + "echo told",
         commands=[as_user.script(user, f"{SYSTEMCTL} daemon-reload")],

@@ -44,11 +44,11 @@ def provide(settings: tuple[User, ...], data_folder: str | None = None) -> None:
 @operation()
 def _take_away(user: str, now: bool) -> Commands:
     """Nobody gets in at once; the account goes as soon as nothing of theirs runs."""
-    found = host.get_fact(Shell, script=_standing(user))
-    if not found:
+    account = host.get_fact(Shell, script=_standing(user))
+    if not account:
         host.noop("there is no such account")
         return
-    expires, _, work = untrusted.visible(found).partition(" ")
+    expires, _, work = untrusted.visible(account).partition(" ")
     name = shlex.quote(user)
     if work and not now:
         if host.state.is_executing:
