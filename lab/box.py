@@ -124,6 +124,6 @@ def get(name: str) -> Box:
     """The box of that name. Raises DeeprigError naming those there are."""
     boxes = {box.name: box for box in every()}
     if name not in boxes:
-        there = f"there are: {', '.join(boxes)}" if boxes else "there is none"
-        fail(f"no box is named {name!r}; {there}. `deeprig lab up {name}` makes it.")
+        names = f"there are: {', '.join(boxes)}" if boxes else "there is none"
+        fail(f"no box is named {name!r}; {names}. `deeprig lab up {name}` makes it.")
     return boxes[name]

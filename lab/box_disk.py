@@ -60,16 +60,16 @@ def write(system: Path, image: Path, files: Path) -> None:
     """Put what is below `files` on the disk, with owner and mode; the box must be off."""
     lines = []
     for file in sorted(path for path in files.rglob("*") if path.is_file()):
-        place, found = f"/{file.relative_to(files)}", file.stat()
+        place, status = f"/{file.relative_to(files)}", file.stat()
         if (image / file.relative_to(files)).is_symlink() or (
             image / file.relative_to(files)
         ).exists():
             lines.append(f"rm {place}")
         lines += [
             f"write {file} {place}",
-            f"sif {place} mode 0{found.st_mode:o}",
-            f"sif {place} uid {found.st_uid}",
-            f"sif {place} gid {found.st_gid}",
+            f"sif {place} mode 0{status.st_mode:o}",
+            f"sif {place} uid {status.st_uid}",
+            f"sif {place} gid {status.st_gid}",
         ]
     with exported(system) as raw:
         root = f"{raw}?offset={disk_image.ROOT_START}"
@@ -107,11 +107,11 @@ def _wait_for_export(mount: Path, daemon: "subprocess.Popen[bytes]") -> None:
     limit = time.monotonic() + 20
     while mount.stat().st_size == 0:
         if daemon.poll() is not None or time.monotonic() > limit:
-            said = b"nothing"
+            complaint = b"nothing"
             if daemon.stderr and daemon.poll() is not None:
-                said = daemon.stderr.read().strip()
+                complaint = daemon.stderr.read().strip()
             fail(
-                f"qemu-storage-daemon cannot show {mount}: it says {said.decode()!r}; "
+                f"qemu-storage-daemon cannot show {mount}: it says {complaint.decode()!r}; "
                 "it needs FUSE: look for /dev/fuse."
             )
         time.sleep(0.02)

@@ -13,10 +13,10 @@ LAB = "deeprig-lab"
 def group(*parts: str) -> Path:
     """The control group of the lab, of one box in it, or of a part of that box."""
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    found = [mount[1] for mount in mounts if mount[2] == "cgroup2"]
-    if not found:
+    roots = [mount[1] for mount in mounts if mount[2] == "cgroup2"]
+    if not roots:
         fail("no cgroup2 is mounted here; the lab needs one: use a newer Linux.")
-    return Path(found[-1], LAB, *parts)
+    return Path(roots[-1], LAB, *parts)
 
 
 def enter(*parts: str) -> None:
@@ -44,11 +44,11 @@ def alive(*parts: str) -> bool:
 
 def pids(*parts: str) -> list[int]:
     """Every process in the group and below it, by its id on this machine."""
-    found: list[int] = []
+    numbers: list[int] = []
     for folder, _, _ in os.walk(group(*parts)):
         with suppress(OSError):  # a group may go away while we look
-            found += map(int, Path(folder, "cgroup.procs").read_text().split())
-    return found
+            numbers += map(int, Path(folder, "cgroup.procs").read_text().split())
+    return numbers
 
 
 def kill(*parts: str) -> None:

@@ -56,10 +56,10 @@ def ask_to_reboot(name: str) -> None:
 
 def host_pid(name: str, guest_pid: int) -> int:
     """This machine's id of the process that has `guest_pid` in the box."""
-    found = _find(name, guest_pid)
-    if found is None:
+    process = _find(name, guest_pid)
+    if process is None:
         fail(f"box {name} has no process {guest_pid}.")
-    return found
+    return process
 
 
 def boot_id(name: str) -> str:

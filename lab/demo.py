@@ -84,17 +84,17 @@ def _take_down(progress: Progress) -> None:
 def _lab(progress: Progress, *arguments: str) -> str:
     """What a verb of `deeprig lab` prints; as a program of its own, which may become root."""
     command = [str(Path(sys.executable).with_name("deeprig")), "lab", *arguments]
-    said = ""
+    last_line = ""
     with subprocess.Popen(
         command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         for line in process.stderr:
-            said = line.strip()
-            progress.doing(said)
+            last_line = line.strip()
+            progress.doing(last_line)
         output = process.stdout.read()
     if process.returncode:
-        raise DeeprigError(said)
+        raise DeeprigError(last_line)
     return output
 
 
@@ -156,10 +156,10 @@ def _pyinfra(inventory: Path, progress: Progress) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             file.write(line)
-            if found := re.search(
+            if step := re.search(
                 r"Starting operation: (.*)|\] ((?:Waiting|uv|npm|No new).*)", line
             ):
-                progress.doing((found[1] or found[2]).strip())
+                progress.doing((step[1] or step[2]).strip())
     if process.returncode:
         last = "\n".join(log.read_text().splitlines()[-12:])
         raise DeeprigError(

@@ -64,10 +64,10 @@ def make_ext4(disk: Path, identity: str, size: int, *more: str) -> None:
 def _copy_boot_files(root: Path, image: Path) -> None:
     """The kernel and its initramfs, to boot once without a boot loader and to probe KVM."""
     for name, pattern in ((KERNEL, "vmlinuz-*"), (INITRAMFS, "initrd.img-*")):
-        found = sorted((root / "boot").glob(pattern))
-        if len(found) != 1:
-            fail(f"{root}/boot has {len(found)} files {pattern}; a base image has one kernel.")
-        shell.run("cp", str(found[0]), str(image / name))
+        kernels = sorted((root / "boot").glob(pattern))
+        if len(kernels) != 1:
+            fail(f"{root}/boot has {len(kernels)} files {pattern}; a base image has one kernel.")
+        shell.run("cp", str(kernels[0]), str(image / name))
 
 
 def _seal(image: Path, disk: Path) -> None:

@@ -61,5 +61,5 @@ def _sudo(box: boxes.Box, command: str, *, stdin: bytes = b"") -> None:
         input=stdin, capture_output=True, check=False, env=os.environ | environment,
     )  # fmt: skip
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip() or "it said nothing"
-        fail(f"no fake cards on {box.name}: {said.splitlines()[-1]}")
+        complaint = done.stderr.decode(errors="replace").strip() or "it said nothing"
+        fail(f"no fake cards on {box.name}: {complaint.splitlines()[-1]}")

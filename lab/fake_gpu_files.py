@@ -119,11 +119,11 @@ def _library(version: str) -> dict[str, str]:
 
 def _bus(devices: list[str], card: Row) -> dict[str, str]:
     """Every device behind a bridge of its own, held by the driver; real links, as in sysfs."""
-    found = {"sys/bus/pci/drivers/nvidia/bind": ""}
+    entries = {"sys/bus/pci/drivers/nvidia/bind": ""}
     for number, (address, pci_id, pci_class) in enumerate(line.split() for line in devices):
         bridge = f"devices/pci0000:00/0000:00:{number + 1:02x}.0"
         folder = f"sys/{bridge}/{address}"
-        found |= {
+        entries |= {
             f"sys/bus/pci/devices/{address}": f"->../../../{bridge}/{address}",
             f"{folder}/vendor": "0x10de\n",
             f"{folder}/device": f"0x{pci_id[5:]}\n",
@@ -132,7 +132,7 @@ def _bus(devices: list[str], card: Row) -> dict[str, str]:
             f"{folder}/driver": "->../../../../bus/pci/drivers/nvidia",
             f"sys/{bridge}/max_link_width": f"{card.get('slot_width', 16)}\n",
         }
-    return found
+    return entries
 
 
 def _lspci(bus: list[str], *, redirects: bool) -> str:

@@ -22,8 +22,8 @@ def find(*, secure_boot: bool) -> Firmware:
     For Secure Boot the variables have Microsoft's keys enrolled, as boards are sold.
     """
     trusting = ".ms" if secure_boot else ""
-    found = Firmware(OVMF / f"OVMF_CODE_4M{trusting}.fd", OVMF / f"OVMF_VARS_4M{trusting}.fd")
-    for file in (found.code, found.variables):
+    firmware = Firmware(OVMF / f"OVMF_CODE_4M{trusting}.fd", OVMF / f"OVMF_VARS_4M{trusting}.fd")
+    for file in (firmware.code, firmware.variables):
         if not file.exists():
             fail(f"{file} is not here; VMs need Debian's or Ubuntu's package ovmf.")
-    return found
+    return firmware

@@ -84,7 +84,7 @@ class Hardware:
 
 def in_bytes(size: str) -> int:
     """Bytes in `500M`, `2G` or `1T`. Raises DeeprigError for anything else."""
-    found = re.fullmatch(r"([1-9]\d*)([MGT])", size)
-    if not found:
+    match = re.fullmatch(r"([1-9]\d*)([MGT])", size)
+    if not match:
         fail(f"--disk {size!r} is no size; write it as 500M or 2G.")
-    return int(found[1]) << {"M": 20, "G": 30, "T": 40}[found[2]]
+    return int(match[1]) << {"M": 20, "G": 30, "T": 40}[match[2]]

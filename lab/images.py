@@ -21,11 +21,11 @@ def ensure(
     For a VM it holds a disk. More packages make another base system, beside the usual one.
     Raises DeeprigError where the distribution's archive cannot be reached.
     """
-    wanted = recipe(os, kind, packages)
-    image = paths.images() / "-".join([os, *(["vm"] if kind == "vm" else []), wanted.key])
+    made_of = recipe(os, kind, packages)
+    image = paths.images() / "-".join([os, *(["vm"] if kind == "vm" else []), made_of.key])
     with paths.locked(paths.images() / f".{image.name}.lock"):
         if not image.is_dir():
-            _build(os, wanted, image, say, vm=kind == "vm")
+            _build(os, made_of, image, say, vm=kind == "vm")
         utime(image)
     return image
 

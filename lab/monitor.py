@@ -24,11 +24,11 @@ class Monitor:
         words = {"execute": command, "arguments": arguments}
         self.connection.sendall(json.dumps(words).encode() + b"\n")
         while True:
-            said = self._hear()
-            if "return" in said:
-                return said["return"]
-            if "error" in said:
-                fail(f"QEMU refuses {command}: {said['error']['desc']}.")
+            answer = self._hear()
+            if "return" in answer:
+                return answer["return"]
+            if "error" in answer:
+                fail(f"QEMU refuses {command}: {answer['error']['desc']}.")
 
     def wait_for(self, event: str, seconds: float) -> bool:
         """Whether the event came, or had come, within the time."""
@@ -45,10 +45,10 @@ class Monitor:
         line = self.lines.readline()
         if not line:
             raise EOFError("QEMU has ended")
-        said: dict[str, Any] = json.loads(line)
-        if "event" in said:
-            self.events.append(said["event"])
-        return said
+        message: dict[str, Any] = json.loads(line)
+        if "event" in message:
+            self.events.append(message["event"])
+        return message
 
 
 @contextmanager

@@ -93,9 +93,9 @@ RECIPES = {
 
 def recipe(os: str, kind: str = "container", packages: Iterable[str] = ()) -> Recipe:
     """What a base system is made of, with more packages if asked for: another system then."""
-    found = RECIPES[os]
-    wanted = [found.packages, *packages]
+    base = RECIPES[os]
+    names = [base.packages, *packages]
     if kind == "container":
-        return replace(found, packages=" ".join(wanted))
-    wanted += [BOOT, found.kernel]
-    return replace(found, packages=" ".join(wanted), dressings=(*found.dressings, "vm"))
+        return replace(base, packages=" ".join(names))
+    names += [BOOT, base.kernel]
+    return replace(base, packages=" ".join(names), dressings=(*base.dressings, "vm"))

@@ -63,13 +63,13 @@ def install(say: Callable[[str], None], packages: Iterable[Package] = PACKAGES) 
 
     Raises DeeprigError with the command to give, where this is no Debian or apt fails.
     """
-    wanted = missing(packages)
-    if not wanted:
+    lacking = missing(packages)
+    if not lacking:
         return
-    names = [package.name for package in wanted]
+    names = [package.name for package in lacking]
     if not shutil.which("apt-get"):
         fail(f"the lab needs {', '.join(names)}; {_by_hand(names)}.")
-    for package in wanted:
+    for package in lacking:
         say(f"installing {package.name}: it {package.why}")
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for step in (["update"], ["install", "--yes", "--no-install-recommends", *names]):

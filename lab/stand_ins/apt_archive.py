@@ -45,8 +45,8 @@ class Archive:
 
     def add(self, packages: Iterable[Package]) -> None:
         """List these too, but none twice."""
-        there = {package.file_name for package in self.packages}
-        self.packages += [package for package in packages if package.file_name not in there]
+        listed = {package.file_name for package in self.packages}
+        self.packages += [package for package in packages if package.file_name not in listed]
 
     def files(self) -> dict[str, bytes]:
         """All that is to be served, by path."""

@@ -30,8 +30,8 @@ def notes(source: str) -> bytes:
 
 def _kept(source: str, *flags: str) -> bytes:
     """What the compiler makes of the source, from the cache if it did so before."""
-    asked = "\n".join([platform.machine(), *flags, source])
-    kept = cache() / hashlib.sha256(asked.encode()).hexdigest()[:24]
+    recipe = "\n".join([platform.machine(), *flags, source])
+    kept = cache() / hashlib.sha256(recipe.encode()).hexdigest()[:24]
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         _compile(source, kept, *flags)

@@ -61,12 +61,12 @@ def _original() -> Path:
     """Debian 13's. Raises DeeprigError where its archive cannot be reached."""
     folder = paths.images().with_name("packages")
     with paths.locked(folder / ".lock"):
-        if found := sorted(folder.glob("dkms_*.deb")):
-            return found[-1]
+        if debs := sorted(folder.glob("dkms_*.deb")):
+            return debs[-1]
         with tempfile.TemporaryDirectory(dir=folder) as place:
             _fetch(Path(place))
-            found = sorted(Path(place).glob("dkms_*.deb"))
-            return found[-1].rename(folder / found[-1].name)
+            debs = sorted(Path(place).glob("dkms_*.deb"))
+            return debs[-1].rename(folder / debs[-1].name)
 
 
 def _fetch(place: Path) -> None:
@@ -84,8 +84,8 @@ def _fetch(place: Path) -> None:
     for action in (["update"], ["download", "dkms"]):
         done = subprocess.run([*apt_get, *action], cwd=place, capture_output=True, text=True)
         if done.returncode:
-            said = done.stderr.strip().splitlines() or ["no word"]
-            fail(f"Debian 13's dkms cannot be fetched for the stand-in: apt says {said[-1]!r}.")
+            lines = done.stderr.strip().splitlines() or ["no word"]
+            fail(f"Debian 13's dkms cannot be fetched for the stand-in: apt says {lines[-1]!r}.")
 
 
 def _archive() -> str:

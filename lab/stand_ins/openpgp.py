@@ -48,12 +48,12 @@ def make_key(user_id: str, *, lives_days: int = 0, bound_by: int = SHA256) -> Ke
     made = int(time.time()) - 30 * DAY
     body = struct.pack(">BIB", 4, made, RSA) + _integer(numbers.n) + _integer(numbers.e)
     uid = user_id.encode()
-    said = _subpacket(27, b"\x03")  # it certifies and signs
+    subpackets = _subpacket(27, b"\x03")  # it certifies and signs
     if lives_days:
-        said += _subpacket(9, struct.pack(">I", lives_days * DAY))
+        subpackets += _subpacket(9, struct.pack(">I", lives_days * DAY))
     bare = Key(private, body, b"")
     signed = _framed(body) + b"\xb4" + struct.pack(">I", len(uid)) + uid
-    bond = _signature(bare, OF_USER_ID, signed, said, made=made, digest=bound_by)
+    bond = _signature(bare, OF_USER_ID, signed, subpackets, made=made, digest=bound_by)
     public = _packet(PUBLIC_KEY, body) + _packet(USER_ID, uid) + _packet(SIGNATURE, bond)
     return Key(private, body, public)
 
@@ -82,13 +82,19 @@ def armour(kind: str, content: bytes) -> str:
 
 
 def _signature(
-    key: Key, kind: int, signed: bytes, said: bytes = b"", *, made: int = 0, digest: int = SHA256
+    key: Key,
+    kind: int,
+    signed: bytes,
+    subpackets: bytes = b"",
+    *,
+    made: int = 0,
+    digest: int = SHA256,
 ) -> bytes:
     """The body of a signature packet over what is signed and what it says of itself."""
     made = made or int(time.time()) - 60
     fingerprint = bytes.fromhex(key.fingerprint)
-    said += _subpacket(2, struct.pack(">I", made)) + _subpacket(33, b"\x04" + fingerprint)
-    head = struct.pack(">BBBBH", 4, kind, RSA, digest, len(said)) + said
+    subpackets += _subpacket(2, struct.pack(">I", made)) + _subpacket(33, b"\x04" + fingerprint)
+    head = struct.pack(">BBBBH", 4, kind, RSA, digest, len(subpackets)) + subpackets
     whole = signed + head + b"\x04\xff" + struct.pack(">I", len(head))
     issuer = _subpacket(16, fingerprint[-8:])
     algorithm = HASHES[digest]

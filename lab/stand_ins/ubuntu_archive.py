@@ -111,9 +111,9 @@ class Repository:
 
     def _add(self, suite: str) -> None:
         """List in the suite whatever no suite has yet."""
-        there = {package.file_name for a in self.archives.values() for package in a.packages}
+        listed = {package.file_name for a in self.archives.values() for package in a.packages}
         every = everything(self.drivers, self.kernels)
-        self.archives[suite].add(package for package in every if package.file_name not in there)
+        self.archives[suite].add(package for package in every if package.file_name not in listed)
         self.publish()
 
 
