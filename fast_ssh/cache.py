@@ -25,9 +25,9 @@ class Cache:
 
     def find(self, question: Question) -> Pending | None:
         """The answer, if it has come lately or is still to come."""
-        found = self._answers.get(question)
+        pending_answer = self._answers.get(question)
         oldest = time.monotonic() - self.seconds
-        if found and found.came and found.came < oldest:
+        if pending_answer and pending_answer.came and pending_answer.came < oldest:
             # Those as old are asked again together with it; those still to come will be new.
             self._answers = {
                 other: pending
@@ -35,7 +35,7 @@ class Cache:
                 if not pending.came or pending.came >= oldest
             }
             return None
-        return found
+        return pending_answer
 
     def keep(self, question: Question, pending: Pending) -> None:
         self._answers[question] = pending
@@ -46,7 +46,7 @@ class Cache:
 
     def next(self, following: list[Question]) -> list[Question]:
         """Those to ask together with a question, of those that followed it the last time."""
-        wanted = following if self._ahead is None else following[: self._ahead]
+        likely = following if self._ahead is None else following[: self._ahead]
         if self._ahead is not None:
             self._ahead = self._ahead * 2 + 1
-        return [question for question in wanted if question not in self._answers]
+        return [question for question in likely if question not in self._answers]

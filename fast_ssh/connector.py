@@ -109,9 +109,9 @@ class FastSSHConnector(Watched, SSHConnector):
         **arguments: Any,
     ) -> tuple[bool, CommandOutput]:
         # Who called Host.run_shell_command? Only what is a fact is known to change nothing.
-        asked = sys._getframe(2).f_code is facts._get_fact.__code__
+        is_fact = sys._getframe(2).f_code is facts._get_fact.__code__
         aside = isinstance(command, commands.Aside)
-        if not asked and not aside:
+        if not is_fact and not aside:
             self.forget()
 
         def run() -> tuple[int, CommandOutput]:
@@ -121,8 +121,8 @@ class FastSSHConnector(Watched, SSHConnector):
             made = commands.make(command, dict(arguments))
             if print_input:
                 echo(f"{self.host.print_prefix}>>> {made.shown}", err=True)
-            if (asked or aside) and made.stdin is None and made.timeout is None:
-                return self._ask(made, print_output, remember=asked)
+            if (is_fact or aside) and made.stdin is None and made.timeout is None:
+                return self._ask(made, print_output, remember=is_fact)
             return self._run(made, print_output)
 
         try:
@@ -159,8 +159,8 @@ class FastSSHConnector(Watched, SSHConnector):
                 print_input,
                 **arguments,
             )
-        wanted = StringCommand("cat >", QuoteString(remote_filename))
-        made = commands.make(wanted, dict(arguments))._replace(stdin=content)
+        receive = StringCommand("cat >", QuoteString(remote_filename))
+        made = commands.make(receive, dict(arguments))._replace(stdin=content)
         code, output = self._run(made, print_output)
         if code:
             logger.error(f"File upload error: {output.stderr}")

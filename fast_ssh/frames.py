@@ -140,9 +140,9 @@ def _forked(command: str) -> str:
     What is the kept shell's own is out of its way: unset, or by a name that begins with fast_. One
     that asks for its process has one.
     """
-    if (found := WRAPPED.fullmatch(command)) and not PROCESS.search(command):
+    if (match := WRAPPED.fullmatch(command)) and not PROCESS.search(command):
         apart = "set --; unset -v l fast_d; unset -f fast_end"
-        return f"(ulimit -f {LARGEST_FILE}; {apart}; eval {found[1]})"
+        return f"(ulimit -f {LARGEST_FILE}; {apart}; eval {match[1]})"
     return command
 
 
@@ -207,23 +207,23 @@ class Stream:
         """The answers that this completes. Raises TooMuch."""
         self._data += chunk
         self._lines += chunk.count(b"\n")
-        found: list[Answer] = []
+        answers: list[Answer] = []
         while (at := self._data.find(self._mark, self._searched)) >= 0:
             end = self._data.find(b">\n", at)
             if end < 0:
                 break
             data = bytes(self._data[:at])
-            said = END.fullmatch(self._data[at + len(self._mark) : end])
-            if not said:
+            ending = END.fullmatch(self._data[at + len(self._mark) : end])
+            if not ending:
                 raise TooMuch("what ends its answers is not what it was told")
             _check(len(data), data.count(b"\n"))
-            found.append(Answer(int(said[1]), int(said[2] or 1), data, self._shown))
+            answers.append(Answer(int(ending[1]), int(ending[2] or 1), data, self._shown))
             del self._data[: end + 2]
             self._searched = self._shown = 0
             self._lines = self._data.count(b"\n")
         self._searched = at if at >= 0 else max(0, len(self._data) - len(self._mark))
         _check(len(self._data), self._lines)
-        return found
+        return answers
 
     def lines(self) -> list[bytes]:
         """Whole lines of an answer that is not complete yet, each given once."""

@@ -82,12 +82,12 @@ class History:
         if not self._now or same:
             return
         rows = [[*question, *known] for question, known in content.items()]
-        said = json.dumps(
+        text = json.dumps(
             {"by_password": self._by_password_now, "asker": self.asker, "questions": rows}, indent=0
         )
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self.file, said)
+            _replace(self.file, text)
         except OSError as error:
             why = error.strerror or error
             self.complaint = f"{self.file} cannot be written ({why}); the next run is slower"
@@ -102,13 +102,13 @@ class History:
                         f"{self.file} can be read or written by others, and is not used"
                     )
                     return {}
-                found = json.load(file)
-            if not isinstance(found, dict):
+                content = json.load(file)
+            if not isinstance(content, dict):
                 raise ValueError("it is no object")
-            if found.get("asker") != self.asker:
+            if content.get("asker") != self.asker:
                 return {}
-            self.by_password = bool(found["by_password"])
-            rows = found["questions"]
+            self.by_password = bool(content["by_password"])
+            rows = content["questions"]
             return {Question(_level(a), str(b)): Known(int(c), float(d)) for a, b, c, d in rows}
         except FileNotFoundError:
             return {}

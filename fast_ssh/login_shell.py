@@ -34,5 +34,5 @@ def began(mark: str, output: bytes) -> bool:
 
 def own(mark: str, output: bytes) -> bytes:
     """What the script printed; all that was said where it never began."""
-    before, found, after = output.partition(f"<{mark}>\n".encode())
-    return after if found else before
+    before, begun, after = output.partition(f"<{mark}>\n".encode())
+    return after if begun else before
