@@ -77,8 +77,8 @@ def give_up(why: str) -> None:
 def take_out() -> None:
     """Purge what an unfinished install brought, whatever state it is in."""
     known = driver.said("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n")
-    there = {line.split()[1] for line in known.splitlines() if not line.startswith("not-installed")}
-    came = [name for name in CAME.read_text().split() if name in there]
+    names = {line.split()[1] for line in known.splitlines() if not line.startswith("not-installed")}
+    came = [name for name in CAME.read_text().split() if name in names]
     if came:
         steps.run("Take out what came", ["apt-get", "-q", "-y", "purge", *came])
     if half := driver.said("dpkg", "--audit"):

@@ -50,8 +50,8 @@ def begin(kind: str, options: set[str]) -> None:
 
 
 def active() -> bool:
-    said = bounded.run(["systemctl", "is-active", UNIT]).out.strip()
-    return said in ("active", "activating", "deactivating")
+    state_of_unit = bounded.run(["systemctl", "is-active", UNIT]).out.strip()
+    return state_of_unit in ("active", "activating", "deactivating")
 
 
 def follow(skip: int) -> None:

@@ -45,8 +45,8 @@ def keep_downloads(version: str, names: list[str]) -> None:
 
 def kept(folder: Path, name: str, version: str) -> Path | None:
     """The package in that folder, in exactly this version."""
-    found = folder.glob(f"{name}_{version.replace(':', '%3a')}_*.deb")
-    return next(found, next(folder.glob(f"{name}_{version.rpartition(':')[2]}_*.deb"), None))
+    exact = folder.glob(f"{name}_{version.replace(':', '%3a')}_*.deb")
+    return next(exact, next(folder.glob(f"{name}_{version.rpartition(':')[2]}_*.deb"), None))
 
 
 def keep(version: str, packages: dict[str, str]) -> list[str]:
@@ -55,9 +55,9 @@ def keep(version: str, packages: dict[str, str]) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, its in packages.items():
         if not kept(folder, name, its):
-            found = kept(INCOMING, name, its) or kept(APT_CACHE, name, its)
-            if found:
-                shutil.copy2(found, folder)
+            deb = kept(INCOMING, name, its) or kept(APT_CACHE, name, its)
+            if deb:
+                shutil.copy2(deb, folder)
             else:
                 fetch(folder, f"{name}={its}")
         if not kept(folder, name, its):
@@ -84,9 +84,9 @@ def pack(folder: Path, name: str) -> None:
                 if file.exists():
                     shutil.copy2(file, about / part)
         files = driver.said("dpkg-query", "-L", name).splitlines()
-        there = "\0".join(file.lstrip("/") for file in files if os.path.lexists(file))
+        paths = "\0".join(file.lstrip("/") for file in files if os.path.lexists(file))
         copy = 'tar -C / --no-recursion --null -T - -cf - | tar -C "$1" -xpf -'
-        bounded.run(["sh", "-c", copy, "sh", made], stdin=there, seconds=bounded.LONG)
+        bounded.run(["sh", "-c", copy, "sh", made], stdin=paths, seconds=bounded.LONG)
         Path(made).chmod(0o755)
         bounded.run(["dpkg-deb", "-b", "-Zxz", "-z1", made, folder], seconds=bounded.LONG)
 

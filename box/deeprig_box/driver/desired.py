@@ -31,10 +31,10 @@ def stands() -> dict[str, Any] | None:
 
 def kept() -> str:
     """Why the driver that stands is left, though the plan is another; "" where it is the same."""
-    now, asked = stands(), wanted()
-    if now is None or all(now[field] == asked[field] for field in SAME):
+    now, planned = stands(), wanted()
+    if now is None or all(now[field] == planned[field] for field in SAME):
         return ""
-    plan = " ".join(asked[field] for field in ("branch", "flavour"))
+    plan = " ".join(planned[field] for field in ("branch", "flavour"))
     return (
         f"driver {driver.driver_version()} ({now['flavour']}) is installed, the plan is "
         f"{plan}; `deeprig driver upgrade` moves it"
@@ -43,24 +43,24 @@ def kept() -> str:
 
 def objection() -> str:
     """Why this driver must not come, though apt could bring it; "" where it may."""
-    asked, now = wanted(), stands()
+    planned, now = wanted(), stands()
     if now is not None:
-        return "" if now["source"] == asked["source"] else from_another(asked, now["source"])
+        return "" if now["source"] == planned["source"] else from_another(planned, now["source"])
     if BY_HAND.exists() and not driver.said("dpkg-query", "-S", str(BY_HAND)):
         return (
             "a driver from NVIDIA's .run file is there; take it out with `sudo nvidia-uninstall`, "
             "or set Rig.driver to None"
         )
-    found = foreign.by_others()
-    if found is None:
+    other = foreign.by_others()
+    if other is None:
         return ""
-    library = asked.get("library", found.name)  # which a plan of an older deeprig has not
-    if (found.source, found.branch, found.name) == (asked["source"], asked["branch"], library):
+    library = planned.get("library", other.name)  # which a plan of an older deeprig has not
+    if (other.source, other.branch, other.name) == (planned["source"], planned["branch"], library):
         return ""
     return (
-        f"driver {found.version} ({found.name}) is there, which deeprig did not install, and the "
-        f"plan is {asked['branch']} from {WHOSE[asked['source']]} ({library}); "
-        f"Rig(driver=None) leaves it alone, `sudo apt purge {' '.join(found.packages)}` makes room"
+        f"driver {other.version} ({other.name}) is there, which deeprig did not install, and the "
+        f"plan is {planned['branch']} from {WHOSE[planned['source']]} ({library}); "
+        f"Rig(driver=None) leaves it alone, `sudo apt purge {' '.join(other.packages)}` makes room"
     )
 
 
@@ -80,8 +80,8 @@ def check(_: list[str]) -> Standing:
 
 def apply(words: list[str]) -> None:
     """Only the reason why it cannot."""
-    if (found := check(words)).state == REFUSED:
-        raise BoxError(found.say)
+    if (standing := check(words)).state == REFUSED:
+        raise BoxError(standing.say)
 
 
 def main() -> None:

@@ -32,10 +32,10 @@ def compiler(kernel: str) -> str:
     config = BOOT / f"config-{kernel}"
     if not config.exists():
         return ""
-    said = re.search(r'^CONFIG_CC_VERSION_TEXT="(.*)"$', config.read_text(), re.MULTILINE)
+    line = re.search(r'^CONFIG_CC_VERSION_TEXT="(.*)"$', config.read_text(), re.MULTILINE)
     # "gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0", "x86_64-linux-gnu-gcc-13 (Ubuntu ...) 13.3.0"
-    found = said and re.match(r"(?:\S+-)?gcc(?:-\d+)? .* (\d+)[.\d]*$", said[1])
-    return f"gcc-{found[1]}" if found else ""
+    match = line and re.match(r"(?:\S+-)?gcc(?:-\d+)? .* (\d+)[.\d]*$", line[1])
+    return f"gcc-{match[1]}" if match else ""
 
 
 def build_what_is_missing() -> None:
@@ -45,8 +45,8 @@ def build_what_is_missing() -> None:
     version, name = driver.driver_version(), driver.plan()["dkms_name"]
     for kernel in driver.kernels_to_prove():
         if version and driver.wrong(kernel, version):
-            asked = ["dkms", "install", "--force", "-m", name, "-v", version, "-k", kernel]
-            run(f"Build the modules for kernel {kernel}", asked)
+            command = ["dkms", "install", "--force", "-m", name, "-v", version, "-k", kernel]
+            run(f"Build the modules for kernel {kernel}", command)
 
 
 def fetch_what_is_missing() -> None:
@@ -58,7 +58,7 @@ def fetch_what_is_missing() -> None:
         return
     plan, kernel = driver.plan(), newest[0]
     stem = re.compile(rf"{driver.PREBUILT}\d+(-server)?(-open)?-")
-    stems = [found[0] for found in map(stem.match, plan["packages"]) if found]
+    stems = [match[0] for match in map(stem.match, plan["packages"]) if match]
     index.read_anew(plan)
     for name in (f"{stem}{kernel}" for stem in stems):
         for entry in (f"{name}={its}" for its in simulate.offered(name)):

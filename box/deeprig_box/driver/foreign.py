@@ -59,8 +59,8 @@ def installed() -> dict[str, str]:
 
 def origin(policy: str) -> str:
     """nvidia, distro, or "" where no index has the installed version any more."""
-    found = re.search(r"^ \*\*\* .*\n((?: {8}.*\n?)*)", policy, re.MULTILINE)
-    places = [line.split()[1] for line in found[1].splitlines()] if found else []
+    table = re.search(r"^ \*\*\* .*\n((?: {8}.*\n?)*)", policy, re.MULTILINE)
+    places = [line.split()[1] for line in table[1].splitlines()] if table else []
     urls = [place for place in places if "://" in place or place.startswith("file:")]
     if not urls:
         return ""

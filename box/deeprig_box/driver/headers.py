@@ -20,15 +20,15 @@ FAILED = re.compile(r"/var/lib/dkms/([\w.+-]+)/([\w.+~-]+)/(?:source\b|(?:\S+/)?
 
 def lacking(plan: dict[str, Any]) -> list[str]:
     """As apt takes them; an image from another suite than the usual has its own headers there."""
-    there, found = driver.installed(), []
+    versions, names = driver.installed(), []
     for name in plan["headers"]:
-        image = there.get(name.replace(HEADERS, IMAGE, 1), "")
-        has, offered = there.get(name, ""), simulate.offered(name)
+        image = versions.get(name.replace(HEADERS, IMAGE, 1), "")
+        has, offered = versions.get(name, ""), simulate.offered(name)
         if image in offered and (not has or newer(image, has)):
-            found.append(f"{name}={image}")
+            names.append(f"{name}={image}")
         elif not has and offered:
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def install(plan: dict[str, Any]) -> None:
@@ -46,8 +46,8 @@ def bring(what: str, names: list[str]) -> None:
         return
     module = FAILED.search(steps.last_said())
     came = [arrival.name for arrival in would.arrives if not arrival.old]
-    there = driver.said("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n")
-    left = {line.split()[1] for line in there.splitlines() if not line.startswith("not-installed")}
+    states = driver.said("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n")
+    left = {line.split()[1] for line in states.splitlines() if not line.startswith("not-installed")}
     run("Take out what came", ["apt-get", "-q", "-y", "purge", *(n for n in came if n in left)])
     half = " ".join(driver.said("dpkg", "--audit").split())
     end = f"dpkg is left with: {half[:200]}" if half else "what came was taken out again"

@@ -37,8 +37,8 @@ from deeprig_box.nvidia.steps import run
 
 def state() -> str:
     if why := kept():
-        found = driver.state()
-        return f"kept: {why}" if found.startswith("ok ") else found
+        standing = driver.state()
+        return f"kept: {why}" if standing.startswith("ok ") else standing
     if stands() is None:
         return f"not installed: {' '.join(wanted()['packages'])}"
     if driver.plan() != wanted():
@@ -49,11 +49,11 @@ def state() -> str:
 
 
 def check(_: list[str]) -> Standing:
-    found = state()
-    if found.startswith("kept: "):
-        why = found.removeprefix("kept: ")
+    standing = state()
+    if standing.startswith("kept: "):
+        why = standing.removeprefix("kept: ")
         return Standing(OK, f"{why[0].upper()}{why[1:]}.")
-    return Standing(OK) if found.startswith("ok ") else Standing(OWED, found)
+    return Standing(OK) if standing.startswith("ok ") else Standing(OWED, standing)
 
 
 def apply(_: list[str]) -> None:
@@ -84,8 +84,8 @@ def install() -> None:
 
 def fetch_and_install() -> None:
     """Pin, then simulate and compare, then install; each a transaction of its own."""
-    plan, there = driver.plan(), driver.installed()
-    missing = [name for name in plan["packages"] if name not in there]
+    plan, versions = driver.plan(), driver.installed()
+    missing = [name for name in plan["packages"] if name not in versions]
     if not missing:
         return
     try:
@@ -120,8 +120,8 @@ def pin(plan: dict[str, Any]) -> None:
         came([name])
         if why := run(f"Pin branch {plan['branch']}", [*APT_GET, "install", name]):
             raise BoxError(f"{name}: {why}")
-    asked = plan["packages"] if plan["source"] == "nvidia" else plan["packages"][:1]
-    for package in (entry.partition("=")[0] for entry in asked):
+    entries = plan["packages"] if plan["source"] == "nvidia" else plan["packages"][:1]
+    for package in (entry.partition("=")[0] for entry in entries):
         reasons.settled(package, plan["branch"])
 
 

@@ -13,9 +13,9 @@ from deeprig_box.nvidia.held_updates import newer
 def to_try(plan: dict[str, Any], old: dict[str, str]) -> list[list[str]]:
     """The kernel's own packages as apt takes them: the newest, older ones, as they are."""
     names = plan.get("kernel_metapackages", []) if plan["modules"] == "prebuilt" else []
-    there = old.get(names[0], "") if names else ""
-    offered = simulate.offered(names[0]) if there else []
-    others = [v for v in offered if v != simulate.candidate(names[0]) and newer(v, there)]
+    installed = old.get(names[0], "") if names else ""
+    offered = simulate.offered(names[0]) if installed else []
+    others = [v for v in offered if v != simulate.candidate(names[0]) and newer(v, installed)]
     tried = [names, *([f"{name}={version}" for name in names] for version in others)]
     return [*tried, []] if names else [[]]
 
@@ -25,10 +25,10 @@ def without_modules(would: Simulation, plan: dict[str, Any]) -> str:
     if plan["modules"] != "prebuilt":
         return ""
     arrive = {arrival.name for arrival in would.arrives}
-    there = (arrive | driver.installed().keys()) - set(would.removed)
+    names = (arrive | driver.installed().keys()) - set(would.removed)
     for name in sorted(arrive):
         kernel = re.fullmatch(r"linux-image-(\d.+)", name)
         own = f"{PREBUILT}{plan['branch']}-"
-        if kernel and not any(n.startswith(own) and n.endswith(f"-{kernel[1]}") for n in there):
+        if kernel and not any(n.startswith(own) and n.endswith(f"-{kernel[1]}") for n in names):
             return kernel[1]
     return ""

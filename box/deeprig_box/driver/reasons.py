@@ -33,12 +33,12 @@ def why(names: list[str], would: Simulation) -> str:
 
 def half(said: str) -> str:
     """A package that was cut off while it came, and that no archive has."""
-    found = HALF.search(said)
-    if found is None:
+    match = HALF.search(said)
+    if match is None:
         return ""
     return (
-        f"{found[1]} is half installed, and no archive has it; "
-        f"`sudo dpkg --remove --force-remove-reinstreq {found[1]}` takes it out"
+        f"{match[1]} is half installed, and no archive has it; "
+        f"`sudo dpkg --remove --force-remove-reinstreq {match[1]}` takes it out"
     )
 
 
@@ -85,19 +85,19 @@ def refuse(names: list[str], would: Simulation, plan: dict[str, Any]) -> None:
     """End here where apt would do anything but the plan."""
     if would.why_not:
         raise BoxError(f"{why(names, would)}; nothing was installed")
-    if said := simulate.objection(would, names, plan, simulate.held()):
-        raise BoxError(f"{said}; nothing was installed")
+    if objection := simulate.objection(would, names, plan, simulate.held()):
+        raise BoxError(f"{objection}; nothing was installed")
 
 
 def settled(package: str, branch: str) -> None:
     """Raises BoxError where apt would take this package of another branch, or not at all."""
-    found = simulate.candidate(package)
-    if is_of_branch(package, found, branch):
+    version = simulate.candidate(package)
+    if is_of_branch(package, version, branch):
         return
     blame = preferences(
         lambda options: is_of_branch(package, simulate.candidate(package, *options), branch)
     )
     raise BoxError(
-        f"apt would take {package} {found or '(none)'}, and the plan is {branch}"
+        f"apt would take {package} {version or '(none)'}, and the plan is {branch}"
         f"{f': {blame}' if blame else ''}"
     )

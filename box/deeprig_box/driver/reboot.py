@@ -14,17 +14,17 @@ LOCK_SECONDS = 900
 
 def at_work() -> list[str]:
     """What a move would disturb; whoever watches it is no work."""
-    there, own = workload.processes(), workload.group(Path("/proc/self"))
-    watching = {process.group for process in there if process.name == "driver-move"}
-    others = [process for process in there if process.group not in watching]
+    processes, own = workload.processes(), workload.group(Path("/proc/self"))
+    watching = {process.group for process in processes if process.name == "driver-move"}
+    others = [process for process in processes if process.group not in watching]
     return [
-        *workload.on_a_card(there),
-        *workload.jobs(there),
+        *workload.on_a_card(processes),
+        *workload.jobs(processes),
         *workload.in_notebooks(),
-        *workload.in_guests(there),
+        *workload.in_guests(processes),
         *workload.dpkg(),
         *workload.of_people(others, own),
-        *workload.in_containers(there),
+        *workload.in_containers(processes),
     ]
 
 

@@ -68,9 +68,9 @@ def objection(would: Simulation, names: list[str], plan: dict[str, Any], held: s
 
 def uneven(would: Simulation, plan: dict[str, Any]) -> str:
     """What must be of the driver's very build, and would not be; "" where all is."""
-    there = driver.installed() | {arrival.name: arrival.new for arrival in would.arrives}
-    version = driver.upstream(there.get(plan["packages"][0].partition("=")[0], ""))
-    for name, its in there.items() if version else ():
+    versions = driver.installed() | {arrival.name: arrival.new for arrival in would.arrives}
+    version = driver.upstream(versions.get(plan["packages"][0].partition("=")[0], ""))
+    for name, its in versions.items() if version else ():
         if driver.OF_THE_BUILD.match(name) and driver.upstream(its) != version:
             return (
                 f"{name} would be {its} beside driver {version}, and they must be of one build; "
@@ -115,8 +115,8 @@ def held() -> set[str]:
 def candidate(name: str, *options: str) -> str:
     """The version that apt would take."""
     policy = driver.said("apt-cache", *options, "policy", name)
-    found = re.search(r"^  Candidate: (\S+)$", policy, re.M)
-    return "" if found is None or found[1] == "(none)" else found[1]
+    match = re.search(r"^  Candidate: (\S+)$", policy, re.M)
+    return "" if match is None or match[1] == "(none)" else match[1]
 
 
 def offered(name: str) -> list[str]:

@@ -35,9 +35,9 @@ FORCED = ["--force-confold", "--force-depends", "--force-remove-reinstreq"]
 
 def moving() -> dict[str, str]:
     """Name -> version of what a move touches: the driver's packages and what pins them."""
-    there = driver.installed()
-    names = {*driver.driver_set(), *(name for name in there if name.startswith(PINS))}
-    return {name: there[name] for name in sorted(names)}
+    versions = driver.installed()
+    names = {*driver.driver_set(), *(name for name in versions if name.startswith(PINS))}
+    return {name: versions[name] for name in sorted(names)}
 
 
 def take() -> None:
@@ -81,15 +81,15 @@ def used(*, failed: bool) -> None:
 def load() -> dict[str, Any] | None:
     """What there is to go back to."""
     try:
-        found: dict[str, Any] = json.loads(SNAPSHOT.read_text())
+        snapshot: dict[str, Any] = json.loads(SNAPSHOT.read_text())
     except (OSError, ValueError):
         return None
-    return found
+    return snapshot
 
 
 def drafted() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(DRAFT.read_text())
-    return found
+    draft: dict[str, Any] = json.loads(DRAFT.read_text())
+    return draft
 
 
 def states() -> dict[str, tuple[str, str]]:
@@ -103,12 +103,12 @@ def states() -> dict[str, tuple[str, str]]:
 def restore(snapshot: dict[str, Any], came: list[str]) -> None:
     """The packages, files, marks and holds of the snapshot. Needs no network, and asks no index."""
     before = snapshot["packages"]
-    there = states()
+    now = states()
     # A kernel that came stays: it may be the one that runs, and the boot guard keeps to the other.
     own = {name for name in (*came, *driver.driver_set()) if driver.is_of_a_driver(name)}
-    own |= {name for name in there if name.startswith(PINS)}
-    extra = sorted(name for name in own if name in there and name not in before)
-    wrong = [name for name, its in before.items() if there.get(name) != ("installed", its)]
+    own |= {name for name in now if name.startswith(PINS)}
+    extra = sorted(name for name in own if name in now and name not in before)
+    wrong = [name for name, its in before.items() if now.get(name) != ("installed", its)]
     files = [kept_deb(snapshot["version"], name, before[name]) for name in wrong]
     complaints = []
     if extra:
@@ -154,8 +154,8 @@ def marks(snapshot: dict[str, Any], before: dict[str, Any]) -> None:
 
 def check(before: dict[str, Any], complaints: list[str]) -> None:
     """Whether all of it is as it was, asked of dpkg and of the modules, not believed."""
-    there = states()
-    wrong = [name for name, its in before.items() if there.get(name) != ("installed", its)]
+    now = states()
+    wrong = [name for name, its in before.items() if now.get(name) != ("installed", its)]
     half = driver.said("dpkg", "--audit")
     state = driver.state()
     if wrong or half:

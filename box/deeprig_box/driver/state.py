@@ -27,8 +27,8 @@ FRESH = {
 def load() -> dict[str, Any]:
     """The last move, or a fresh record where there was none."""
     try:
-        found: dict[str, Any] = json.loads(RECORD.read_text())
-        return FRESH | found
+        record: dict[str, Any] = json.loads(RECORD.read_text())
+        return FRESH | record
     except (OSError, ValueError):
         return dict(FRESH)
 

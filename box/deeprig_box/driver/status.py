@@ -57,13 +57,13 @@ def system() -> str:
 
 def offers(names: list[str]) -> dict[str, Any]:
     """Package -> the versions that apt could take, newest first."""
-    found: dict[str, Any] = {}
+    versions: dict[str, Any] = {}
     for line in said("apt-cache", "madison", *names).splitlines() if names else []:
         name, version, _ = (word.strip() for word in line.split("|", 2))
-        found.setdefault(name, [])
-        if version not in found[name]:
-            found[name].append(version)
-    return found
+        versions.setdefault(name, [])
+        if version not in versions[name]:
+            versions[name].append(version)
+    return versions
 
 
 def loaded() -> dict[str, Any]:
@@ -91,12 +91,12 @@ def holds() -> dict[str, Any]:
     """Held, and what should be and is not; what updates may move."""
     ours, held = driver.driver_set(), simulate.held()
     left_alone = set(said("apt-config", "dump", "--format", "%v%n", EXCLUDED).split())
-    wanted = dict(zip(ours, re.findall(r'"(.+)"', hold.left_alone(ours)), strict=True))
+    entries = dict(zip(ours, re.findall(r'"(.+)"', hold.left_alone(ours)), strict=True))
     return {
         "held": sorted(held & set(ours)),
         "loose": [name for name in ours if name not in held],
         "needless": sorted(n for n in held - set(ours) if driver.is_of_a_driver(n)),
-        "not_excluded": [name for name, entry in wanted.items() if entry not in left_alone],
+        "not_excluded": [name for name, entry in entries.items() if entry not in left_alone],
     }
 
 

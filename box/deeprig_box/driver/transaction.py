@@ -37,26 +37,26 @@ class Way(NamedTuple):
 
 def pins_to_move(plan: dict[str, Any]) -> list[str]:
     """Pinning packages that are not the plan's, and the plan's own where it is missing."""
-    there, wanted = driver.installed(), plan.get("pin", "")
-    others = [name for name in there if name.startswith(PINS) and name != wanted]
-    return [*others, *([wanted] if wanted and wanted not in there else [])]
+    names, own = driver.installed(), plan.get("pin", "")
+    others = [name for name in names if name.startswith(PINS) and name != own]
+    return [*others, *([own] if own and own not in names else [])]
 
 
 def pin(plan: dict[str, Any]) -> None:
     """The branch is settled, in transactions of its own, before anything is resolved."""
-    wanted = plan.get("pin", "")
+    own = plan.get("pin", "")
     # Purged, for a pin's file is a conffile: it would stay and speak for the old branch.
     for name in pins_to_move(plan):
-        if name != wanted and (why := run(f"Let go of {name}", ["dpkg", "--purge", name])):
+        if name != own and (why := run(f"Let go of {name}", ["dpkg", "--purge", name])):
             raise BoxError(f"{name}: {why}")
-    if wanted and wanted not in driver.installed():
-        would = simulate.simulated([wanted])
+    if own and own not in driver.installed():
+        would = simulate.simulated([own])
         if would.why_not:
-            raise BoxError(reasons.why([*LETS, wanted], would))
-        if [arrival.name for arrival in would.arrives] != [wanted] or would.removed:
-            raise BoxError(f"apt would bring more than {wanted}")
-        if why := run(f"Pin branch {plan['branch']}", [*APT_GET, *LETS, "install", wanted]):
-            raise BoxError(f"{wanted}: {why}")
+            raise BoxError(reasons.why([*LETS, own], would))
+        if [arrival.name for arrival in would.arrives] != [own] or would.removed:
+            raise BoxError(f"apt would bring more than {own}")
+        if why := run(f"Pin branch {plan['branch']}", [*APT_GET, *LETS, "install", own]):
+            raise BoxError(f"{own}: {why}")
 
 
 def settled(plan: dict[str, Any]) -> str:
@@ -76,16 +76,16 @@ def choose(plan: dict[str, Any], old: dict[str, str], old_plan: dict[str, Any]) 
     names += also_asked(old, old_plan, plan, version)
     own = [exactly(name, version) for name in dict.fromkeys(names)]
     for kernel in kernels.to_try(plan, old):
-        asked = [*own, *kernel]
-        would = simulated(asked)
+        request = [*own, *kernel]
+        would = simulated(request)
         if not kernels.without_modules(would, plan):
             break
     names += plan.get("kernel_metapackages", [])
     left = left_behind(names, old, would, plan, version)
     if left:
-        asked += [exactly(name, version, gone=f"{name}-") for name in left]
-        would = simulated(asked)
-    return Way(version, asked, would)
+        request += [exactly(name, version, gone=f"{name}-") for name in left]
+        would = simulated(request)
+    return Way(version, request, would)
 
 
 def simulated(asked: list[str]) -> Simulation:
@@ -94,8 +94,8 @@ def simulated(asked: list[str]) -> Simulation:
 
 def exactly(name: str, version: str, gone: str = "") -> str:
     """With the driver's version where there is one; else `gone`, or the name alone."""
-    found = next((v for v in simulate.offered(name) if upstream(v) == version), "")
-    return f"{name}={found}" if found else gone or name
+    exact = next((v for v in simulate.offered(name) if upstream(v) == version), "")
+    return f"{name}={exact}" if exact else gone or name
 
 
 def also_asked(
@@ -104,7 +104,7 @@ def also_asked(
     """Parts that somebody asked for beside the plan, under the names they have in this branch."""
     manual = set(driver.said("apt-mark", "showmanual").split())
     planned = {entry.partition("=")[0] for entry in old_plan["packages"]}
-    found = []
+    names = []
     for name in sorted((old.keys() & manual) - planned):
         if not DRIVER_VERSION.match(upstream(old[name])):
             continue  # a pin, or a kernel's metapackage
@@ -112,9 +112,9 @@ def also_asked(
         for here in (name, name.replace(old_plan["branch"], plan["branch"]), plain,
                      f"{plain}-{plan['branch']}"):  # fmt: skip
             if any(upstream(v) == version for v in simulate.offered(here)):
-                found.append(here)
+                names.append(here)
                 break
-    return found
+    return names
 
 
 def left_behind(
@@ -147,9 +147,9 @@ def objection(way: Way, old: dict[str, str], plan: dict[str, Any]) -> str:
             f"the archive has no modules of driver {way.version} for kernel {kernel} yet, which "
             "apt would bring along; try again in a few days"
         )
-    there = driver.installed()
+    names = driver.installed()
     for name in sorted(going - arriving):
-        if name not in there or name in would.removed:
+        if name not in names or name in would.removed:
             return f"apt would not install {name}"
     held = simulate.held() - old.keys()
     for arrival in would.arrives:
@@ -187,8 +187,8 @@ def why_not_built() -> str:
     shown = kernel_check.build_log()
     if not shown:
         return ""
-    if found := re.match(r"The end of (\S+):$", shown[0]):
-        shutil.copy(found[1], MAKE_LOG)
+    if match := re.match(r"The end of (\S+):$", shown[0]):
+        shutil.copy(match[1], MAKE_LOG)
         shown[0] = f"The end of {MAKE_LOG}:"
     print("\n".join(shown), flush=True)
     errors = [line.partition("error: ")[2] for line in shown if "error: " in line]

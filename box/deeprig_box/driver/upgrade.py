@@ -87,8 +87,8 @@ def touch(move: dict[str, Any], **known: object) -> None:
 
 
 def sentence(way: transaction.Way) -> str:
-    said = [f"{len(way.came)} packages come", f"{len(way.would.removed)} go"]
-    return f"{', '.join(said)}, {len(way.would.arrives) - len(way.came)} move"
+    parts = [f"{len(way.came)} packages come", f"{len(way.would.removed)} go"]
+    return f"{', '.join(parts)}, {len(way.would.arrives) - len(way.came)} move"
 
 
 def take_over() -> None:
