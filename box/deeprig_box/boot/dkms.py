@@ -24,8 +24,8 @@ def by_itself(wanted: bool) -> list[Path]:
     if not driver.PLAN.exists() or driver.plan()["modules"] != "dkms":
         return []
     files = sorted(SOURCES.glob(f"{driver.plan()['dkms_name']}-*/dkms.conf"))
-    said = [(file, SET.search(file.read_text())) for file in files]
-    return [file for file, found in said if bool(found and found[0] != NOT) is wanted]
+    settings = [(file, SET.search(file.read_text())) for file in files]
+    return [file for file, setting in settings if bool(setting and setting[0] != NOT) is wanted]
 
 
 def leave_to_us(ours: bool) -> None:

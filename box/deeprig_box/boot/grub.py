@@ -50,8 +50,8 @@ def other() -> str:
         return ""
     entry = _variable(f"Boot{int.from_bytes(taken, 'little'):04X}-{GLOBAL}")
     # Attributes, a length, a name and a path, all in UTF-16 but for the first six bytes.
-    found = OTHERS.search(entry[6:].decode("utf-16-le", "replace"))
-    return found[0] if found else ""
+    match = OTHERS.search(entry[6:].decode("utf-16-le", "replace"))
+    return match[0] if match else ""
 
 
 def _variable(name: str) -> bytes:
@@ -88,13 +88,13 @@ class Loader:
 
     def kernel_at(self, pin: str) -> str:
         """The kernel that a pin keeps; empty where its entry is gone."""
-        found = grub_menu.chosen(self.entries, pin) if pin else None
-        return found.kernel if found and found.id == pin.rpartition(">")[2] else ""
+        entry = grub_menu.chosen(self.entries, pin) if pin else None
+        return entry.kernel if entry and entry.id == pin.rpartition(">")[2] else ""
 
     def obeys(self, pin: str) -> bool:
         """Whether grub.cfg boots what it would be told with this pin, or without one."""
-        wanted = self.kernel_at(pin) if pin else self.usual.kernel
-        return not has_grub() or (pin == self.pin and self.set.kernel == wanted)
+        kernel = self.kernel_at(pin) if pin else self.usual.kernel
+        return not has_grub() or (pin == self.pin and self.set.kernel == kernel)
 
 
 def stay_on(loader: Loader, pin: str) -> None:

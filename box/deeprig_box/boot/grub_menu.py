@@ -53,8 +53,8 @@ def _entry(lines: list[str], inside: list[Entry]) -> Entry:
         if option in words[:-1]:
             name = words[words.index(option) + 1]
     loads: dict[str, str] = {}
-    for found in filter(None, map(LOADS.match, lines[1:])):
-        loads.setdefault(found[1], (_words(found[2]) or [""])[0])
+    for match in filter(None, map(LOADS.match, lines[1:])):
+        loads.setdefault(match[1], (_words(match[2]) or [""])[0])
     kernel = loads.get("linux", "").rpartition("/vmlinuz-")[2]
     if "/vmlinuz-" not in loads.get("linux", "") or name.startswith("osprober-"):
         kernel = ""
@@ -77,8 +77,8 @@ def environment(text: str) -> dict[str, str]:
 
 def set_default(text: str) -> str:
     """What grub.cfg sets as default where nobody asked for another entry once."""
-    found = re.findall(r'^\s*set default="?([^"\n]*)"?\s*$', text, re.MULTILINE)
-    usual = [value for value in found if value != "${next_entry}"]
+    values = re.findall(r'^\s*set default="?([^"\n]*)"?\s*$', text, re.MULTILINE)
+    usual = [value for value in values if value != "${next_entry}"]
     return usual[-1] if usual else "0"
 
 
@@ -104,13 +104,13 @@ def chosen(entries: list[Entry], default: str) -> "Entry | None":
     if not entries:
         return None
     name, _, rest = default.partition(">")
-    found = entries[0]
+    entry = entries[0]
     if name.strip().isdigit():
         number = int(name)
-        found = entries[number] if number < len(entries) else entries[0]
+        entry = entries[number] if number < len(entries) else entries[0]
     else:
-        found = next((e for e in entries if name and name in (e.title, e.id)), entries[0])
-    return chosen(found.entries, rest) if found.entries else found
+        entry = next((e for e in entries if name and name in (e.title, e.id)), entries[0])
+    return chosen(entry.entries, rest) if entry.entries else entry
 
 
 def address(entries: list[Entry], kernel: str) -> str:

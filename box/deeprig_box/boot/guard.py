@@ -31,10 +31,10 @@ NO_GRUB = "this box does not boot with GRUB, so nothing keeps it off a kernel wi
 
 def proved(record: dict[str, Any]) -> list[str]:
     """The kernels that come up with the driver, oldest first; each is noted in the record."""
-    there = driver.kernels()
+    kernels = driver.kernels()
     if kernel_check.half_there():  # what was proved holds until the driver is whole again, or gone
-        return [kernel for kernel in there if state.was_proved(record, kernel)]
-    good = [kernel for kernel in there if kernel_check.has_driver() and not unfit(record, kernel)]
+        return [kernel for kernel in kernels if state.was_proved(record, kernel)]
+    good = [kernel for kernel in kernels if kernel_check.has_driver() and not unfit(record, kernel)]
     for kernel in good:
         state.note_proved(record, kernel, kernel_check.identity(kernel))
     return good
@@ -62,14 +62,14 @@ def wanted_pin(loader: Loader, good: list[str]) -> str:
 
 def settle(record: dict[str, Any]) -> list[str]:
     """Set the boot loader right; the kernels that are proved."""
-    good, there = proved(record), driver.kernels()
-    record["kernels"] = {name: row for name, row in record["kernels"].items() if name in there}
-    dkms.note_unbuilt(record, [kernel for kernel in there if kernel not in good])
+    good, kernels = proved(record), driver.kernels()
+    record["kernels"] = {name: row for name, row in record["kernels"].items() if name in kernels}
+    dkms.note_unbuilt(record, [kernel for kernel in kernels if kernel not in good])
     loader = Loader()
     if (held := safe(loader, good)) and unknown(loader, record):
         grub.renew(held)  # never without a pin: the newest comes first in the menu
         loader = Loader()
-        record["unlisted"] = [kernel for kernel in there if not loader.address(kernel)]
+        record["unlisted"] = [kernel for kernel in kernels if not loader.address(kernel)]
     grub.stay_on(loader, wanted_pin(loader, good))
     autoremove.settle(good)
     return good
@@ -113,19 +113,19 @@ def settled() -> bool:
 
 def findings(loader: Loader, good: list[str], record: dict[str, Any]) -> list[str]:
     """What a person must know, a sentence each; none where the next boot comes up right."""
-    found = []
+    sentences = []
     if (half := kernel_check.half_there()) and "DPKG_MAINTSCRIPT_NAME" not in os.environ:
-        found.append(f"{half} is half installed; `sudo dpkg --configure -a` goes on with it")
+        sentences.append(f"{half} is half installed; `sudo dpkg --configure -a` goes on with it")
     if kernel_check.has_driver() and driver.kernels():
-        found.append(without_module(loader, good, record))
+        sentences.append(without_module(loader, good, record))
         if not grub.has_grub():
-            found.append(NO_GRUB)
+            sentences.append(NO_GRUB)
         elif other := grub.other():
-            found.append(OTHER.format(other))
+            sentences.append(OTHER.format(other))
         elif not loader.next.kernel:
-            found.append(f"{loader.next.title!r} boots next, which is no kernel of this system")
-        found.append(f"a reboot is owed: {why}" if (why := kernel_check.owed()) else "")
-    return [line for line in (*found, kernel_check.room()) if line]
+            sentences.append(f"{loader.next.title!r} boots next, which is no kernel of this system")
+        sentences.append(f"a reboot is owed: {why}" if (why := kernel_check.owed()) else "")
+    return [line for line in (*sentences, kernel_check.room()) if line]
 
 
 def without_module(loader: Loader, good: list[str], record: dict[str, Any]) -> str:
@@ -167,9 +167,9 @@ def booted() -> None:
 
 def sentence() -> str:
     record, loader = state.load(), Loader()
-    said = findings(loader, proved(record), record)
+    sentences = findings(loader, proved(record), record)
     version = driver.driver_version() if kernel_check.has_driver() else "none"
-    return "\n".join(said) or f"ok {loader.next.kernel} boots next, with driver {version}"
+    return "\n".join(sentences) or f"ok {loader.next.kernel} boots next, with driver {version}"
 
 
 def lift() -> None:
@@ -196,17 +196,17 @@ def remember() -> None:
 
 def main() -> None:
     remember()
-    asked = sys.argv[1:]
-    if asked[:1] == ["look"]:
-        look(quiet="--quiet" in asked)
-    elif asked in (["state"], ["settled"]):
-        print(sentence() if asked == ["state"] else "yes" if settled() else "")
-    elif asked[:1] == ["build"] and len(asked) == 2:
-        dkms.build(asked[1])
-    elif asked[:1] == ["rebuild"] and len(asked) == 2:
-        dkms.build(asked[1], anyway=True)
+    words = sys.argv[1:]
+    if words[:1] == ["look"]:
+        look(quiet="--quiet" in words)
+    elif words in (["state"], ["settled"]):
+        print(sentence() if words == ["state"] else "yes" if settled() else "")
+    elif words[:1] == ["build"] and len(words) == 2:
+        dkms.build(words[1])
+    elif words[:1] == ["rebuild"] and len(words) == 2:
+        dkms.build(words[1], anyway=True)
         look(quiet=False)
-    elif asked in (["arm"], ["booted"], ["lift"]):
-        {"arm": arm, "booted": booted, "lift": lift}[asked[0]]()
+    elif words in (["arm"], ["booted"], ["lift"]):
+        {"arm": arm, "booted": booted, "lift": lift}[words[0]]()
     else:
         raise BoxError(place.told("boot-guard"))

@@ -47,8 +47,8 @@ def _listeners(process: Path) -> set[str]:
     tables = [proc.PROC / "net" / name for name in ("tcp", "tcp6")]
     rows = [line.split() for table in tables if table.exists()
             for line in table.read_text().splitlines()[1:]]  # fmt: skip
-    there = {f"socket:[{row[9]}]" for row in rows if row[3] == LISTEN and row[7] == "0"}
-    return there & set(proc.leads_to(proc.open_files(int(process.name))))
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == LISTEN and row[7] == "0"}
+    return sockets & set(proc.leads_to(proc.open_files(int(process.name))))
 
 
 def _active(unit: str) -> bool:
@@ -60,12 +60,12 @@ def logins() -> bool:
 
     Anybody may write a line in sshd's name; these fields are the journal's own word on the writer.
     """
-    said = run(
+    journal = run(
         "journalctl", "--boot", "--quiet", "--output=json", "--output-fields=MESSAGE",
         "_UID=0", *(f"_COMM={Path(program).name}" for program in SSHD),
         *(f"_EXE={program}" for program in SSHD),
     )  # fmt: skip
-    messages = (json.loads(line).get("MESSAGE") for line in said.splitlines())
+    messages = (json.loads(line).get("MESSAGE") for line in journal.splitlines())
     return any(isinstance(text, str) and text.startswith("Accepted ") for text in messages)
 
 
@@ -89,7 +89,7 @@ def _came_in(session: dict[str, str]) -> bool:
 def _sessions() -> list[dict[str, str]]:
     lines = run("loginctl", "list-sessions", "--no-legend").splitlines()
     numbers = [line.split()[0] for line in lines if line.strip()]
-    wanted = [word for name in ("Class", "Remote", "Seat", "Service") for word in ("-p", name)]
-    said = run("loginctl", "show-session", *wanted, *numbers) if numbers else ""
-    blocks = [block.splitlines() for block in said.split("\n\n")]
+    properties = [word for name in ("Class", "Remote", "Seat", "Service") for word in ("-p", name)]
+    output = run("loginctl", "show-session", *properties, *numbers) if numbers else ""
+    blocks = [block.splitlines() for block in output.split("\n\n")]
     return [dict(line.split("=", 1) for line in block if "=" in line) for block in blocks]

@@ -75,27 +75,27 @@ def changed() -> list[str]:
 
 def restore(below: tuple[str, ...] = PATHS) -> list[str]:
     """Put back what has changed below these paths, and say which files that were."""
-    found = [path for path in changed() if path.startswith(below)]
-    for path in found:
-        there, kept = Path("/", path), KEPT / path
+    paths = [path for path in changed() if path.startswith(below)]
+    for path in paths:
+        place, kept = Path("/", path), KEPT / path
         if kept.exists():
-            there.parent.mkdir(parents=True, exist_ok=True)
-            draft = there.with_name(f"{there.name}.deeprig-new")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            draft = place.with_name(f"{place.name}.deeprig-new")
             _copy(kept, draft)
-            draft.rename(there)
+            draft.rename(place)
         else:
-            there.unlink(missing_ok=True)
+            place.unlink(missing_ok=True)
     os.sync()
-    return found
+    return paths
 
 
 def _files(root: Path) -> set[str]:
-    found: set[str] = set()
+    files: set[str] = set()
     for path in PATHS:
         place = root / path
         below = place.rglob("*") if place.is_dir() else [place]
-        found |= {str(f.relative_to(root)) for f in below if f.is_file()}
-    return found
+        files |= {str(f.relative_to(root)) for f in below if f.is_file()}
+    return files
 
 
 def _copy(source: Path, target: Path) -> None:

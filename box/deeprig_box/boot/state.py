@@ -19,10 +19,10 @@ def load() -> dict[str, Any]:
     """
     fresh = {"kernels": {}, "said": [], "next": "", "unlisted": [], "unbuilt": {}}
     try:
-        found = json.loads(RECORD.read_text())
+        record = json.loads(RECORD.read_text())
     except (OSError, ValueError):
         return fresh
-    return fresh | found if isinstance(found, dict) else fresh
+    return fresh | record if isinstance(record, dict) else fresh
 
 
 def save(record: dict[str, Any]) -> None:

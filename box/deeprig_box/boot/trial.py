@@ -51,10 +51,10 @@ def load() -> dict[str, Any]:
     """
     fresh = {"changed": [], "waiting": False, "said": "", "good": "", "minutes": MINUTES}
     try:
-        found = json.loads(STATE.read_text())
+        record = json.loads(STATE.read_text())
     except (OSError, ValueError):
         return fresh
-    return fresh | found if isinstance(found, dict) else fresh
+    return fresh | record if isinstance(record, dict) else fresh
 
 
 def save(trial: dict[str, Any]) -> None:
@@ -103,16 +103,16 @@ def parameter_files(changed: list[str]) -> list[str]:
 
 def watch_dog() -> str:
     """Have systemd feed the watchdog from its first moment on; what a silent hang would need."""
-    found = [
+    watchdogs = [
         name
         for place in sorted(Path("/sys/class/watchdog").glob("watchdog*"))
         if (name := (place / "identity").read_text().strip()) != "Software Watchdog"
     ]
-    if not found:
+    if not watchdogs:
         return "This box has no hardware watchdog: if it hangs silently, only its switch helps."
     text = "# Written by deeprig (boot-trial): it comes and goes with a trial.\n[Manager]\n"
     files.write(WATCHDOG, f"{text}RuntimeWatchdogSec={WATCHDOG_SECONDS}\n")
-    return f"If it hangs silently, its watchdog ({found[0]}) starts it anew."
+    return f"If it hangs silently, its watchdog ({watchdogs[0]}) starts it anew."
 
 
 def owed() -> str:
@@ -123,10 +123,10 @@ def owed() -> str:
     used = Path("/proc/cmdline").read_text().split()
     waiting = [word for word in now if word not in used]
     waiting += [f"no {word}" for word in before if word not in now and word in used]
-    found = [f"kernel parameters wait for it ({', '.join(waiting)})"] if waiting else []
+    reasons = [f"kernel parameters wait for it ({', '.join(waiting)})"] if waiting else []
     if moving := passthrough.waiting():
-        found.append(f"cards change hands at it ({', '.join(moving)})")
-    return "; ".join(found)
+        reasons.append(f"cards change hands at it ({', '.join(moving)})")
+    return "; ".join(reasons)
 
 
 def arrived() -> str:
@@ -194,9 +194,9 @@ def go_back(why: str) -> None:
     set_mark("")
     shown = ", ".join(f"/{path}" for path in files[:3]) + (" ..." if len(files) > 3 else "")
     when = time.strftime("%Y-%m-%d %H:%M")
-    said = f"{when}: {why}, so it went back to the settings from before ({shown}); deploy again"
-    save(load() | {"changed": [], "waiting": False, "said": said})
-    print(f"deeprig: {said}.", flush=True)
+    sentence = f"{when}: {why}, so it went back to the settings from before ({shown}); deploy again"
+    save(load() | {"changed": [], "waiting": False, "said": sentence})
+    print(f"deeprig: {sentence}.", flush=True)
 
 
 def back() -> None:
@@ -209,12 +209,12 @@ def back() -> None:
 
 
 def check(_: list[str]) -> Standing:
-    found = due()
-    if found in ("settled", "armed"):
+    standing = due()
+    if standing in ("settled", "armed"):
         return Standing(OK)
-    if found == "due":
+    if standing == "due":
         return Standing(OWED)
-    return Standing(LATER, f"A boot that fails is not taken back: {found}.")
+    return Standing(LATER, f"A boot that fails is not taken back: {standing}.")
 
 
 def apply(_: list[str]) -> None:
@@ -234,11 +234,11 @@ def main() -> None:
         "arrived": arrived,
         "state": lambda: load()["said"] or "ok",
     }
-    asked = " ".join(sys.argv[1:])
-    if asked in answers:
-        print(answers[asked]())
-    elif asked in verbs:
+    verb = " ".join(sys.argv[1:])
+    if verb in answers:
+        print(answers[verb]())
+    elif verb in verbs:
         with state.alone():
-            verbs[asked]()
+            verbs[verb]()
     else:
         raise BoxError(place.told("boot-trial"))
