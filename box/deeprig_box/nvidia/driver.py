@@ -35,9 +35,9 @@ def plan() -> dict[str, Any]:
 
     The first of the packages has the driver's version.
     """
-    found: dict[str, Any] = json.loads(PLAN.read_text())
+    written: dict[str, Any] = json.loads(PLAN.read_text())
     # As deeprig 0.1 wrote it.
-    return {"source": "distro", "modules": "dkms", "dkms_name": found["module"]} | found
+    return {"source": "distro", "modules": "dkms", "dkms_name": written["module"]} | written
 
 
 def installed() -> dict[str, str]:
@@ -61,11 +61,11 @@ def driver_set() -> list[str]:
     """Every installed package that moves with the driver, by its exact name; kernels too, where
     the modules come ready made for them.
     """
-    asked, version = plan(), driver_version()
+    planned, version = plan(), driver_version()
     if not version:
         return []
-    prebuilt = asked["modules"] == "prebuilt"
-    named = {*asked["packages"], *(asked.get("kernel_metapackages", []) if prebuilt else [])}
+    prebuilt = planned["modules"] == "prebuilt"
+    named = {*planned["packages"], *(planned.get("kernel_metapackages", []) if prebuilt else [])}
 
     def moves(name: str, its: str) -> bool:
         if name in named or (prebuilt and name.startswith(PREBUILT)):
@@ -122,12 +122,12 @@ def wrong(kernel: str, version: str) -> str:
     """What is wrong with this kernel's module, empty if nothing."""
     name, flavour = plan()["module"], plan()["flavour"]
     for module in (name, f"{name}-uvm"):
-        there = said("modinfo", "-k", kernel, "-F", "version", module)
+        its = said("modinfo", "-k", kernel, "-F", "version", module)
         # The uvm module carries no version; it is there or not.
-        if not there and not said("modinfo", "-k", kernel, "-F", "filename", module):
+        if not its and not said("modinfo", "-k", kernel, "-F", "filename", module):
             return f"there is no {module} for kernel {kernel}"
-        if there and there != version:
-            return f"{module} for kernel {kernel} is {there}, and the packages are {version}"
+        if its and its != version:
+            return f"{module} for kernel {kernel} is {its}, and the packages are {version}"
     licence = said("modinfo", "-k", kernel, "-F", "license", name)
     if licence != LICENCES[flavour]:
         return f"{name} for kernel {kernel} has licence {licence!r}, which is not the {flavour} one"
@@ -136,16 +136,16 @@ def wrong(kernel: str, version: str) -> str:
 
 def state() -> str:
     """`ok VERSION for KERNELS`, or one line that says what is missing or wrong."""
-    there, asked = installed(), plan()
-    missing = [name for name in asked["packages"] if name not in there]
+    versions, planned = installed(), plan()
+    missing = [name for name in planned["packages"] if name not in versions]
     if missing:
         return f"not installed: {' '.join(missing)}"
     version = driver_version()
-    if not version.startswith(f"{asked['branch']}."):
-        return f"driver {version} is there, and the plan is {asked['branch']}"
-    for name in filter(OF_THE_BUILD.match, there):
-        if upstream(there[name]) != version:
-            its = upstream(there[name])
+    if not version.startswith(f"{planned['branch']}."):
+        return f"driver {version} is there, and the plan is {planned['branch']}"
+    for name in filter(OF_THE_BUILD.match, versions):
+        if upstream(versions[name]) != version:
+            its = upstream(versions[name])
             return f"{name} {its} is there, which must be {version} as the driver"
     if not kernels():
         return "no kernel is installed"
@@ -161,11 +161,11 @@ def cards() -> list[Path]:
     """
     if said("systemd-detect-virt", "-c"):
         return []
-    found = Path("/sys/bus/pci/devices").glob("*")
+    devices = Path("/sys/bus/pci/devices").glob("*")
     given = GIVEN.read_text() if GIVEN.exists() else ""
     return [
         card
-        for card in sorted(found)
+        for card in sorted(devices)
         if f"{card.name} " not in given
         and (card / "vendor").read_text().strip() == "0x10de"
         and (card / "class").read_text()[:6] in ("0x0300", "0x0302")

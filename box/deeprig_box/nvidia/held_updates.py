@@ -51,10 +51,10 @@ def waiting_fixes(now: float | None = None) -> list[Fix]:
     except (OSError, ValueError):
         first_seen = {}
     before = dict(first_seen)
-    found = waiting(first_seen, time.time() if now is None else now, output)
+    fixes = waiting(first_seen, time.time() if now is None else now, output)
     if first_seen != before and os.geteuid() == 0:
         files.write(SEEN, json.dumps(first_seen, indent=1))
-    return found
+    return fixes
 
 
 def waiting(first_seen: dict[str, Any], now: float, output: Callable[..., str]) -> list[Fix]:
@@ -62,14 +62,14 @@ def waiting(first_seen: dict[str, Any], now: float, output: Callable[..., str]) 
     kernels = kernel_metapackages()
     every = output("apt-mark", "showhold").split()
     held = [name for name in every if HELD.search(name) or name in kernels]
-    said = output("apt-cache", "policy", *held) if held else ""  # at once: each takes apt a second
-    fixes = {name: newest_fix(policy) for name, policy in by_package(said).items() if name in held}
-    there = {name: fix for name, fix in fixes.items() if fix}
-    for gone in first_seen.keys() - there.keys():
+    shown = output("apt-cache", "policy", *held) if held else ""  # at once: each takes apt a second
+    fixes = {name: newest_fix(policy) for name, policy in by_package(shown).items() if name in held}
+    newest = {name: fix for name, fix in fixes.items() if fix}
+    for gone in first_seen.keys() - newest.keys():
         del first_seen[gone]
     return [
         Fix(name, installed, version, first_seen.setdefault(name, now))
-        for name, (installed, version) in sorted(there.items())
+        for name, (installed, version) in sorted(newest.items())
     ]
 
 

@@ -46,8 +46,8 @@ def addresses(plan: dict[str, Any]) -> list[str]:
         return [Repository("nvidia").uri] if (SPECS / "nvidia.json").exists() else []
     form = "$(ORIGIN)|$(REPO_URI)"
     rows = said("apt-get", "indextargets", "--format", form, "Created-By: Packages").splitlines()
-    found = [row.partition("|") for row in rows]
-    return sorted({uri for origin, _, uri in found if origin in ("Debian", "Ubuntu")})
+    origins = [row.partition("|") for row in rows]
+    return sorted({uri for origin, _, uri in origins if origin in ("Debian", "Ubuntu")})
 
 
 def facts(plan: dict[str, Any]) -> dict[str, Any]:

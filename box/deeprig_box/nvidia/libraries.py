@@ -53,8 +53,8 @@ def all_of_them() -> list[dict[str, str]]:
 def first(known: str, name: str) -> Path:
     """The one that the loader takes, by `ldconfig -p`."""
     form = rf"^\s+{re.escape(name)} .*(?:x86-64|AArch64).* => (\S+)$"
-    found = re.search(form, known, re.MULTILINE)
-    return Path(found[1] if found else f"/usr/lib/{os.uname().machine}-linux-gnu/{name}")
+    match = re.search(form, known, re.MULTILINE)
+    return Path(match[1] if match else f"/usr/lib/{os.uname().machine}-linux-gnu/{name}")
 
 
 def about(name: str, link: Path) -> dict[str, str]:

@@ -14,12 +14,12 @@ ROOT = Path("/")
 
 
 def check(words: list[str]) -> Standing:
-    found, _separator, why = in_use().partition(": ")
-    if found == "wrong":
+    standing, _separator, why = in_use().partition(": ")
+    if standing == "wrong":
         return Standing(REFUSED, f"{why}.")
-    if found == "reboot":
+    if standing == "reboot":
         return Standing(LATER, f"A reboot is owed: {why}.")
-    return Standing(OWED if found == "load" else OK)
+    return Standing(OWED if standing == "load" else OK)
 
 
 def apply(_: list[str]) -> None:

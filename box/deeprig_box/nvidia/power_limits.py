@@ -39,8 +39,8 @@ def nvidia_smi(*argv: str) -> str:
     if done.code == bounded.TIMED_OUT:
         raise BoxError(f"nvidia-smi does not answer within {SECONDS} s")
     if done.code:
-        said = " ".join((done.out + done.err).split())
-        raise BoxError(f"nvidia-smi ends with {done.code}: {said}")
+        words = " ".join((done.out + done.err).split())
+        raise BoxError(f"nvidia-smi ends with {done.code}: {words}")
     return done.out
 
 
@@ -54,8 +54,8 @@ def watts(value: str) -> float | None:
 
 def cards() -> dict[str, Card]:
     """By UUID in small letters."""
-    said = nvidia_smi(f"--query-gpu={FIELDS}", "--format=csv,noheader,nounits")
-    rows = smi.rows(said, len(Card._fields))
+    answer = nvidia_smi(f"--query-gpu={FIELDS}", "--format=csv,noheader,nounits")
+    rows = smi.rows(answer, len(Card._fields))
     return {row[0].lower(): Card(row[0], row[1], *map(watts, row[2:])) for row in rows}
 
 
@@ -94,13 +94,13 @@ def refusal(uuid: str, limit: float, there: dict[str, Card]) -> str:
 
 def owed(there: dict[str, Card]) -> dict[str, float]:
     """What is still to be set: UUID -> watts. A limit that was ours goes back to the default."""
-    wanted = {uuid: limit for uuid, limit in asked().items() if not refusal(uuid, limit, there)}
+    limits = {uuid: limit for uuid, limit in asked().items() if not refusal(uuid, limit, there)}
     for uuid in (ours() & there.keys()) - asked().keys():
         if (default := there[uuid].default) is not None:
-            wanted[uuid] = default
+            limits[uuid] = default
     # One that says no limit ([N/A], [Unknown Error]) takes none.
-    has = {uuid: now for uuid in wanted if (now := there[uuid].limit) is not None}
-    return {uuid: wanted[uuid] for uuid, now in has.items() if abs(now - wanted[uuid]) > 0.5}
+    has = {uuid: now for uuid in limits if (now := there[uuid].limit) is not None}
+    return {uuid: limits[uuid] for uuid, now in has.items() if abs(now - limits[uuid]) > 0.5}
 
 
 def nothing_to_do() -> bool:
@@ -109,17 +109,15 @@ def nothing_to_do() -> bool:
 
 def put_in_force() -> list[str]:
     """The sentences about what cannot be had."""
-    there = cards()
-    wrong = [said for uuid, limit in asked().items() if (said := refusal(uuid, limit, there))]
-    for uuid, limit in owed(there).items():
+    here = cards()
+    wrong = [text for uuid, limit in asked().items() if (text := refusal(uuid, limit, here))]
+    for uuid, limit in owed(here).items():
         try:
-            nvidia_smi("-i", there[uuid].uuid, "-pl", f"{limit:g}")
-            print(f"{there[uuid].name} ({there[uuid].uuid}): {limit:g} W")
+            nvidia_smi("-i", here[uuid].uuid, "-pl", f"{limit:g}")
+            print(f"{here[uuid].name} ({here[uuid].uuid}): {limit:g} W")
         except BoxError as why:
-            wrong.append(
-                f"{there[uuid].name} ({there[uuid].uuid}) did not take {limit:g} W: {why}."
-            )
-    OURS.write_text(json.dumps([uuid for uuid in asked() if uuid in there]))
+            wrong.append(f"{here[uuid].name} ({here[uuid].uuid}) did not take {limit:g} W: {why}.")
+    OURS.write_text(json.dumps([uuid for uuid in asked() if uuid in here]))
     return wrong
 
 
@@ -127,12 +125,12 @@ def check() -> list[str]:
     try:
         if nothing_to_do():
             return ["ok"]
-        there = cards()
+        here = cards()
     except BoxError as why:
         return [f"later: {why}"]
-    wrong = [said for uuid, limit in asked().items() if (said := refusal(uuid, limit, there))]
+    wrong = [text for uuid, limit in asked().items() if (text := refusal(uuid, limit, here))]
     gone = ours() - set(asked())
-    return ["owed" if owed(there) or gone else "ok", *wrong]
+    return ["owed" if owed(here) or gone else "ok", *wrong]
 
 
 def main() -> int:

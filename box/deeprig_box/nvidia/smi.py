@@ -15,5 +15,5 @@ def ask(*words: str, seconds: float = SECONDS) -> Done:
 
 def rows(said: str, columns: int) -> list[list[str]]:
     """Those of its CSV without a head; a line of another length is none."""
-    found = csv.reader(said.splitlines(), skipinitialspace=True)
-    return [[cell.strip() for cell in row] for row in found if len(row) == columns]
+    lines = csv.reader(said.splitlines(), skipinitialspace=True)
+    return [[cell.strip() for cell in row] for row in lines if len(row) == columns]

@@ -30,16 +30,16 @@ def run(what: str, argv: list[str]) -> str:
             except subprocess.TimeoutExpired:
                 print(f"{what}: {time.monotonic() - started:.0f} s so far", flush=True)
         log.seek(begin)
-        said = log.read()
+        output = log.read()
     if step.returncode == 0:
         return ""
-    return complaint(said) or f"it ended with {step.returncode}"
+    return complaint(output) or f"it ended with {step.returncode}"
 
 
 def complaint(said: str) -> str:
     """The first thing that apt or dpkg complains of; dpkg gives its reason in the next line."""
-    found = re.search(r"^(?:E|Error|dpkg|modprobe: \w+): *(.+?(?::\n +\S.*)?)$", said, re.MULTILINE)
-    return " ".join(found[1].split()) if found else ""
+    match = re.search(r"^(?:E|Error|dpkg|modprobe: \w+): *(.+?(?::\n +\S.*)?)$", said, re.MULTILINE)
+    return " ".join(match[1].split()) if match else ""
 
 
 def logged(what: str, said: str) -> None:
