@@ -36,11 +36,11 @@ def without_keys(unwanted: Callable[[str], bool]) -> dict[Path, bytes]:
         if not file.is_file() or file.suffix not in (".gpg", ".asc"):
             continue
         try:
-            found = openpgp.keys(file.read_bytes())
+            keys = openpgp.keys(file.read_bytes())
         except openpgp.NoKey:
             continue  # what apt cannot read either
-        kept = {name: key for name, key in found.items() if not unwanted(name)}
-        if kept != found:
+        kept = {name: key for name, key in keys.items() if not unwanted(name)}
+        if kept != keys:
             changed[file] = b"".join(kept.values())
     return changed
 
@@ -55,8 +55,8 @@ def _source_files() -> Iterator[Path]:
 
 def _lines(text: str, match: Match) -> str:
     def wanted(line: str) -> bool:
-        found = OPTIONS.match(line.strip())
-        return not (found and match(found[2]))
+        options = OPTIONS.match(line.strip())
+        return not (options and match(options[2]))
 
     return "".join(line for line in text.splitlines(keepends=True) if wanted(line))
 
@@ -66,12 +66,12 @@ def _stanzas(text: str, match: Match) -> str:
     blocks = re.split(r"(\n[ \t]*\n+)", text)
     kept = []
     for block in blocks:
-        found = re.search(r"^URIs:((?:.*\n?)(?:[ \t]+.*\n?)*)", block, re.M | re.I)
-        every = found[1].split() if found else []
+        uris = re.search(r"^URIs:((?:.*\n?)(?:[ \t]+.*\n?)*)", block, re.M | re.I)
+        every = uris[1].split() if uris else []
         stay = [uri for uri in every if not match(uri)]
-        if found and not stay:
+        if uris and not stay:
             continue
-        if found and stay != every:
-            block = f"{block[: found.start()]}URIs: {' '.join(stay)}\n{block[found.end() :]}"
+        if uris and stay != every:
+            block = f"{block[: uris.start()]}URIs: {' '.join(stay)}\n{block[uris.end() :]}"
         kept.append(block)
     return "".join(kept)

@@ -38,17 +38,17 @@ def moves(names: Iterable[str], folder: Path = LOGS) -> list[Moved]:
     """All moves of these packages, oldest first: by apt's history, else by dpkg's log, else by
     what apt showed.
     """
-    wanted = set(names)
-    found: list[Moved] = []
+    packages = set(names)
+    moved: list[Moved] = []
     for log, read in (("apt/history.log", history), ("dpkg.log", dpkg), ("apt/term.log", terminal)):
-        known = {(move.name, move.new) for move in found}
+        known = {(move.name, move.new) for move in moved}
         for file in sorted(folder.glob(f"{log}*")):
-            found += [
+            moved += [
                 move
                 for move in read(lines(file), str(file))
-                if move.name in wanted and (move.name, move.new) not in known
+                if move.name in packages and (move.name, move.new) not in known
             ]
-    return sorted(found)
+    return sorted(moved)
 
 
 def lines(file: Path) -> list[str]:
@@ -79,16 +79,16 @@ def history(said: list[str], log: str) -> Iterator[Moved]:
 
 def dpkg(said: list[str], log: str) -> Iterator[Moved]:
     for line in said:
-        if found := DPKG.match(line):
-            when, what, name, old, new = (word.replace("<none>", "") for word in found.groups())
+        if match := DPKG.match(line):
+            when, what, name, old, new = (word.replace("<none>", "") for word in match.groups())
             yield Moved(when, what, name, old, new, "", log, line)
 
 
 def terminal(said: list[str], log: str) -> Iterator[Moved]:
     when = ""
     for line in said:
-        if found := STARTED.match(line):
-            when = f"{found[1]} {found[2]}"
-        elif found := UNPACKING.match(line):
-            name, new, old = found.groups()
+        if match := STARTED.match(line):
+            when = f"{match[1]} {match[2]}"
+        elif match := UNPACKING.match(line):
+            name, new, old = match.groups()
             yield Moved(when, "unpack", name, old or "", new, "", log, f"{when} {line}")

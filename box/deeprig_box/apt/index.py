@@ -21,10 +21,10 @@ def alone(folder: Path) -> list[str]:
 def release(options: list[str]) -> str:
     """How a pin names this repository, by the index that apt has of it; "" where it has none."""
     form = "$(ORIGIN)|$(LABEL)|$(FILENAME)|$(SITE)"
-    said = bounded.run(
+    rows = bounded.run(
         ["apt-get", *options, "indextargets", "--format", form, "Created-By: Packages"]
     ).out
-    for line in said.splitlines():
+    for line in rows.splitlines():
         origin, label, file, site = line.split("|")
         # apt keeps an index packed where it is told so.
         if not any(Path(file + end).exists() for end in ("", ".lz4", ".gz", ".xz", ".zst")):
@@ -37,8 +37,8 @@ def release(options: list[str]) -> str:
 
 def update(repository: Repository, options: list[str]) -> tuple[str, bool]:
     """`apt-get update`: all that it complains of, and whether any of it is about the repository."""
-    said = "\n".join(read_anew(options))
-    return said, repository.uri.rstrip("/") in said or "Signed-By" in said
+    complaints = "\n".join(read_anew(options))
+    return complaints, repository.uri.rstrip("/") in complaints or "Signed-By" in complaints
 
 
 def read_anew(options: Sequence[str] = ()) -> list[str]:
@@ -55,9 +55,9 @@ def read_anew(options: Sequence[str] = ()) -> list[str]:
 def last_read(uris: Sequence[str]) -> float:
     """When apt has last read an index of these addresses, in seconds; the oldest, 0 for none."""
     form = "$(REPO_URI)|$(FILENAME)"
-    asked = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
-    said = bounded.run(asked).out
-    rows = [line.split("|") for line in said.splitlines()]
+    question = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
+    targets = bounded.run(question).out
+    rows = [line.split("|") for line in targets.splitlines()]
     plain = [uri.rstrip("/") for uri in uris]
     files = [file for uri, file in rows if uri.rstrip("/") in plain]
     heads = [head for head in LISTS.glob("*Release") for file in files if head_of(head, file)]

@@ -15,15 +15,15 @@ HELPER = "/usr/lib/apt/apt-helper"
 
 def fetched(repository: Repository, folder: Path) -> bytes:
     """The key that it hands out, from the first of the addresses that has one."""
-    said = ""
+    complaints = ""
     for url in repository.spec["key_urls"]:
         file = folder / "fetched"
         done = bounded.run([HELPER, "download-file", url, file], seconds=bounded.LONG)
         if done.code == 0:
             return from_package(file) if url.endswith(".deb") else file.read_bytes()
-        said += done.out + done.err
+        complaints += done.out + done.err
     where = " or ".join(repository.spec["key_urls"])
-    raise BoxError(f"{repository.title} hands out no key at {where}: {explained(said)}")
+    raise BoxError(f"{repository.title} hands out no key at {where}: {explained(complaints)}")
 
 
 def from_package(file: Path) -> bytes:
@@ -42,11 +42,11 @@ def from_package(file: Path) -> bytes:
 def checked(repository: Repository, handed_out: bytes) -> bytes:
     """Those of the keys that may sign it; a sentence where none of them may."""
     try:
-        found = openpgp.keys(handed_out)
+        keys = openpgp.keys(handed_out)
     except openpgp.NoKey:
         raise BoxError(f"what {repository.title} hands out is no key") from None
     spec = repository.spec
-    for fingerprint in found:
+    for fingerprint in keys:
         if any(fingerprint.endswith(end) for end in spec["retired"]):
             raise BoxError(f"{repository.title} hands out {fingerprint}, a key that was given up")
         whose = spec["foreign"].get(fingerprint)
@@ -55,9 +55,9 @@ def checked(repository: Repository, handed_out: bytes) -> bytes:
                 f"{repository.title} hands out {fingerprint}, which is the key of {whose}; "
                 "nothing was changed"
             )
-    good = {name: key for name, key in found.items() if name in repository.accepted()}
+    good = {name: key for name, key in keys.items() if name in repository.accepted()}
     if not good:
-        [first, *_] = found
+        [first, *_] = keys
         raise BoxError(
             f"{repository.title} hands out the key {first}, which deeprig does not know; compare "
             f'it with its owner\'s word, then {spec["setting"]}(repo_key="{first}") takes it'

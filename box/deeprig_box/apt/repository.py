@@ -29,8 +29,8 @@ def state(repository: Repository) -> str:
         return "it is not listed"
     if repository.sources.read_text() != repository.entry(repository.keyring):
         return "it is listed otherwise"
-    found = openpgp.keys(repository.keyring.read_bytes())
-    if not set(found) <= set(repository.accepted()):
+    keys = openpgp.keys(repository.keyring.read_bytes())
+    if not set(keys) <= set(repository.accepted()):
         return "its key is another"
     if strangers(repository):
         return "it is listed once more"
@@ -47,9 +47,9 @@ def state(repository: Repository) -> str:
 
 def strangers(repository: Repository) -> dict[Path, bytes]:
     """Other files that list it or trust its keys for everything, and what is to be left of them."""
-    found = entries.without(repository.is_it, repository.sources)
-    found |= entries.without_keys(repository.obsolete_key)
-    return found | {Path(path): b"" for path in repository.spec["obsolete"] if Path(path).exists()}
+    others = entries.without(repository.is_it, repository.sources)
+    others |= entries.without_keys(repository.obsolete_key)
+    return others | {Path(path): b"" for path in repository.spec["obsolete"] if Path(path).exists()}
 
 
 def install(repository: Repository) -> None:
@@ -63,29 +63,29 @@ def install(repository: Repository) -> None:
         parts = folder / "parts"
         parts.mkdir()
         (parts / "draft.sources").write_text(repository.entry(draft))
-        said, about = update(repository, alone(parts))
+        complaints, about = update(repository, alone(parts))
         named = release(alone(parts))
         if about or not named:
-            raise BoxError(f"{repository.title} ({repository.uri}): {explained(said)}")
+            raise BoxError(f"{repository.title} ({repository.uri}): {explained(complaints)}")
     put_in_place(repository, key, named)
     print(f"{repository.title} is listed, signed by {' and '.join(openpgp.keys(key))}")
 
 
 def put_in_place(repository: Repository, key: bytes, named: str) -> None:
     """All files of it, and none of the others; where apt then complains, as they were before."""
-    wanted = {path: text.encode() for path, text in repository.preferences(named).items()}
-    wanted |= strangers(repository)
-    wanted |= {repository.keyring: key}
-    wanted[repository.sources] = repository.entry(repository.keyring).encode()
-    before = {path: path.read_bytes() if path.exists() else None for path in wanted}
+    contents = {path: text.encode() for path, text in repository.preferences(named).items()}
+    contents |= strangers(repository)
+    contents |= {repository.keyring: key}
+    contents[repository.sources] = repository.entry(repository.keyring).encode()
+    before = {path: path.read_bytes() if path.exists() else None for path in contents}
     for path in strangers(repository):
         keep(path)
     try:
-        for path, content in wanted.items():
+        for path, content in contents.items():
             write_or_remove(path, content)
-        said, about = update(repository, [])
+        complaints, about = update(repository, [])
         if about:
-            raise BoxError(f"{repository.title}: {explained(said)}; all is as before")
+            raise BoxError(f"{repository.title}: {explained(complaints)}; all is as before")
     except BaseException:
         for path, old in before.items():
             write_or_remove(path, old or b"")
@@ -99,8 +99,8 @@ def remove(repository: Repository) -> None:
 
 
 def check(words: list[str]) -> Standing:
-    found = state(Repository(words[0]))
-    return Standing(OK) if found == "ok" else Standing(OWED, found)
+    standing = state(Repository(words[0]))
+    return Standing(OK) if standing == "ok" else Standing(OWED, standing)
 
 
 def apply(words: list[str]) -> None:

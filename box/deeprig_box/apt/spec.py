@@ -39,8 +39,8 @@ class Repository:
 
     def accepted(self) -> list[str]:
         """The fingerprints that may sign it."""
-        asked = self.spec["repo_key"].replace(" ", "").upper()
-        return [*self.spec["fingerprints"], *([asked] if asked else [])]
+        own = self.spec["repo_key"].replace(" ", "").upper()
+        return [*self.spec["fingerprints"], *([own] if own else [])]
 
     def obsolete_key(self, fingerprint: str) -> bool:
         """Whether apt should no longer believe this key for all its sources."""
