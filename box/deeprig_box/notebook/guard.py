@@ -110,11 +110,11 @@ def check_folder(wanted: Wanted) -> None:
     """tmux wants it in /tmp, where whoever comes first has the name."""
     folder = socket_folder(wanted)
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except FileNotFoundError:
         raise BoxError(f"{folder} is not there") from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != wanted.worker:
-        raise BoxError(f"{folder} belongs to {owner(found.st_uid)}")
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != wanted.worker:
+        raise BoxError(f"{folder} belongs to {owner(status.st_uid)}")
 
 
 def socket_folder(wanted: Wanted) -> Path:
@@ -147,16 +147,16 @@ def make_folder(wanted: Wanted) -> None:
 
 
 def main() -> None:
-    wanted = Wanted()
+    settings = Wanted()
     match sys.argv[1:]:
         case ["load"]:
-            load_ports(wanted)
-            make_folder(wanted)
+            load_ports(settings)
+            make_folder(settings)
         case ["ports"]:
-            load_ports(wanted)
+            load_ports(settings)
         case ["check"]:
-            check_ports(wanted)
-            check_folder(wanted)
+            check_ports(settings)
+            check_folder(settings)
             print("ok")
         case _:
             sys.exit("usage: notebook-guard load | ports | check")

@@ -33,9 +33,9 @@ class OwnServer(http.client.HTTPConnection):
 
 
 def get(port: int, path: str) -> http.client.HTTPResponse:
-    asked = OwnServer("127.0.0.1", port, timeout=SECONDS)
-    asked.request("GET", path, headers={"Authorization": f"token {token()}"})
-    return asked.getresponse()
+    connection = OwnServer("127.0.0.1", port, timeout=SECONDS)
+    connection.request("GET", path, headers={"Authorization": f"token {token()}"})
+    return connection.getresponse()
 
 
 def status(port: int) -> str:
@@ -61,13 +61,13 @@ def main() -> None:
     if sys.argv[1:] == ["status"]:
         print(status(port))
         return
-    there = processes(uid)
-    found = []
+    running = processes(uid)
+    work = []
     try:
         if busy := busy_kernels(port):
-            found.append(f"{busy} busy kernel{'s' if busy > 1 else ''}")
+            work.append(f"{busy} busy kernel{'s' if busy > 1 else ''}")
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
-        if any("ipykernel" in process.command for process in there):
-            found.append("kernels that JupyterLab cannot speak for")
-    found += [f"{visible(name)} in a terminal" for name in busy_shells(there, servers(port, uid))]
-    print(", ".join(found))
+        if any("ipykernel" in process.command for process in running):
+            work.append("kernels that JupyterLab cannot speak for")
+    work += [f"{visible(name)} in a terminal" for name in busy_shells(running, servers(port, uid))]
+    print(", ".join(work))

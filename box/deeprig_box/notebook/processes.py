@@ -65,7 +65,7 @@ def is_ours(pid: int, uid: int) -> bool:
 
 def processes(uid: int) -> list[Process]:
     """The unit's processes; those that end meanwhile are left out."""
-    found = []
+    running = []
     for pid in pids():
         if not is_ours(pid, uid):
             continue
@@ -76,8 +76,8 @@ def processes(uid: int) -> list[Process]:
             continue
         name, _, rest = stat.partition("(")[2].rpartition(")")
         command = command.replace("\0", " ").strip()
-        found.append(Process(pid, int(rest.split()[1]), name, command))
-    return found
+        running.append(Process(pid, int(rest.split()[1]), name, command))
+    return running
 
 
 def pids() -> list[int]:
@@ -98,15 +98,15 @@ def end(words: str) -> tuple[str, int]:
 
 def listeners(port: int) -> list[Row]:
     """Whoever gets what is sent to this port of 127.0.0.1."""
-    there = [row for row in rows("tcp", "tcp6") if row.state == LISTEN and row.here[1] == port]
-    exact = [row for row in there if row.here[0] in LOOPBACK]
-    return exact or [row for row in there if row.here[0] in EVERYWHERE]
+    listening = [row for row in rows("tcp", "tcp6") if row.state == LISTEN and row.here[1] == port]
+    exact = [row for row in listening if row.here[0] in LOOPBACK]
+    return exact or [row for row in listening if row.here[0] in EVERYWHERE]
 
 
 def holders(row: Row, among: Iterable[int]) -> list[int]:
     """Which of these processes have this socket; of other users only root sees it."""
-    wanted = f"socket:[{row.inode}]"
-    return [pid for pid in among if wanted in open_files(pid)]
+    link = f"socket:[{row.inode}]"
+    return [pid for pid in among if link in open_files(pid)]
 
 
 def open_files(pid: int) -> list[str]:
@@ -115,20 +115,20 @@ def open_files(pid: int) -> list[str]:
 
 def servers(port: int, uid: int) -> set[int]:
     """The processes of our unit that listen there; empty if anybody else does."""
-    there = listeners(port)
-    if any(row.uid != uid for row in there):
+    listening = listeners(port)
+    if any(row.uid != uid for row in listening):
         return set()
-    ours = [pid for pid in pids() if is_ours(pid, uid)] if there else []
-    return {pid for row in there for pid in holders(row, ours)}
+    ours = [pid for pid in pids() if is_ours(pid, uid)] if listening else []
+    return {pid for row in listening for pid in holders(row, ours)}
 
 
 def stranger(port: int, uid: int) -> str:
     """Who has the port and is not ours, such as `nginx (process 812) of root`; empty if nobody."""
     for row in listeners(port):
-        there = holders(row, pids())
-        if row.uid == uid and any(is_ours(pid, uid) for pid in there):
+        numbers = holders(row, pids())
+        if row.uid == uid and any(is_ours(pid, uid) for pid in numbers):
             continue
-        names = [f"{name} (process {pid})" for pid in there[:1] if (name := proc.name(pid))]
+        names = [f"{name} (process {pid})" for pid in numbers[:1] if (name := proc.name(pid))]
         return f"{names[0] if names else 'an unknown program'} of {account(row.uid)}"
     return ""
 
@@ -145,17 +145,17 @@ def prove_other_end(channel: socket.socket, uid: int) -> None:
 
     Once it is accepted it has an owner, whatever listens on the port by then.
     """
-    here, there = channel.getsockname()[1], channel.getpeername()[1]
+    here, port = channel.getsockname()[1], channel.getpeername()[1]
     until = time.monotonic() + ACCEPT_SECONDS
     while time.monotonic() < until:
         for row in rows("tcp"):
-            ends = row.here[1] == there and row.there[1] == here
+            ends = row.here[1] == port and row.there[1] == here
             if ends and row.here[0] in LOOPBACK and row.state == ESTABLISHED and row.inode:
                 if row.uid == uid:
                     return
-                raise NotOurs(f"port {there} belongs to {account(row.uid)}")
+                raise NotOurs(f"port {port} belongs to {account(row.uid)}")
         time.sleep(0.05)
-    raise NotOurs(f"nobody of ours takes the connection to port {there}")
+    raise NotOurs(f"nobody of ours takes the connection to port {port}")
 
 
 def busy_shells(there: list[Process], jupyter: set[int]) -> list[str]:

@@ -64,37 +64,37 @@ def status(server: Server) -> str:
     """The HTTP status that our own server answers with on its port; empty where there is none."""
     if not servers(server.port, USER.pw_uid):
         return ""
-    said = b""
+    answer = b""
     try:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as asked:
-            asked.sendall(f"GET {server.path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
-            while len(said) < LONGEST_LINE and b"\n" not in said and (more := asked.recv(64)):
-                said += more
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as link:
+            link.sendall(f"GET {server.path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            while len(answer) < LONGEST_LINE and b"\n" not in answer and (more := link.recv(64)):
+                answer += more
     except OSError:
         return ""
-    words = said.decode(errors="replace").split()
+    words = answer.decode(errors="replace").split()
     return visible(words[1]) if words[1:] and words[0].startswith("HTTP/") else ""
 
 
 def trouble(server: Server) -> str:
     """What is wrong with a server, in words; empty where it answers as it should."""
-    said = status(server)
-    if said == ANSWERED and server.path == "/api":
-        said = visible(ask(*KERNELS, "status").text.strip()[:200])  # to who has the token
-    if said == ANSWERED:
+    answer = status(server)
+    if answer == ANSWERED and server.path == "/api":
+        answer = visible(ask(*KERNELS, "status").text.strip()[:200])  # to who has the token
+    if answer == ANSWERED:
         return ""
-    if not said:
+    if not answer:
         return f"{server.name} does not answer on port {server.port}"
     return (
-        f"{server.name} answers on port {server.port} with {said} in place of 200; look at "
+        f"{server.name} answers on port {server.port} with {answer} in place of 200; look at "
         f"{USER.pw_name}'s ~/.jupyter"
     )
 
 
 def standing() -> dict[str, str]:
     """How the unit stands, in the user's own words."""
-    said = ask(WINDOW, "standing").text
-    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    lines = ask(WINDOW, "standing").text
+    return dict(line.split("=", 1) for line in lines.splitlines() if "=" in line)
 
 
 def why_a_restart(unit: dict[str, str]) -> list[str]:
@@ -115,25 +115,25 @@ def age(unit: dict[str, str]) -> float:
 
 
 def silent() -> list[str]:
-    return [said for server in SERVERS if (said := trouble(server))]
+    return [sentence for server in SERVERS if (sentence := trouble(server))]
 
 
 def silent_for_good(unit: dict[str, str]) -> list[str]:
     """Who does not answer; a session that was just started is given some time."""
     left = COMING_UP_SECONDS - age(unit)
     until = time.monotonic() + min(left, COMING_UP_SECONDS)  # a clock may be set back
-    while (said := silent()) and time.monotonic() < until:
+    while (sentences := silent()) and time.monotonic() < until:
         if any(server.strangers for server in SERVERS):
             break
         time.sleep(0.2)
-    return said
+    return sentences
 
 
 def work() -> str:
     """What a restart would interrupt, in words; empty if nothing."""
-    asked = ask(*KERNELS)
-    said = visible(asked.text.strip()[:500])
-    return said if asked.code == 0 else NO_WORD
+    answer = ask(*KERNELS)
+    words = visible(answer.text.strip()[:500])
+    return words if answer.code == 0 else NO_WORD
 
 
 def state() -> str:
@@ -156,15 +156,15 @@ def refuse_taken_ports() -> None:
 
 def wait(seconds: int) -> bool:
     """Wait until both answer; say every few seconds who does not."""
-    started, said = time.monotonic(), 0.0
+    started, last_word = time.monotonic(), 0.0
     while waiting := silent():
         now = time.monotonic() - started
         if now > seconds:
             return False
-        if now - said > 5:
+        if now - last_word > 5:
             refuse_taken_ports()
             print(f"{', '.join(waiting)}; {now:.0f} s so far", flush=True)
-            said = now
+            last_word = now
         time.sleep(0.2)
     return True
 
@@ -202,12 +202,12 @@ def start(even_busy: bool) -> None:
 
 
 def check(words: list[str]) -> Standing:
-    found = state()
-    doing = found.partition("; busy: ")[2]
+    standing_now = state()
+    doing = standing_now.partition("; busy: ")[2]
     if doing and "--even-busy" not in words:
-        said = f"The restart is left for later: {doing}; the next run does it."
-        return Standing(LATER, said)
-    return Standing(OK) if found == "ok" else Standing(OWED, found)
+        sentence = f"The restart is left for later: {doing}; the next run does it."
+        return Standing(LATER, sentence)
+    return Standing(OK) if standing_now == "ok" else Standing(OWED, standing_now)
 
 
 def apply(words: list[str]) -> None:
@@ -215,14 +215,14 @@ def apply(words: list[str]) -> None:
 
 
 def main() -> None:
-    asked = sys.argv[1:]
-    if asked == ["state"]:
+    words = sys.argv[1:]
+    if words == ["state"]:
         print(state())
-    elif asked == ["work"]:
+    elif words == ["work"]:
         print(work())
-    elif asked == ["free"]:
+    elif words == ["free"]:
         refuse_taken_ports()
-    elif asked[:1] == ["start"]:
-        start(even_busy="--even-busy" in asked)
+    elif words[:1] == ["start"]:
+        start(even_busy="--even-busy" in words)
     else:
         sys.exit("usage: notebook-server state | work | free | start [--even-busy]")
