@@ -85,8 +85,8 @@ def main() -> None:
         else:
             sys.exit(module.main())
     except BoxError as error:
-        said = str(error)
-        sys.exit(said if said.endswith((".", "?")) else f"{said}.")
+        sentence = str(error)
+        sys.exit(sentence if sentence.endswith((".", "?")) else f"{sentence}.")
     except OSError as error:
         sys.exit(f"{error.filename or 'The box'}: {error.strerror or error}.")
 

@@ -72,9 +72,9 @@ def open_window(job: Job) -> None:
     for verb in (["daemon-reload"], ["start", "deeprig-jobs.service"]):
         must(["systemctl", "--user", *verb])
     line = f"exec {shlex.join(place.command('job-window', job.name))}"
-    asked = [*TMUX, "has-session", "-t", f"={SESSION}"]
-    there = bounded.run(asked, english=False)
-    how = ["new-window", "-d", "-t", f"={SESSION}:"] if there.code == 0 else [
+    question = [*TMUX, "has-session", "-t", f"={SESSION}"]
+    session = bounded.run(question, english=False)
+    how = ["new-window", "-d", "-t", f"={SESSION}:"] if session.code == 0 else [
         "new-session", "-d", "-s", SESSION
     ]  # fmt: skip
     must([*TMUX, *how, "-n", job.name, line])

@@ -43,23 +43,23 @@ def cards() -> list[Card]:
 
 def busy(taken: dict[str, str]) -> dict[str, str]:
     """UUID -> who is on that card; `taken` are the cards of other jobs, with their names."""
-    found = {uuid: f"job {name}" for uuid, name in taken.items()}
+    users = {uuid: f"job {name}" for uuid, name in taken.items()}
     for row in query("--query-compute-apps=gpu_uuid,pid,process_name"):
-        if row[0] not in found:
-            found[row[0]] = f"{Path(row[2]).name} (process {row[1]})"
-    return found
+        if row[0] not in users:
+            users[row[0]] = f"{Path(row[2]).name} (process {row[1]})"
+    return users
 
 
 def choose(wanted: list[str], taken: dict[str, str]) -> list[Card]:
     """The cards for a job. Ends with a sentence where it cannot have them."""
     if wanted == [NONE]:
         return []
-    there = cards()
+    every = cards()
     if wanted == [ALL]:
-        return there or refuse("There is no GPU here; leave out --gpu.")
+        return every or refuse("There is no GPU here; leave out --gpu.")
     if wanted == [IDLE]:
-        return idle(there, taken)
-    return [named(word, there) for word in dict.fromkeys(wanted)]
+        return idle(every, taken)
+    return [named(word, every) for word in dict.fromkeys(wanted)]
 
 
 def idle(there: list[Card], taken: dict[str, str]) -> list[Card]:
@@ -73,8 +73,8 @@ def idle(there: list[Card], taken: dict[str, str]) -> list[Card]:
 
 def named(word: str, there: list[Card]) -> Card:
     """By its index, as nvidia-smi counts, or by its UUID or the beginning of that."""
-    found = [c for c in there if word == c.number or (word[:4] == "GPU-" and word in c.uuid)]
-    if len(found) != 1:
+    matching = [c for c in there if word == c.number or (word[:4] == "GPU-" and word in c.uuid)]
+    if len(matching) != 1:
         have = ", ".join(f"{c.number} ({c.uuid})" for c in there) or "none"
         refuse(f"There is no GPU {word!r} here; there are: {have}.")
-    return found[0]
+    return matching[0]

@@ -56,10 +56,10 @@ class Job:
 
     def read(self, name: str) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads((self.folder / name).read_text())
+            content: dict[str, Any] = json.loads((self.folder / name).read_text())
         except (OSError, ValueError):
             return {}
-        return found
+        return content
 
     @property
     def exists(self) -> bool:
@@ -125,9 +125,9 @@ def boot() -> str:
 
 def every() -> list[Job]:
     """All of this user, the last begun last."""
-    found = [Job(path.name) for path in FOLDER.glob("*") if NAME.fullmatch(path.name)]
-    there = [job for job in found if job.exists]
-    return sorted(there, key=lambda job: float(job.read("job.json")["started"]))
+    named = [Job(path.name) for path in FOLDER.glob("*") if NAME.fullmatch(path.name)]
+    jobs = [job for job in named if job.exists]
+    return sorted(jobs, key=lambda job: float(job.read("job.json")["started"]))
 
 
 def ours() -> None:

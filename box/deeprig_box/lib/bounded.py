@@ -41,8 +41,8 @@ class Done(NamedTuple):
     @property
     def last_words(self) -> str:
         """The last line of its complaint, or of what it said."""
-        said = self.err.strip() or self.out.strip() or "it gave no reason"
-        return said.splitlines()[-1].strip()
+        text = self.err.strip() or self.out.strip() or "it gave no reason"
+        return text.splitlines()[-1].strip()
 
 
 def run(
@@ -75,8 +75,8 @@ def run(
             return Done(MISSING, b"", f"{words[0]} cannot be run: {error.strerror}")
         try:
             if not _ends(process, seconds):
-                said = f"{words[0]} has not ended within {seconds:g} s"
-                return Done(TIMED_OUT, _read(out), said)
+                sentence = f"{words[0]} has not ended within {seconds:g} s"
+                return Done(TIMED_OUT, _read(out), sentence)
             return Done(process.wait(), _read(out), _read(err).decode(errors="replace"))
         finally:
             if process.returncode is None:
@@ -93,14 +93,14 @@ def in_the_boxs_language() -> dict[str, str]:
     """What is to be added for a program that writes words of people's, such as GRUB's titles: an
     owner's GRUB_DEFAULT may be one, as `sudo update-grub` writes them there.
     """
-    found = dict.fromkeys(("LANG", "LANGUAGE", "LC_MESSAGES"), "")
+    variables = dict.fromkeys(("LANG", "LANGUAGE", "LC_MESSAGES"), "")
     for file in LOCALE_FILES:
         with suppress(OSError):
             text = file.read_text(errors="replace")
-            found |= dict(
+            variables |= dict(
                 re.findall(r"""^\s*(LANG|LANGUAGE|LC_MESSAGES)=["']?([\w.@:-]+)""", text, re.M)
             )
-    return found | {"LC_ALL": ""}
+    return variables | {"LC_ALL": ""}
 
 
 def _memory() -> BinaryIO:

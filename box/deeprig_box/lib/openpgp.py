@@ -18,18 +18,18 @@ class NoKey(Exception):
 def keys(data: bytes) -> dict[str, bytes]:
     """Fingerprint -> the key with all that belongs to it, in binary."""
     binary = unarmoured(data) if ARMOUR in data else data
-    found: dict[str, bytes] = {}
+    by_fingerprint: dict[str, bytes] = {}
     current = ""
     for tag, body, whole in packets(binary):
         if tag == PUBLIC_KEY:
             current = fingerprint(body)
-            found[current] = b""
+            by_fingerprint[current] = b""
         if not current:
             raise NoKey
-        found[current] += whole
-    if not found:
+        by_fingerprint[current] += whole
+    if not by_fingerprint:
         raise NoKey
-    return found
+    return by_fingerprint
 
 
 def fingerprint(body: bytes) -> str:

@@ -20,11 +20,11 @@ def open_files(pid: int) -> Iterator[Path]:
 
 def leads_to(links: Iterator[Path]) -> list[str]:
     """The names of those files, as far as they can be told."""
-    found = []
+    names = []
     for link in links:
         with suppress(OSError):
-            found.append(str(link.readlink()))
-    return found
+            names.append(str(link.readlink()))
+    return names
 
 
 def name(pid: int) -> str:

@@ -46,12 +46,12 @@ def walked(folder: Path, *, make: bool = False) -> int | None:
 
 
 def _refuse_loose(folder: int, name: Path) -> None:
-    found = os.fstat(folder)
-    if found.st_uid or found.st_mode & WRITABLE:
-        whose = somebody(found.st_uid) or found.st_uid
-        says = f"belongs to {whose}" if found.st_uid else "lets others than root write"
+    status = os.fstat(folder)
+    if status.st_uid or status.st_mode & WRITABLE:
+        whose = somebody(status.st_uid) or status.st_uid
+        says = f"belongs to {whose}" if status.st_uid else "lets others than root write"
         close = f"`sudo chown root: {name} && sudo chmod go-w {name}`, or name"
-        way = "name" if found.st_mode & stat.S_ISVTX else close  # as /tmp: it is for everybody
+        way = "name" if status.st_mode & stat.S_ISVTX else close  # as /tmp: it is for everybody
         sys.exit(
             f"{name} {says}, who could exchange what root makes in it; {way} a place elsewhere in "
             "Storage."

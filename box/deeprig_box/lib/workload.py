@@ -52,12 +52,12 @@ class Process(NamedTuple):
 
 def processes() -> list[Process]:
     """All that run; those that end meanwhile are left out."""
-    found = []
+    running = []
     for place in proc.every():
         with suppress(OSError):
             name = visible((place / "comm").read_text(errors="replace").strip())
-            found.append(Process(int(place.name), name, user(place.stat().st_uid), group(place)))
-    return found
+            running.append(Process(int(place.name), name, user(place.stat().st_uid), group(place)))
+    return running
 
 
 def user(number: int) -> str:
@@ -81,13 +81,13 @@ def on_a_card(there: list[Process]) -> list[str]:
 
 def jobs(there: list[Process]) -> list[str]:
     """Those of `deeprig run`."""
-    found = ((JOB.search(process.group), process) for process in there)
-    return sorted({f"job {match[1]} of {process.user}" for match, process in found if match})
+    matches = ((JOB.search(process.group), process) for process in there)
+    return sorted({f"job {match[1]} of {process.user}" for match, process in matches if match})
 
 
 def cards(pid: int) -> list[str]:
-    found = proc.leads_to(proc.open_files(pid))
-    return [path for path in found if path.startswith("/dev/nvidia")]
+    files = proc.leads_to(proc.open_files(pid))
+    return [path for path in files if path.startswith("/dev/nvidia")]
 
 
 def of_people(there: list[Process], own: str) -> list[str]:
@@ -106,27 +106,27 @@ def is_of_people(process: Process, own: str) -> bool:
 
 
 def in_containers(there: list[Process]) -> list[str]:
-    found = filter(None, (CONTAINER.search(process.group) for process in there))
-    return [f"container {name}" for name in sorted({match[1] for match in found})]
+    matches = filter(None, (CONTAINER.search(process.group) for process in there))
+    return [f"container {name}" for name in sorted({match[1] for match in matches})]
 
 
 def in_guests(there: list[Process]) -> list[str]:
     """Virtual machines and system containers: libvirt's, systemd's, and a service's own QEMU."""
-    found = set()
+    names = set()
     for process in there:
         if machine := MACHINE.search(process.group):
             name = re.sub(r"\\x([0-9a-f]{2})", lambda code: chr(int(code[1], 16)), machine[1])
             name = visible(name)
             guest = GUEST.match(name)
-            found.add(f"guest {guest[1]}" if guest else f"machine {name}")
+            names.add(f"guest {guest[1]}" if guest else f"machine {name}")
         elif QEMU.fullmatch(process.name) and not process.group.startswith("/user.slice/"):
-            found.add(str(process))  # of people it is told anyway
-    return sorted(found)
+            names.add(str(process))  # of people it is told anyway
+    return sorted(names)
 
 
 def started_from(there: list[Process], folder: str) -> list[str]:
     """Those whose program, or the script they were given, is below this folder."""
-    found = []
+    running = []
     for process in there:
         try:
             # It cannot hang: no kernel since 4.17 reads it from a file system (CVE-2018-1120).
@@ -134,8 +134,8 @@ def started_from(there: list[Process], folder: str) -> list[str]:
         except OSError:
             continue
         if any(word.startswith(folder) for word in words.split("\0")[:3]):
-            found.append(process)
-    return once(found)
+            running.append(process)
+    return once(running)
 
 
 def once(found: Iterable[Process]) -> list[str]:
@@ -146,9 +146,9 @@ def in_notebooks() -> list[str]:
     if not NOTEBOOK.exists():
         return []
     server = next((s for s in NOTEBOOK_SERVERS if Path(s[0]).exists()), NOTEBOOK_SERVERS[0])
-    asked = bounded.run([*server, "work"])
-    said = asked.out.strip() if asked.code == 0 else "a notebook server that gives no word"
-    return [said] if said else []
+    answer = bounded.run([*server, "work"])
+    sentence = answer.out.strip() if answer.code == 0 else "a notebook server that gives no word"
+    return [sentence] if sentence else []
 
 
 def dpkg() -> list[str]:
@@ -165,14 +165,14 @@ def dpkg() -> list[str]:
 
 def all_of_it() -> dict[str, list[str]]:
     """`work`, which nothing may interrupt, and `people`, who may be there for other reasons."""
-    there, own = processes(), group(Path("/proc/self"))
+    running, own = processes(), group(Path("/proc/self"))
     return {
         "work": [
-            *on_a_card(there),
-            *jobs(there),
+            *on_a_card(running),
+            *jobs(running),
             *in_notebooks(),
-            *in_guests(there),
+            *in_guests(running),
             *dpkg(),
         ],
-        "people": [*of_people(there, own), *in_containers(there)],
+        "people": [*of_people(running, own), *in_containers(running)],
     }

@@ -57,19 +57,19 @@ def mark() -> str:
 
 
 def is_defined() -> bool:
-    there = DEFINED.read_text().strip() if DEFINED.exists() else ""
-    return there == mark() and name() in said("list", "--all", "--name").split()
+    defined = DEFINED.read_text().strip() if DEFINED.exists() else ""
+    return defined == mark() and name() in said("list", "--all", "--name").split()
 
 
 def awaited() -> list[str]:
     """Given devices that vfio-pci does not have yet."""
     lines = [line.split() for line in GIVEN.read_text().splitlines() if line[:1] not in ("#", "")]
-    found = []
+    addresses = []
     for address, _ in lines:
         driver = Path("/sys/bus/pci/devices", address, "driver")
         if not driver.exists() or driver.resolve().name != "vfio-pci":
-            found.append(address)
-    return found
+            addresses.append(address)
+    return addresses
 
 
 def runs(guest: str) -> bool:
@@ -78,10 +78,10 @@ def runs(guest: str) -> bool:
 
 def lacking() -> str:
     """What is to be done, "" for nothing."""
-    asked = json.loads(ASKED.read_text())
-    if not guest_files.disk(asked["name"]).exists():
+    settings = json.loads(ASKED.read_text())
+    if not guest_files.disk(settings["name"]).exists():
         return "its disk"
-    if not guest_files.seed_is_new(asked["name"]):
+    if not guest_files.seed_is_new(settings["name"]):
         return "its seed"
     if NETWORK not in said("net-list", "--name", "--autostart").split():
         return "its network"
@@ -89,7 +89,7 @@ def lacking() -> str:
         return "its definition"
     if "enable" not in said("dominfo", name()).partition("Autostart:")[2].split("\n")[0]:
         return "its start at boot"
-    return "" if runs(asked["name"]) or awaited() else "its start"
+    return "" if runs(settings["name"]) or awaited() else "its start"
 
 
 def state() -> str:
@@ -101,9 +101,9 @@ def state() -> str:
 
 
 def stand() -> None:
-    asked = json.loads(ASKED.read_text())
-    guest_files.make_disk(asked)
-    guest_files.make_seed(asked["name"])
+    settings = json.loads(ASKED.read_text())
+    guest_files.make_disk(settings)
+    guest_files.make_seed(settings["name"])
     for words in ("net-autostart", "net-start"):
         if NETWORK not in said("net-list", "--name").split() or words == "net-autostart":
             virsh(words, NETWORK)
@@ -120,9 +120,9 @@ def stand() -> None:
 
 def _let_go_of_another() -> None:
     """One guest has the cards: that of an earlier name comes up no more."""
-    there = DEFINED.read_text().split() if DEFINED.exists() else []
-    if there and there[0] != name():
-        stop(there[0])
+    defined = DEFINED.read_text().split() if DEFINED.exists() else []
+    if defined and defined[0] != name():
+        stop(defined[0])
 
 
 def _define() -> None:
@@ -154,8 +154,8 @@ def stop(guest: str) -> None:
 
 
 def check(_: list[str]) -> Standing:
-    found = state()
-    return Standing(OK if found.startswith("ok ") else OWED, found)
+    standing = state()
+    return Standing(OK if standing.startswith("ok ") else OWED, standing)
 
 
 def apply(_: list[str]) -> None:

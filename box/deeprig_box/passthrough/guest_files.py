@@ -46,8 +46,8 @@ def make_disk(asked: dict[str, Any]) -> None:
     An image may be anybody's: it is copied first, so that it can no longer change, and read by
     QEMU with the rights of what runs guests.
     """
-    wanted = disk(asked["name"])
-    if wanted.exists():
+    place = disk(asked["name"])
+    if place.exists():
         return
     room = IMAGES / f".{asked['name']}.deeprig"
     shutil.rmtree(room, ignore_errors=True)
@@ -58,9 +58,9 @@ def make_disk(asked: dict[str, Any]) -> None:
             run_long("sh", "-c", FETCH, "sh", str(image), asked["image"])
         else:
             _copy(asked["image"], image)
-        if asked["sha256"] and (found := _sha256(image)) != asked["sha256"]:
+        if asked["sha256"] and (digest := _sha256(image)) != asked["sha256"]:
             raise BoxError(
-                f"Guest.image has the SHA-256 {found}, and not Guest.sha256; which is it?"
+                f"Guest.image has the SHA-256 {digest}, and not Guest.sha256; which is it?"
             )
         user, (kind, _) = pwd.getpwnam(RUNS_GUESTS), _header(image)
         for path in (image, room):
@@ -73,7 +73,7 @@ def make_disk(asked: dict[str, Any]) -> None:
             raise BoxError("qemu-img made no disk")
         os.chown(new, 0, 0)
         new.chmod(0o600)
-        new.rename(wanted)
+        new.rename(place)
     finally:
         shutil.rmtree(room)
 
@@ -101,10 +101,10 @@ def _opened(image: str) -> int:
     while ahead:
         name = ahead.pop()
         try:
-            found = os.stat(name, dir_fd=at, follow_symlinks=False)
-            if stat.S_ISLNK(found.st_mode):
+            status = os.stat(name, dir_fd=at, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
                 links += 1
-                if found.st_uid or links > 20:
+                if status.st_uid or links > 20:
                     raise BoxError(f"Guest.image is {image!r}, and a link in it is not root's")
                 to = Path(os.readlink(name, dir_fd=at))
                 ahead += [part for part in reversed(to.parts) if part != "/"]

@@ -54,12 +54,12 @@ def is_card(address: str) -> bool:
 def users(address: str, but: str) -> list[str]:
     """The processes that have a device node of this function open, but for those of one name."""
     nodes = set(numbers(address))
-    found = []
+    programs = []
     for process in proc.every():
         name = proc.name(int(process.name))
         if name != but and nodes & set(_open_nodes(int(process.name))):
-            found.append(f"{name or 'a program'} (process {process.name})")
-    return found
+            programs.append(f"{name or 'a program'} (process {process.name})")
+    return programs
 
 
 def numbers(address: str) -> Iterator[tuple[int, int]]:
@@ -68,8 +68,8 @@ def numbers(address: str) -> Iterator[tuple[int, int]]:
         if "dev" in files:
             major, minor = _read(Path(folder, "dev")).split(":")
             yield int(major), int(minor)
-    said = _read(proc.PROC / f"driver/nvidia/gpus/{address}/information")
-    if of_nvidia := re.search(r"^Device Minor:\s*(\d+)$", said, re.MULTILINE):
+    facts = _read(proc.PROC / f"driver/nvidia/gpus/{address}/information")
+    if of_nvidia := re.search(r"^Device Minor:\s*(\d+)$", facts, re.MULTILINE):
         yield NVIDIA_NODES, int(of_nvidia[1])
     group = DEVICES / address / "iommu_group"
     node = DEV / "vfio" / group.resolve().name
@@ -142,7 +142,7 @@ def release(address: str) -> None:
 
 def state() -> str:
     cards = waiting()
-    used = [said for slot, own in cards.items() if (said := in_use(slot, own, but=KEEPS_AWAKE))]
+    used = [text for slot, own in cards.items() if (text := in_use(slot, own, but=KEEPS_AWAKE))]
     if len(used) < len(cards):
         return "due"
     return " ".join(used) or "settled"
@@ -150,16 +150,16 @@ def state() -> str:
 
 def in_use(slot: str, functions: list[str], but: str = "") -> str:
     """A sentence on who uses a card; empty where nobody does."""
-    found = sorted({user for address in functions for user in users(address, but)})
-    return f"{slot} is used by {', '.join(found)}; it changes hands at a boot." if found else ""
+    names = sorted({user for address in functions for user in users(address, but)})
+    return f"{slot} is used by {', '.join(names)}; it changes hands at a boot." if names else ""
 
 
 def check(_: list[str]) -> Standing:
     if not WHEN_IDLE.exists():
         return Standing(OK, "")  # they change hands at a boot
-    found = state()
+    standing = state()
     known = {"settled": OK, "due": OWED}
-    return Standing(known[found]) if found in known else Standing(LATER, found)
+    return Standing(known[standing]) if standing in known else Standing(LATER, standing)
 
 
 def apply(_: list[str]) -> None:
@@ -183,8 +183,8 @@ def move_all() -> None:
     for slot, functions in waiting().items():
         for address in functions:
             release(address)
-        if said := in_use(slot, functions):
-            print(said)
+        if sentence := in_use(slot, functions):
+            print(sentence)
             continue
         move(functions)
         print(f"{slot} has changed hands.")

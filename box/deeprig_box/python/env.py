@@ -125,10 +125,10 @@ class Environment:
         kept = self.locks / f"{for_what}.lock" if self.locks and self._has_data_folder() else None
         beside = self.folder.with_name(f"{self.name}.lock")
         lock = Lock(beside, kept, " ".join(made_for))
-        found = None if update else lock.find()
-        if found:
-            print(f"The versions are those of {found}", flush=True)
-            return lock.keep(read(found))
+        before = None if update else lock.find()
+        if before:
+            print(f"The versions are those of {before}", flush=True)
+            return lock.keep(read(before))
         return lock.keep(self._resolved())
 
     def _has_data_folder(self) -> bool:
@@ -138,8 +138,8 @@ class Environment:
         """What the index has today, with checksums; somebody's own checksums stay as they are."""
         from deeprig_box.python.lock import read, with_own
 
-        asked, made = self.folder / ".asked.in", self.folder / ".asked.lock"
-        asked.write_text("\n".join(["pip", "ipykernel", *self.packages, ""]))
+        request, made = self.folder / ".asked.in", self.folder / ".asked.lock"
+        request.write_text("\n".join(["pip", "ipykernel", *self.packages, ""]))
         made.unlink(missing_ok=True)  # uv would keep to what it says
         command: list[str | Path] = [
             UV,
@@ -149,12 +149,12 @@ class Environment:
             "--generate-hashes",
             "--no-header",
         ]
-        command += ["--no-annotate", "--python", self.folder, "--output-file", made, asked]
+        command += ["--no-annotate", "--python", self.folder, "--output-file", made, request]
         own = [self.own] if self.own else []
         what = f"Choose the versions for {self.folder}"
         run(what, [*command, *own, *self._source(alone=True)], self.cache)
         text = with_own(read(made), read(self.own) if self.own else "")
-        asked.unlink()
+        request.unlink()
         made.unlink()
         return text
 
@@ -207,10 +207,10 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("python")
     parser.add_argument("packages", nargs="*")
-    asked = parser.parse_args()
-    wanted = Environment(asked)
-    if asked.check:
-        print(wanted.state())
+    options = parser.parse_args()
+    environment = Environment(options)
+    if options.check:
+        print(environment.state())
         return
-    with alone(wanted.folder.parent):
-        wanted.make(asked.update)
+    with alone(environment.folder.parent):
+        environment.make(options.update)

@@ -50,5 +50,5 @@ def with_own(compiled: str, own: str) -> str:
 
 def blocks(text: str) -> dict[str, str]:
     """Name -> its requirement with its checksums, of a requirements file."""
-    found = re.findall(r"^([\w.-]+)(.*(?:\n[ \t]+--hash.*)*)", text, re.M)
-    return {re.sub(r"[-_.]+", "-", name).lower(): f"{name}{rest}" for name, rest in found}
+    requirements = re.findall(r"^([\w.-]+)(.*(?:\n[ \t]+--hash.*)*)", text, re.M)
+    return {re.sub(r"[-_.]+", "-", name).lower(): f"{name}{rest}" for name, rest in requirements}

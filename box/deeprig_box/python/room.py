@@ -66,7 +66,7 @@ def close_locks(*folders: Path) -> None:
 def _is_whole(record: Path) -> bool:
     """Whether a package's files are what its own list says, the list itself included."""
     rows = _rows(record)
-    return bool(rows) and all(_is_as_said(record.parents[1] / path, said) for path, said in rows)
+    return bool(rows) and all(_is_as_said(record.parents[1] / path, row) for path, row in rows)
 
 
 def _rows(record: Path) -> list[tuple[str, str]]:
@@ -78,9 +78,9 @@ def _is_as_said(file: Path, said: str) -> bool:
     algorithm, _, digest = said.partition("=")
     try:
         with file.open("rb") as opened:
-            found = hashlib.new(algorithm)
+            digest_now = hashlib.new(algorithm)
             while block := opened.read(1 << 20):
-                found.update(block)
+                digest_now.update(block)
     except OSError:
         return False
-    return base64.urlsafe_b64encode(found.digest()).decode().rstrip("=") == digest
+    return base64.urlsafe_b64encode(digest_now.digest()).decode().rstrip("=") == digest

@@ -51,12 +51,12 @@ def alone(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    started = said = time.monotonic()
+    started = last_word = time.monotonic()
     try:
         while not _locked(lock):
             time.sleep(POLL_SECONDS)
-            if (now := time.monotonic()) - said > PROGRESS_SECONDS:
-                said = now
+            if (now := time.monotonic()) - last_word > PROGRESS_SECONDS:
+                last_word = now
                 line = step_at_work()
                 if "so far" not in line:
                     line += f": at work already, {now - started:.0f} s so far"
@@ -105,12 +105,12 @@ def environment(cache: Path) -> dict[str, str]:
     base = {"HOME": str(Path.home()), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
     fresh = ["env", "-i", *(f"{name}={value}" for name, value in base.items())]
     lines = bounded.run([*fresh, "/bin/sh", "-c", script]).out.splitlines()
-    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    variables = dict(line.split("=", 1) for line in lines if "=" in line)
     if Path(CERTIFICATES).is_file():
-        found |= {"SSL_CERT_FILE": CERTIFICATES, "PIP_CERT": CERTIFICATES}
-    found |= {"UV_CACHE_DIR": str(cache), "UV_PYTHON_INSTALL_DIR": str(PYTHONS)}
-    found |= {"UV_NO_PROGRESS": "1", "UV_HTTP_TIMEOUT": "60"}
-    return found | own_configuration()
+        variables |= {"SSL_CERT_FILE": CERTIFICATES, "PIP_CERT": CERTIFICATES}
+    variables |= {"UV_CACHE_DIR": str(cache), "UV_PYTHON_INSTALL_DIR": str(PYTHONS)}
+    variables |= {"UV_NO_PROGRESS": "1", "UV_HTTP_TIMEOUT": "60"}
+    return variables | own_configuration()
 
 
 def own_configuration() -> dict[str, str]:
@@ -121,11 +121,11 @@ def own_configuration() -> dict[str, str]:
     all of them where that is /dev/null.
     """
     uv = next((file for file in UV_FILES if Path(file).is_file()), "")
-    found = {"UV_CONFIG_FILE": uv} if uv else {"UV_NO_CONFIG": "1"}
+    variables = {"UV_CONFIG_FILE": uv} if uv else {"UV_NO_CONFIG": "1"}
     ours, boxs = PIP_FILES
     if index := re.findall(r"^index-url = (\S+)$", _text(ours), re.MULTILINE):
-        return found | {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": index[0]}
-    return found | {"PIP_CONFIG_FILE": boxs if Path(boxs).is_file() else os.devnull}
+        return variables | {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": index[0]}
+    return variables | {"PIP_CONFIG_FILE": boxs if Path(boxs).is_file() else os.devnull}
 
 
 def _text(file: str) -> str:
@@ -184,10 +184,10 @@ def watch(what: str, step: subprocess.Popen[bytes], log: TextIOWrapper) -> int:
 def bytes_written(pid: int) -> int:
     """What a process and its ended children wrote; 0 where it is gone."""
     try:
-        said = Path(f"/proc/{pid}/io").read_text()
+        counts = Path(f"/proc/{pid}/io").read_text()
     except OSError:
         return 0
-    return int(re.findall(r"wchar: (\d+)", said)[0])
+    return int(re.findall(r"wchar: (\d+)", counts)[0])
 
 
 def explain(output: str) -> str:

@@ -61,10 +61,10 @@ def make_uv(version: str) -> None:
 
 def the_boxs_pip() -> Path:
     """pip as python3-venv brings it: a wheel, which Python runs as it lies there."""
-    found = sorted(WHEELS.glob("pip-*.whl"))
-    if not found:
+    wheels = sorted(WHEELS.glob("pip-*.whl"))
+    if not wheels:
         raise BoxError(f"{WHEELS} has no pip; `sudo apt install --reinstall python3-pip-whl`")
-    return found[-1] / "pip"
+    return wheels[-1] / "pip"
 
 
 def point(link: Path, target: Path) -> None:
@@ -133,16 +133,16 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only print what stands")
     parser.add_argument("--tools", nargs=2, metavar=("NAME", "PYTHON"), help="the tools as well")
     parser.add_argument("version", help="uv's")
-    asked = parser.parse_args()
-    name, python = asked.tools or ("", "")
-    if asked.check:
-        uv, tools = uv_stands(asked.version), name and tools_stand(name)
+    options = parser.parse_args()
+    name, python = options.tools or ("", "")
+    if options.check:
+        uv, tools = uv_stands(options.version), name and tools_stand(name)
         print(*(["uv"] if uv else []), *(["tools"] if tools else []))
         return
     # Nobody but root can open that folder, and so hold us up. Another run may make them meanwhile.
     with alone(uv_cache()):
-        if not uv_stands(asked.version):
-            make_uv(asked.version)
+        if not uv_stands(options.version):
+            make_uv(options.version)
     with alone(uv_cache()):
         if name and not tools_stand(name):
             make_tools(name, python)

@@ -21,10 +21,10 @@ OPTIONS = "defaults,nofail,x-systemd.device-timeout=30s"
 def having(filesystem: str) -> str:
     """The device with the file system of this UUID; empty where there is none, exits for two."""
     query = ("-c", "/dev/null", "-t", f"UUID={filesystem}", "-o", "device")
-    found = said("blkid", *query).splitlines()
-    if len(found) > 1 and probe(found[0]).get("TYPE") != "btrfs":  # that may span several
-        sys.exit(f"{' and '.join(found)} have the same UUID {filesystem}, as a copied disk has.")
-    return found[0] if found else ""
+    devices = said("blkid", *query).splitlines()
+    if len(devices) > 1 and probe(devices[0]).get("TYPE") != "btrfs":  # that may span several
+        sys.exit(f"{' and '.join(devices)} have the same UUID {filesystem}, as a copied disk has.")
+    return devices[0] if devices else ""
 
 
 def with_serial(serial: str, told: list[str]) -> str:
@@ -34,10 +34,10 @@ def with_serial(serial: str, told: list[str]) -> str:
     for line in run_long("lsblk", "-dnro", "PATH,SERIAL").splitlines():
         path, _, number = line.partition(" ")
         known.append((number, path))
-    found = [path for number, path in known if number == serial]
-    if len(found) > 1:
-        sys.exit(f"{' and '.join(found)} have the same serial number {serial}.")
-    return found[0] if found else ""
+    paths = [path for number, path in known if number == serial]
+    if len(paths) > 1:
+        sys.exit(f"{' and '.join(paths)} have the same serial number {serial}.")
+    return paths[0] if paths else ""
 
 
 def below(at: str, *command: str) -> str:
@@ -97,8 +97,8 @@ def mount(fstab: Path, at: str, device: str, filesystem: str) -> None:
     place = Path(at)
     walked(place.parent, make=True)  # it exits where somebody else could exchange the mountpoint
     place.mkdir(exist_ok=True)
-    there = mounted(at, device)
-    if not there and any(place.iterdir()):
+    is_mounted = mounted(at, device)
+    if not is_mounted and any(place.iterdir()):
         sys.exit(f"{at} has files on the root disk, which the disk would hide; move them away.")
     if writable(at):
         below(at, "chattr", "+i")
@@ -106,7 +106,7 @@ def mount(fstab: Path, at: str, device: str, filesystem: str) -> None:
             sys.exit(f"chattr +i does not work on {at}; look at it.")
     if not listed(fstab, at, filesystem):
         list_in(fstab, at, device, filesystem)
-    if not there:
+    if not is_mounted:
         run_long("mount", "--fstab", str(fstab), "--target", at)
 
 

@@ -52,13 +52,13 @@ def the_top(folder: Path, *, check: bool) -> int | None:
         return None
     top = opened(folder.name, parent, folder)
     if top is not None:
-        found = os.fstat(top)
-        if found.st_uid and somebody(found.st_uid):
+        status = os.fstat(top)
+        if status.st_uid and somebody(status.st_uid):
             sys.exit(
-                f"{folder} belongs to {somebody(found.st_uid)}; `sudo chown root: {folder}`, or "
+                f"{folder} belongs to {somebody(status.st_uid)}; `sudo chown root: {folder}`, or "
                 "set Storage.folder to another place."
             )
-        if (found.st_uid, stat.S_IMODE(found.st_mode)) == (0, 0o755):
+        if (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0o755):
             return top
     if check:
         return None
@@ -136,10 +136,10 @@ def hand_over(own: int, shown: Path, user: pwd.struct_passwd) -> None:
             thing = os.open(names.pop(), ANYTHING, dir_fd=folder)
         except FileNotFoundError:
             continue
-        found = os.fstat(thing)
-        if found.st_dev != before.st_dev:
+        status = os.fstat(thing)
+        if status.st_dev != before.st_dev:
             os.close(thing)
-        elif stat.S_ISDIR(found.st_mode):
+        elif stat.S_ISDIR(status.st_mode):
             inner = os.open(".", FOLDER, dir_fd=thing)
             os.close(thing)
             way.append((inner, within(inner)))
@@ -156,9 +156,9 @@ def within(folder: int) -> list[str]:
 
 def give(thing: int, before: os.stat_result, user: pwd.struct_passwd) -> None:
     """What has the old numbers gets the new ones."""
-    found = os.fstat(thing)
-    uid = user.pw_uid if found.st_uid == before.st_uid else -1
-    gid = user.pw_gid if found.st_gid == before.st_gid else -1
+    status = os.fstat(thing)
+    uid = user.pw_uid if status.st_uid == before.st_uid else -1
+    gid = user.pw_gid if status.st_gid == before.st_gid else -1
     if (uid, gid) != (-1, -1):
         os.chown(f"/proc/self/fd/{thing}", uid, gid)  # the very thing, a link itself as well
 
@@ -168,17 +168,17 @@ def users_part(own: Path, user: pwd.struct_passwd, *, check: bool) -> str:
     words = place.command("home-links", str(own), *(["--check"] if check else []))
     done = as_user.run(user, words, seconds=SECONDS, most=65536)
     line, *_ = [*(done.err if done.code else done.out).decode(errors="replace").splitlines(), ""]
-    said = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    sentence = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     if done.code:
-        sys.exit(said or f"home-links as {user.pw_name} ended with {done.code}.")
-    return said if said == "ok" or said.startswith("note ") else ""
+        sys.exit(sentence or f"home-links as {user.pw_name} ended with {done.code}.")
+    return sentence if sentence == "ok" or sentence.startswith("note ") else ""
 
 
 def check(words: list[str]) -> Standing:
-    found = bring_about([*words, "--check"])
-    if found.startswith("note "):
-        return Standing(OK, f"{found.removeprefix('note ')}.")
-    return Standing(OK if found == "ok" else OWED)
+    standing = bring_about([*words, "--check"])
+    if standing.startswith("note "):
+        return Standing(OK, f"{standing.removeprefix('note ')}.")
+    return Standing(OK if standing == "ok" else OWED)
 
 
 def apply(words: list[str]) -> None:
@@ -186,9 +186,9 @@ def apply(words: list[str]) -> None:
 
 
 def main() -> None:
-    found = bring_about(sys.argv[1:])
+    standing = bring_about(sys.argv[1:])
     if "--check" in sys.argv:
-        print(found, end="\n" if found else "")
+        print(standing, end="\n" if standing else "")
 
 
 def bring_about(words: list[str]) -> str:
@@ -198,13 +198,13 @@ def bring_about(words: list[str]) -> str:
     parser.add_argument("--disk", action="append", default=[], help="must be mounted")
     parser.add_argument("folder", type=Path)
     parser.add_argument("user", nargs="?", help="whose folder to have in it")
-    asked = parser.parse_args(words)
-    guard(asked.folder, asked.disk)
+    options = parser.parse_args(words)
+    guard(options.folder, options.disk)
     try:
-        return have(asked.folder, asked.user, check=asked.check)
+        return have(options.folder, options.user, check=options.check)
     except as_user.Wrong as wrong:
-        said = f"Something in a home or in the data folder does not answer: {wrong}"
-        raise BoxError(said) from None
+        sentence = f"Something in a home or in the data folder does not answer: {wrong}"
+        raise BoxError(sentence) from None
 
 
 def have(folder: Path, name: str | None, *, check: bool) -> str:

@@ -16,8 +16,8 @@ def link_state(own: Path, name: str) -> str:
     """ok, owed, or a note about what the user has there."""
     link, target = Path.home() / name, own / name
     if link.is_symlink():
-        there = str(link.readlink())
-        return "ok" if there == str(target) else f"note {link} leads to {there} and is left so"
+        now = str(link.readlink())
+        return "ok" if now == str(target) else f"note {link} leads to {now} and is left so"
     if not os.path.lexists(link) or (link.is_dir() and not any(link.iterdir())):
         return "owed"
     return (

@@ -27,10 +27,10 @@ def probe(device: str) -> dict[str, str]:
 def partitions(disk: str) -> list[dict[str, str]]:
     """The partitions in the disk's table, whether the kernel knows them or not."""
     table = said("sfdisk", "--json", disk)
-    found: list[dict[str, str]] = []
+    parts: list[dict[str, str]] = []
     if table:
-        found = json.loads(table)["partitiontable"].get("partitions", [])
-    return found
+        parts = json.loads(table)["partitiontable"].get("partitions", [])
+    return parts
 
 
 def is_unfinished(disk: str) -> bool:
@@ -88,11 +88,11 @@ def make(disks: list[str], level: int | None, filesystem: str) -> None:
     kind = "raid" if level else "linux"
     parts = [_partition(disk, kind) for disk in disks]
     target = _array(parts, level, filesystem) if level else parts[0]
-    found = probe(target)
-    if (found.get("TYPE"), found.get("UUID")) == ("ext4", filesystem):
+    content = probe(target)
+    if (content.get("TYPE"), content.get("UUID")) == ("ext4", filesystem):
         run_long("e2fsck", "-n", target)  # mkfs was through; damage is for a person to look at
-    elif "TYPE" in found:
-        sys.exit(f"{target} holds {found['TYPE']} that deeprig did not make; look at it.")
+    elif "TYPE" in content:
+        sys.exit(f"{target} holds {content['TYPE']} that deeprig did not make; look at it.")
     else:
         print(f"Making a file system on {' and '.join(disks)}", flush=True)
         run_long("mkfs.ext4", "-q", "-m", "1", "-L", FINISHED, "-U", filesystem, target)

@@ -43,13 +43,13 @@ def look(state: dict[str, Any], now: float) -> None:
     for name, find in FINDERS.items():
         before = {key for key in standing if key.startswith(f"{name}:")}
         try:
-            found = {f.key: f for f in find(before, state["memory"], now)}
+            findings = {f.key: f for f in find(before, state["memory"], now)}
         except CannotTell:
             continue
         except Exception as error:  # one look that fails must not stop the others
             print(f"Could not look for {name}: {error}.", file=sys.stderr)
             continue
-        compare(state, before, found, now)
+        compare(state, before, findings, now)
 
 
 def send(state: dict[str, Any]) -> None:
@@ -105,16 +105,16 @@ def main() -> None:
     parser.add_argument("--test", action="store_true", help="send a test message")
     parser.add_argument("--check", action="store_true", help="say ok if a test message went out")
     parser.add_argument("--forget-gpus", action="store_true", help="take the GPUs as they are now")
-    asked = parser.parse_args()
-    if asked.check:
+    options = parser.parse_args()
+    if options.check:
         print("ok" if load()["proved"] == target() else "")
         return
-    if asked.test:
+    if options.test:
         test()
         return
     with alone():
         state = load()
-        if asked.forget_gpus:
+        if options.forget_gpus:
             state["memory"].pop("gpus", None)
         now = time.time()
         look(state, now)

@@ -72,8 +72,8 @@ def post(message: Message, url: str) -> None:
 def proxies(where: str) -> dict[str, str]:
     """The proxy of the settings, unless this address is to be reached without."""
     script = f"test ! -r {PROXY_FILE} || . {PROXY_FILE}; echo $https_proxy; echo $no_proxy"
-    said = bounded.run(["/bin/sh", "-c", script]).out
-    proxy, past, *_ = [*said.splitlines(), "", ""]
+    lines = bounded.run(["/bin/sh", "-c", script]).out
+    proxy, past, *_ = [*lines.splitlines(), "", ""]
     if not proxy or urllib.parse.urlsplit(f"//{where}").hostname in past.split(","):
         return {}
     return {"http": proxy, "https": proxy}

@@ -43,12 +43,12 @@ def failing_disks(before: set[str], memory: dict[str, Any], now: float) -> list[
 def smart(name: str, answer: str) -> list[Finding]:
     """What `smartctl -j` says of one disk; a disk that is asleep or has no SMART says nothing."""
     try:
-        said = json.loads(answer)
+        answers = json.loads(answer)
     except ValueError:
         return []
-    if said.get("smart_status", {}).get("passed", True):
+    if answers.get("smart_status", {}).get("passed", True):
         return []
-    serial, model = said.get("serial_number", name), said.get("model_name", "a disk")
+    serial, model = answers.get("serial_number", name), answers.get("model_name", "a disk")
     text = (
         f"{model} ({serial}) at /dev/{name} says by SMART that it is failing: save what is on it."
     )
@@ -77,23 +77,23 @@ def lacking(array: Path) -> list[Finding]:
 
 def lost_gpus(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
     """Cards that are gone from the bus, or that the driver has given up."""
-    there, holders = cards(root())
+    counts, holders = cards(root())
     known = memory.setdefault("gpus", {})
-    known.update({gpu: max(n, known.get(gpu, 0)) for gpu, n in there.items()})
+    known.update({gpu: max(n, known.get(gpu, 0)) for gpu, n in counts.items()})
     words = f"%d were here and %d are left. If you took it out yourself: {FORGET}"
-    found = [
-        Finding(f"gpu:{gpu}", f"a GPU {gpu} is gone", words % (n, there[gpu]), "urgent")
+    findings = [
+        Finding(f"gpu:{gpu}", f"a GPU {gpu} is gone", words % (n, counts[gpu]), "urgent")
         for gpu, n in known.items()
-        if there[gpu] < n
+        if counts[gpu] < n
     ]
-    said = output("journalctl", "-q", "-k", "-b", "-o", "cat", "-n", "1", f"--grep={FELL_OFF}")
-    if said.strip():
-        text = f"The kernel says: {said.strip()[:200]}. {POWER_CYCLE}"
-        found.append(Finding("gpu:bus", "a GPU has fallen off the bus", text, "urgent"))
+    message = output("journalctl", "-q", "-k", "-b", "-o", "cat", "-n", "1", f"--grep={FELL_OFF}")
+    if message.strip():
+        text = f"The kernel says: {message.strip()[:200]}. {POWER_CYCLE}"
+        findings.append(Finding("gpu:bus", "a GPU has fallen off the bus", text, "urgent"))
     elif "nvidia" in holders and shutil.which("nvidia-smi"):
-        found += silent(ask_the_driver(), memory, now)
-    found += failed(output("journalctl", "-q", "-k", "-b", "-o", "cat", "--grep=NVRM: Xid"))
-    return [marked(finding) for finding in found]
+        findings += silent(ask_the_driver(), memory, now)
+    findings += failed(output("journalctl", "-q", "-k", "-b", "-o", "cat", "--grep=NVRM: Xid"))
+    return [marked(finding) for finding in findings]
 
 
 def failed(log: str) -> list[Finding]:
@@ -101,19 +101,19 @@ def failed(log: str) -> list[Finding]:
     table: dict[str, Any] = {"what": {}, "recovered": "$^"}
     if XIDS.exists():
         table = json.loads(XIDS.read_text())
-    found: dict[tuple[str, str], Finding] = {}
+    by_error: dict[tuple[str, str], Finding] = {}
     for line in log.splitlines():
         if not (xid := XID.search(line)):
             continue
         card, number = xid.groups()
         if re.search(table["recovered"], line):
-            found = {key: finding for key, finding in found.items() if key[0] != card}
+            by_error = {key: finding for key, finding in by_error.items() if key[0] != card}
         elif number in table["what"]:
-            said = line.partition("NVRM: ")[2].strip()[:200]
-            text = f"GPU {card}: {table['what'][number]}. The kernel says: {said}"
+            message = line.partition("NVRM: ")[2].strip()[:200]
+            text = f"GPU {card}: {table['what'][number]}. The kernel says: {message}"
             subject = f"a GPU has failed (Xid {number})"
-            found[card, number] = Finding(f"gpu:xid:{number}:{card}", subject, text, "urgent")
-    return list(found.values())
+            by_error[card, number] = Finding(f"gpu:xid:{number}:{card}", subject, text, "urgent")
+    return list(by_error.values())
 
 
 def root() -> Path:
@@ -130,16 +130,16 @@ def marked(finding: Finding) -> Finding:
 
 def cards(top: Path) -> tuple[Counter[str], set[str]]:
     """How many NVIDIA cards of each id are on the bus, and which drivers hold them."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     holders = set()
     for path in (top / "sys/bus/pci/devices").glob("*"):
         vendor, kind, device = (
             (path / n).read_text().strip() for n in ("vendor", "class", "device")
         )
         if vendor == NVIDIA and kind.startswith(DISPLAY_CLASS):
-            found[f"{vendor[2:]}:{device[2:]}"] += 1
+            counts[f"{vendor[2:]}:{device[2:]}"] += 1
             holders.add((path / "driver").resolve().name)
-    return found, holders
+    return counts, holders
 
 
 def ask_the_driver() -> str:

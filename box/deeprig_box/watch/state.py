@@ -22,10 +22,10 @@ def fresh() -> dict[str, Any]:
 
 def load() -> dict[str, Any]:
     try:
-        found = json.loads(STATE.read_text())
+        record = json.loads(STATE.read_text())
     except (OSError, ValueError):
         return fresh()
-    return fresh() | found if isinstance(found, dict) else fresh()
+    return fresh() | record if isinstance(record, dict) else fresh()
 
 
 def save(state: dict[str, Any]) -> None:

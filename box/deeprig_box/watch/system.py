@@ -48,20 +48,20 @@ def output(*argv: str) -> str:
 
 def mounts(table: str) -> dict[str, str]:
     """Mount point to device of all that can fill up, each device once; `table` is as in /proc."""
-    found: dict[str, str] = {}
+    devices: dict[str, str] = {}
     for line in table.splitlines():
         device, place, kind, options, *_ = line.split(" ")
         place = place.encode().decode("unicode_escape")
         inside = any(place == top or place.startswith(f"{top}/") for top in NOT_WATCHED)
         if (kind in FILE_SYSTEMS or kind == "tmpfs") and not inside:
-            found.pop(place, None)  # what is mounted on top hides what was there
+            devices.pop(place, None)  # what is mounted on top hides what was there
             if "ro" not in options.split(","):
-                found[place] = device
-    return found
+                devices[place] = device
+    return devices
 
 
 def full(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
-    found, seen = [], set()
+    findings, seen = [], set()
     for place in sorted(mounts(Path("/proc/1/mounts").read_text()), key=len):
         try:
             device, usage = Path(place).stat().st_dev, os.statvfs(place)
@@ -69,13 +69,13 @@ def full(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
             continue  # it was unmounted meanwhile
         if device not in seen:
             seen.add(device)
-            found += shortage(place, usage, before)
-    return found
+            findings += shortage(place, usage, before)
+    return findings
 
 
 def shortage(place: str, usage: Any, before: set[str]) -> list[Finding]:
     """Where a file system runs out of space, or of room for names."""
-    found = []
+    findings = []
     used = usage.f_blocks - usage.f_bfree
     space = 100 * used / ((used + usage.f_bavail) or 1)
     names = 100 * (usage.f_files - usage.f_ffree) / (usage.f_files or 1)
@@ -87,9 +87,9 @@ def shortage(place: str, usage: Any, before: set[str]) -> list[Finding]:
     ):
         if percent > (EMPTIED_PERCENT if key in before else FULL_PERCENT):
             who = f"`sudo du -xh --max-depth=2 {place} | sort -h | tail` shows who."
-            said = f"{place} has used {percent:.0f}% {text}; {who}"
-            found.append(Finding(key, subject, said, "high"))
-    return found
+            sentence = f"{place} has used {percent:.0f}% {text}; {who}"
+            findings.append(Finding(key, subject, sentence, "high"))
+    return findings
 
 
 def failed_units(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
@@ -101,11 +101,11 @@ def failed_units(before: set[str], memory: dict[str, Any], now: float) -> list[F
 
 
 def missing_mounts(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
-    there = {line.split(" ")[1] for line in Path("/proc/1/mounts").read_text().splitlines()}
-    wanted = places(Path("/etc/fstab").read_text() if Path("/etc/fstab").exists() else "")
+    mounted = {line.split(" ")[1] for line in Path("/proc/1/mounts").read_text().splitlines()}
+    expected = places(Path("/etc/fstab").read_text() if Path("/etc/fstab").exists() else "")
     for unit in Path("/etc/systemd/system").glob("*.wants/*.mount"):
         lines = unit.read_text().splitlines() if unit.exists() else []
-        wanted += [line.partition("=")[2].strip() for line in lines if line.startswith("Where=")]
+        expected += [line.partition("=")[2].strip() for line in lines if line.startswith("Where=")]
     return [
         Finding(
             f"mount:{place}",
@@ -113,7 +113,7 @@ def missing_mounts(before: set[str], memory: dict[str, Any], now: float) -> list
             f"`systemctl status {place}` says why; what is written there now is not on its disk.",
             "urgent",
         )
-        for place in sorted(set(wanted) - there)
+        for place in sorted(set(expected) - mounted)
     ]
 
 
@@ -143,8 +143,8 @@ def waiting_reboot(before: set[str], memory: dict[str, Any], now: float) -> list
 
 def kept_kernels(before: set[str], memory: dict[str, Any], now: float) -> list[Finding]:
     """What the boot guard says of the next boot, for as long as it does."""
-    said = json.loads(BOOT_GUARD.read_text())["said"] if BOOT_GUARD.exists() else []
-    if not said:
+    sentences = json.loads(BOOT_GUARD.read_text())["said"] if BOOT_GUARD.exists() else []
+    if not sentences:
         return []
-    text = " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in said)
+    text = " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
     return [Finding("boot:", "the next boot needs a look", text, "high")]
