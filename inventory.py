@@ -17,6 +17,6 @@ if Path("rigs.py").is_file():
 
     rigs = own.rigs
     # Its other lists are groups, such as lab = ["rig1.lan", "rig2.lan"], for --limit.
-    globals().update({name: found for name, found in vars(own).items() if isinstance(found, list)})
+    globals().update({name: value for name, value in vars(own).items() if isinstance(value, list)})
 else:
     rigs = [box("rig1.lan", rig=Rig())]
