@@ -34,6 +34,7 @@ def proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answers:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         asked = {"branch": "535", "flavour": "proprietary", "module": "nvidia-current"}
+        asked |= {"source": "distro", "modules": "dkms", "dkms_name": "nvidia-current"}
         asked |= {"packages": ["nvidia-kernel-dkms", "nvidia-smi"], **plan}
         module.PLAN = tmp_path / "driver.json"  # type: ignore[attr-defined]
         module.PLAN.write_text(json.dumps(asked))

@@ -35,9 +35,8 @@ def plan() -> dict[str, Any]:
 
     The first of the packages has the driver's version.
     """
-    written: dict[str, Any] = json.loads(PLAN.read_text())
-    # As deeprig 0.1 wrote it.
-    return {"source": "distro", "modules": "dkms", "dkms_name": written["module"]} | written
+    planned: dict[str, Any] = json.loads(PLAN.read_text())
+    return planned
 
 
 def installed() -> dict[str, str]:
