@@ -84,7 +84,7 @@ put() {
 
 in_use() { # FOLDER: a process has it or a file in it open (deeprig-box does as long as it runs)
     # shellcheck disable=SC2010 # no names are taken from it
-    ls -l /proc/[0-9]*/fd 2> /dev/null | grep -qF -- " -> $1"
+    ls -l /proc/[0-9]*/fd 2> /dev/null | grep -q -- " -> $1\(/\|\$\)"
 }
 
 # Folders that nobody uses any more, one a line.

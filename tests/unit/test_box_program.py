@@ -296,6 +296,22 @@ def test_a_folder_goes_when_no_process_uses_it(
     assert (top / "current").resolve(strict=True)
 
 
+def test_what_was_changed_goes_though_what_is_right_runs_beside_it(
+    call: Call, top: Path, older: Path
+) -> None:
+    """The name of the one in use begins with that of the other: the next deploy took it away."""
+    call("put", older)
+    changed = (top / "current").resolve()
+    (changed / "bin/notebook-window").write_text("# somebody was here\n")
+    call("put", older)
+    beside = (top / "current").resolve()
+    assert beside != changed and str(beside).startswith(str(changed))
+    with (beside / "bin/notebook-window").open():
+        assert call("left", older).stdout == f"{changed}\n"
+        call("tidy", older)
+    assert not changed.exists() and beside.is_dir()
+
+
 def test_a_script_in_use_keeps_its_folder(call: Call, top: Path, older: Path, newer: Path) -> None:
     call("put", older)
     script = top / "current/bin/notebook-window"
