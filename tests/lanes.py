@@ -19,6 +19,7 @@ PYTEST = [sys.executable, "-m", "pytest", "-q", "-ra", "--durations=5"]
 
 WORKFLOW = ".github/workflows/ubuntu.yml"
 FIRST_DRIVER = "none_was_built or came_from or second_deploy or verifies or one_set"
+TRUST = ("tests/lab/test_trust.py", "tests/lab/test_trust_long.py")
 BOOT_GUARD = ("test_boot_guard", "test_reboot_gate")
 
 # It has no ending in its name, so ruff would not look at it.
@@ -137,9 +138,10 @@ LANES: dict[str, list[list[str]]] = {
     "trust": [[*PYTEST, "tests/lab/test_trust.py"]],
     "trust-quick": [[*PYTEST, "tests/lab/test_trust.py", "-m", "one_of_each"]],
     "trust-long": [
-        [*PYTEST, "tests/lab/test_trust.py", "tests/lab/test_trust_long.py", "--os", system]
-        for system in ("debian-13", "ubuntu-like")
+        [*PYTEST, *TRUST, "--os", "debian-13", "-m", "not minutes"],
+        [*PYTEST, *TRUST, "--os", "ubuntu-like", "-m", "not minutes and not every_pair"],
     ],
+    "trust-slow": [[*PYTEST, "tests/lab/test_trust_long.py", "-m", "minutes"]],
     "walk": [[*PYTEST, "tests/lab/test_walk.py"]],
     "year": [[*PYTEST, "tests/lab/test_year.py"]],
     "notify": [[*PYTEST, "tests/lab/test_notify.py"]],

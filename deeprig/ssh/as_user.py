@@ -1,24 +1,42 @@
 """Commands of root's that run with a user's rights, so that nothing of that user's becomes root's.
 
 Three things are always so: stdin is /dev/null, the command is in a session of its own, and what it
-prints goes into a file that root alone can open and reads when the command itself has ended.
+prints goes through a pipe of its own, whose other end a reader of root's has until the command
+itself has ended. What lives on in the background holds the end of a pipe that nobody reads: a file
+in /run would be room that root can not have back.
 """
 
 import shlex
 from collections.abc import Sequence
 
 SECONDS = 60
-# Of each stream; whoever writes more is ended (SIGXFSZ, status 153). `ulimit` counts in 512 bytes.
+# Of each stream; whoever writes more is ended (SIGPIPE), and the status is 153. `ulimit` counts a
+# file in 512 bytes and memory in KiB: a reader keeps a whole line.
 BLOCKS = 4 * 2**20 // 512
-TIMED_OUT = 124
+MEMORY = 64 * 2**10
+TIMED_OUT, TOO_MUCH = 124, 153
 
+# A reader reads until the line that root writes when the command has ended, not until the pipe's
+# end, and its status says whether it saw that line.
+SEEN = 5
+READ = (
+    f"(ulimit -f {BLOCKS}; ulimit -v {MEMORY}; "
+    f'export LC_ALL=C; exec sed "/^$m\\$/Q{SEEN}") 2>/dev/null'
+)
+END = "printf '\\n%s\\n' \"$m\" 2>/dev/null"
 # sh -c TAKE sh SECONDS USER ARGV...; an empty USER is root.
 TAKE = (
-    "umask 077; s=$1 u=$2; shift 2; d=$(mktemp -d -p /run deeprig-as.XXXXXX) || exit; "
-    '[ -z "$u" ] || { g=$(id -g "$u") && '
+    's=$1 u=$2; shift 2; [ -z "$u" ] || { g=$(id -g "$u") && '
     'set -- setpriv --reuid="$u" --regid="$g" --init-groups --reset-env "$@"; } || exit; '
-    f"(umask 022; cd /; ulimit -f {BLOCKS}; exec setsid --wait timeout --kill-after=5 "
-    '"$s" "$@") </dev/null >"$d/o" 2>"$d/e"; r=$?; cat "$d/o"; cat "$d/e" >&2; rm -r "$d"; exit $r'
+    "umask 077; d=$(mktemp -d -p /run deeprig-as.XXXXXX) && m=ended.${d##*.} && "
+    'mkfifo "$d/out" "$d/err" || exit; '
+    f'{READ} <"$d/out" >"$d/o" & o=$!; {READ} <"$d/err" >"$d/e" & e=$!; '
+    'exec 3>"$d/out" 4>"$d/err"; '
+    '(umask 022; cd /; exec setsid --wait timeout --kill-after=5 "$s" "$@") '
+    "</dev/null >&3 2>&4 3>&- 4>&-; r=$?; "
+    f"trap '' PIPE; {END} >&3; {END} >&4; exec 3>&- 4>&-; "
+    f"wait $o; [ $? = {SEEN} ] || r={TOO_MUCH}; wait $e; [ $? = {SEEN} ] || r={TOO_MUCH}; "
+    'head -c -1 "$d/o"; head -c -1 "$d/e" >&2; rm -r "$d"; exit $r'
 )
 # For a script of root's that asks of several users: as_user SECONDS USER ARGV...
 FUNCTION = f'as_user() {{ sh -c {shlex.quote(TAKE)} sh "$@"; }}'

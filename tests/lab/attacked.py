@@ -17,7 +17,7 @@ from tests.lab.measured import Said
 
 OPEN_SECONDS = 300
 VICTIM, SECRET = "/etc/trust-victim", "canary-of-root"
-OWN_ANSWER = re.compile(r"/run/deeprig-as\.\w+/[oe] of ")
+OWN_ANSWER = re.compile(r"/run/deeprig-as\.\w+/(out|err) of ")
 
 
 class First(NamedTuple):
