@@ -6,9 +6,11 @@ from typing import Any
 
 import paramiko
 from pyinfra import logger
+from pyinfra.api.state import StateStage
+from pyinfra.context import ctx_state
 
 from fast_ssh.frames import MOST_BYTES, MOST_LINES
-from fast_ssh.wire import TASK_SECONDS
+from fast_ssh.wire import QUESTION_SECONDS, TASK_SECONDS
 
 REQUEST_SECONDS = 60
 
@@ -114,13 +116,19 @@ class Transport(paramiko.Transport):
         self.channel_timeout = REQUEST_SECONDS
 
     def open_channel(self, *args: Any, **options: Any) -> paramiko.Channel:
-        channel = bound(super().open_channel(*args, **options), seconds=TASK_SECONDS)
+        seconds = TASK_SECONDS if _tasks_run() else QUESTION_SECONDS
+        channel = bound(super().open_channel(*args, **options), seconds=seconds)
         channel.tells = True
         return channel
 
     def complain(self, why: str) -> None:
         """Where a channel was ended and only its status says so."""
         logger.error("%s: %s; nothing more is read from it", self.getpeername()[0], why)
+
+
+def _tasks_run() -> bool:
+    """Whether pyinfra has come to its operations; before them, and in a plan, it only asks."""
+    return bool(ctx_state.isset() and ctx_state.get().current_stage == StateStage.Execute)
 
 
 def transport_factory(sock: Any, **options: Any) -> paramiko.Transport:

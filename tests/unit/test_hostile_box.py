@@ -8,6 +8,8 @@ from pathlib import Path
 
 import paramiko
 import pytest
+from pyinfra.api.state import State, StateStage
+from pyinfra.context import ctx_state
 
 from deeprig.errors import DeeprigError
 from deeprig.ssh import connection, root_shell, session
@@ -122,6 +124,28 @@ def test_the_plain_connection_is_bounded_too(
     assert taken <= sending.Bounded.most  # type: ignore[operator]
     assert channel.recv_exit_status() == -1
     assert "it answers with more than 16 MiB; nothing more is read from it" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("stage", "seconds"),
+    [
+        (None, wire.QUESTION_SECONDS),  # not in a run
+        (StateStage.Connect, wire.QUESTION_SECONDS),
+        (StateStage.Prepare, wire.QUESTION_SECONDS),
+        (StateStage.Execute, wire.TASK_SECONDS),
+    ],
+)
+def test_a_box_that_drips_has_no_longer_for_a_question_on_the_plain_connection(
+    box: Server, tmp_path: Path, stage: StateStage | None, seconds: float
+) -> None:
+    """It had six hours for each, and a plan asks a hundred."""
+    transport = _login(box, tmp_path)
+    state = State()
+    state.current_stage = stage or state.current_stage
+    with ctx_state.use(state if stage else None):
+        channel = transport.open_session()
+    assert isinstance(channel, sending.Bounded) and channel.ends is not None
+    assert seconds - 30 < channel.ends - time.monotonic() <= seconds
 
 
 def _login(box: Server, folder: Path) -> sending.Transport:
