@@ -17,7 +17,8 @@ from deeprig.operations.footprint import Footprint
 from deeprig.operations.package_facts import PackageVersions
 from deeprig.resolver.resolve import StackPlan
 from deeprig.settings import Rig
-from tasks import cuda_path, nvidia_repository, sessions
+from deeprig.ssh import as_user
+from tasks import cuda_path, nvidia_repository
 
 # Debian's toolkit needs these libraries of a driver, also to compile; they fit their driver only.
 LIBRARIES = ("libcuda1", "libnvidia-ml1")
@@ -38,7 +39,7 @@ def footprint(*, repository_stays: bool) -> Footprint:
         ),
         before=(cuda_path.removal(),)
         + (() if repository_stays else (apt_repositories.removal(nvidia_repository.NAME),)),
-        after=(sessions.of_each_manager("daemon-reload"),),
+        after=(as_user.of_each_manager("daemon-reload"),),
         residue_check=f"grep -s {cuda_path.PROGRAMS} {cuda_path.PAM}",
     )
 

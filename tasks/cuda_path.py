@@ -7,7 +7,7 @@ is in none of them: it would put these libraries before those that frameworks br
 
 from deeprig import operations
 from deeprig.operations import files
-from tasks import sessions
+from deeprig.ssh import as_user
 
 PROGRAMS = "/usr/local/cuda/bin"
 PROFILE = "/etc/profile.d/deeprig-cuda.sh"
@@ -24,9 +24,9 @@ def provide() -> None:
     files.copy(SERVICES)
     operations.shell(
         name="Have it known to what users' systemd starts, where one runs by now",
-        unless=f"{sessions.of_each_manager('show-environment')} | grep '^PATH=' | "
+        unless=f"{as_user.of_each_manager('show-environment')} | grep '^PATH=' | "
         f"grep -qv {PROGRAMS} || echo known",
-        commands=[sessions.of_each_manager("daemon-reload")],
+        commands=[as_user.of_each_manager("daemon-reload")],
     )
     operations.shell(
         name="Have CUDA's programs on PATH in commands over SSH",

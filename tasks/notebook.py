@@ -11,7 +11,8 @@ from deeprig.operations.box_program import BOX, SCRIPTS
 from deeprig.operations.footprint import Footprint
 from deeprig.operations.packages import BROUGHT
 from deeprig.settings import DEPLOY_USER, Notebook
-from tasks import base_packages, jobs, sessions
+from deeprig.ssh import as_user
+from tasks import base_packages, jobs
 
 SERVER = f"{BOX} notebook-server"
 MANAGER = f"{SCRIPTS}/user-manager"
@@ -49,7 +50,7 @@ FOOTPRINT = Footprint(
     # tmux and the others are of every box.
     packages=tuple(sorted({*base_packages.SESSIONS} - {*catalog.load("packages")["tools"]})),
     before=(
-        sessions.of_each_manager(f"stop {UNIT} {JOBS_UNIT} 2>/dev/null || true"),
+        as_user.of_each_manager(f"stop {UNIT} {JOBS_UNIT} 2>/dev/null || true"),
         f"systemctl --global disable -q {UNIT} 2>/dev/null || true",
         FORGET_TOKENS,
         f"for user in $(sed -n 's/^linger //p' {BROUGHT} 2>/dev/null); do "
@@ -59,7 +60,7 @@ FOOTPRINT = Footprint(
         # Somebody has rules of their own by now: the package is theirs.
         f"! systemctl is-enabled -q nftables || sed -i '/^package nftables$/d' {BROUGHT}",
     ),
-    after=(sessions.of_each_manager("daemon-reload"),),
+    after=(as_user.of_each_manager("daemon-reload"),),
     work="[*jobs(there), *in_notebooks()]",
     notice="notebooks, and the logs of jobs in ~/.local/state/deeprig, stay",
 )

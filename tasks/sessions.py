@@ -20,9 +20,6 @@ SSHD = "/etc/ssh/sshd_config.d/11-deeprig-caches.conf"
 PROFILE = "/etc/profile.d/deeprig-caches.sh"
 GENERATOR = "/etc/systemd/user-environment-generators/50-deeprig-caches"
 
-# The user's own systemd, which may answer anything or nothing: it is asked as the user.
-SYSTEMCTL = "XDG_RUNTIME_DIR=/run/user/$(id -u) systemctl --user"
-
 
 class Caches(NamedTuple):
     """Whose variables, and name to value."""
@@ -54,21 +51,12 @@ def provide(caches: Caches) -> None:
     files.write(GENERATOR, mode="755", **caches._asdict())
     known = [f"grep -qxF {shlex.quote(f'{n}={value}')}" for n, value in caches.variables.items()]
     user = caches.user
-    question = as_user.script(user, f"{SYSTEMCTL} show-environment")
+    question = as_user.script(user, f"{as_user.SYSTEMCTL} show-environment")
     operations.shell(
         name=f"Tell {caches.user}'s services",
         # Nobody to tell where no service of theirs has been started yet.
         unless=f"said=$({question} 2>/dev/null) || {{ echo none; exit; }}; "
         + "".join(f'echo "$said" | {line} && ' for line in known)
         + "echo told",
-        commands=[as_user.script(user, f"{SYSTEMCTL} daemon-reload")],
-    )
-
-
-def of_each_manager(verb: str) -> str:
-    """Have the systemd of each user that is running do this."""
-    return (
-        f'{as_user.FUNCTION}; for d in /run/user/*; do u=$(id -nu "${{d##*/}}") || continue; '
-        f'as_user 60 "$u" sh -c \'[ ! -S /run/user/$(id -u)/systemd/private ] || '
-        f"{SYSTEMCTL} {verb}' || true; done"
+        commands=[as_user.script(user, f"{as_user.SYSTEMCTL} daemon-reload")],
     )

@@ -3,6 +3,7 @@
 from deeprig import catalog
 from deeprig.facts import people
 from deeprig.operations.footprint import Footprint
+from deeprig.ssh import as_user
 from tasks import sessions, storage
 
 SWAP_FILE = "/swap.deeprig"
@@ -45,7 +46,7 @@ FOOTPRINT = Footprint(
     packages=(*catalog.load("packages")["disks"], *catalog.load("packages")["arrays"]),
     before=(LINKS, UNMOUNT),
     after=(
-        sessions.of_each_manager("daemon-reload"),
+        as_user.of_each_manager("daemon-reload"),
         "sshd -t && systemctl reload ssh",
     ),
     residue_check='grep "^# The next line is deeprig\'s" /etc/fstab',

@@ -10,6 +10,7 @@ from pyinfra.context import host
 from deeprig.operations import files, managed_files
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands
+from deeprig.ssh import as_user
 from deeprig.ssh.box_source import SCRIPTS
 
 TOP = "/usr/local/lib/deeprig"
@@ -77,6 +78,8 @@ def leave() -> Commands:
             change = f"s/{old}\\/\\(wake-on-lan\\|notebook-window\\)/{new}\\/\\1/g"
             yield StringCommand("sed -i", QuoteString(change), QuoteString(path))
     yield StringCommand("systemctl daemon-reload")
+    # A service of a user's that is left alone would be started again by its old path.
+    yield StringCommand(as_user.of_each_manager("daemon-reload"))
     if XIDS in left.goes:
         yield StringCommand(KEEP_XIDS)
     if left.goes:

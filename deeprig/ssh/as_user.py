@@ -40,6 +40,8 @@ TAKE = (
 )
 # For a script of root's that asks of several users: as_user SECONDS USER ARGV...
 FUNCTION = f'as_user() {{ sh -c {shlex.quote(TAKE)} sh "$@"; }}'
+# The user's own systemd, which may answer anything or nothing: it is asked as the user.
+SYSTEMCTL = "XDG_RUNTIME_DIR=/run/user/$(id -u) systemctl --user"
 
 
 def command(user: str, argv: Sequence[str], *, seconds: int = SECONDS) -> str:
@@ -58,3 +60,12 @@ def script(user: str, text: str, *arguments: str, seconds: int = SECONDS) -> str
 def taken(argv: Sequence[str], *, seconds: int = SECONDS) -> str:
     """What root's shell is to run: `argv` as root, for programs that become a user themselves."""
     return shlex.join(["sh", "-c", TAKE, "sh", str(seconds), "", *argv])
+
+
+def of_each_manager(verb: str) -> str:
+    """Have the systemd of each user that is running do this."""
+    return (
+        f'{FUNCTION}; for d in /run/user/*; do u=$(id -nu "${{d##*/}}") || continue; '
+        f'as_user 60 "$u" sh -c \'[ ! -S /run/user/$(id -u)/systemd/private ] || '
+        f"{SYSTEMCTL} {verb}' || true; done"
+    )

@@ -15,7 +15,8 @@ import pytest
 from deeprig.operations import managed_files, old_layout
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.old_layout import Left, OldLayout
-from tasks import driver, gpu_settings, notify, reboot  # noqa: F401  # their facts
+from deeprig.ssh import as_user
+from tasks import driver, gpu_settings, notebook, notify, reboot  # noqa: F401  # their facts
 from tests.lanes import ROOT
 
 OLD = "/usr/local/lib/deeprig"
@@ -119,6 +120,21 @@ def test_a_watch_that_is_left_alone_keeps_what_it_knows_of_gpus_errors(
             assert subprocess.run(["sh", "-c", text]).returncode == 0
     assert (tmp_path / notify.XIDS.strip("/")).exists() is watched
     assert list((tmp_path / OLD.strip("/")).iterdir()) == []
+
+
+def test_a_users_systemd_reads_its_unit_anew_before_the_file_goes_that_it_knew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a notebook that is left alone; started again by its user it found nothing there."""
+    left = Left(files=frozenset({"notebook-window"}), hooks=frozenset({notebook.UNIT_FILE}))
+    monkeypatch.setattr(old_layout, "host", SimpleNamespace(get_fact=lambda fact: left))
+    commands = [str(command) for command in old_layout.leave._inner()]
+    moved, read, gone = (
+        next((place for place, command in enumerate(commands) if words in command), None)
+        for words in ("sed -i", as_user.of_each_manager("daemon-reload"), "rm -rf")
+    )
+    assert moved is not None and read is not None and gone is not None
+    assert moved < read < gone
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root has processes of two users")
