@@ -11,6 +11,7 @@ from typing import Any
 from deeprig.errors import DeeprigError
 from deeprig.settings import Rig
 from deeprig.ssh import connection
+from deeprig.ui.options import RIGS
 
 Box = tuple[str, dict[str, Any]]
 
@@ -78,7 +79,8 @@ def named(file: Path, limit: Iterable[str], what: str) -> list[Box]:
 
 def _found(file: Path) -> dict[str, Any]:
     if not file.is_file():
-        raise DeeprigError(f"{file} is not there; name the inventory with --inventory FILE.")
+        other = "`deeprig init YOU@HOST` writes it, or " if file == RIGS else ""
+        raise DeeprigError(f"{file} is not there; {other}name the inventory with --inventory FILE.")
     return _run(file)
 
 

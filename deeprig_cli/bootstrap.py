@@ -19,9 +19,8 @@ from deeprig.ssh.host_key_backup import HostKeys
 from deeprig.ssh.host_key_trust import HostKeyChanged
 from deeprig.ssh.key_pair import USUAL
 from deeprig.ui import screen
-from deeprig.ui.options import json_option
+from deeprig.ui.options import json_option, usual_inventory
 
-INVENTORY = Path("inventory.py")
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -31,7 +30,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--port", type=click.IntRange(1, 65535), help="Where sshd listens.  [22]")
 @click.option("--key", type=FILE, help=f"Your private key.  [{USUAL}]")
 @click.option("--known-hosts", type=FILE, help="Where host keys are pinned.  [known_hosts]")
-@click.option("--inventory", type=FILE, help=f"HOST may be a box in this.  [{INVENTORY}]")
+@click.option("--inventory", type=FILE, help="HOST may be a box in this.  [inventory.py]")
 @click.option("--fingerprint", metavar="SHA256:...", help="The host key to expect; none other.")
 @click.option("--yes", is_flag=True, help="Believe a host key that was never seen; make the key.")
 @click.option(
@@ -79,10 +78,11 @@ def bootstrap(
 
 def _in_inventory(name: str, file: Path | None) -> dict[str, Any]:
     """The box's data; none where no inventory was named and the usual one does not list it."""
-    if file is None and not INVENTORY.is_file():
+    usual = usual_inventory()
+    if file is None and not usual.is_file():
         return {}
     try:
-        boxes = dict(inventories.load(file or INVENTORY))
+        boxes = dict(inventories.load(file or usual))
     except DeeprigError as error:
         if file:
             raise
@@ -148,5 +148,6 @@ def _page(outcome: Outcome, *, listed: bool) -> str:
         port = f", port={outcome.port}" if outcome.port != 22 else ""
         named = outcome.key and outcome.key != USUAL.expanduser()
         key_setting = f', key="{outcome.key}"' if named else ""
-        lines.append(f'In inventory.py: box("{outcome.hostname}"{port}{key_setting}, rig=Rig())')
+        entry = f'box("{outcome.hostname}"{port}{key_setting}, rig=Rig())'
+        lines.append(f"In {usual_inventory()}: {entry}")
     return "\n".join(lines)

@@ -1,14 +1,13 @@
 """The command line: `deeprig VERB`. A verb's module is loaded only when that verb is asked for."""
 
 import importlib
-import importlib.util
 import sys
 from typing import Any
 
 try:
     import click
 
-    from deeprig import __version__
+    from deeprig import __version__, tree
     from deeprig.ui import screen
 except ModuleNotFoundError as error:
     sys.exit(f"{error.name} is not installed for this Python; run .venv/bin/deeprig (`make env`).")
@@ -39,18 +38,26 @@ VERBS = {
     "run": ("deeprig_cli.run.command", "run", "A job on a box that outlives the connection."),
     "lab": ("lab.cli", "lab", "Throwaway machines."),
 }
+# They make machines out of a checkout; no wheel has them.
+OF_A_CHECKOUT = ("demo", "lab")
 
 
 class Verbs(click.Group):
     """A group that lists its verbs without loading them, and ends in one line, not a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [verb for verb, (module, _, _) in VERBS.items() if importlib.util.find_spec(module)]
+        return [verb for verb in VERBS if not (tree.INSTALLED and verb in OF_A_CHECKOUT)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in VERBS:
             return None
+        if cmd_name not in self.list_commands(ctx):
+            raise click.UsageError(
+                f"`deeprig {cmd_name}` is for those who work on deeprig: it comes with a checkout "
+                "(docs/development.md), not with a package."
+            )
         module, name, _ = VERBS[cmd_name]
+        tree.let_import()
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
@@ -62,11 +69,12 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
-            screen.echo(
-                f"{error.name} is not installed for this Python; run .venv/bin/deeprig, "
-                "which `make env` makes.",
-                err=True,
+            remedy = (
+                "`uv tool upgrade --reinstall deeprig` puts it there"
+                if tree.INSTALLED
+                else "run .venv/bin/deeprig, which `make env` makes"
             )
+            screen.echo(f"{error.name} is not installed for this Python; {remedy}.", err=True)
         except (KeyboardInterrupt, click.Abort):
             screen.echo("Stopped.", err=True)
         except Exception as error:

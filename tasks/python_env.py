@@ -4,14 +4,13 @@ import hashlib
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deeprig import operations
+from deeprig import operations, tree
 from deeprig.facts import people
 from deeprig.operations import files, packages
 from deeprig.operations.box_program import BOX
@@ -25,7 +24,7 @@ from deeprig.settings import Python, requirements_file
 from deeprig.ssh import as_user
 from tasks import base_packages
 
-DATA = Path(__file__).parent.parent / "deeprig/catalog/notebook"
+DATA = tree.CODE / "deeprig/catalog/notebook"
 TOOL_ENV, PYTHON_ENV = f"{BOX} tool-env", f"{BOX} python-env"
 HOURS = 12
 NO_GPU = resolve.StackPlan()

@@ -13,12 +13,13 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from deeprig import tree
 from deeprig.operations.core import Commands
 from deeprig.operations.facts import Shell
 from deeprig.ssh.box_source import BOX, FOLDER, SCRIPTS
 
 __all__ = ["BOX", "SCRIPTS", "archive", "command", "files", "put", "tidy"]
-SOURCE = Path(__file__).parents[2] / "box"
+SOURCE = tree.ROOT / "box"
 PUT = Path(__file__).with_suffix(".sh").read_text()
 # Neither the current folder nor a user's own packages nor PYTHONPATH: root may run it.
 PYTHON = ["python3", "-ISB"]

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import shlex
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -11,11 +10,10 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import OperationMeta, operation
 from pyinfra.context import host
 
+from deeprig import tree
 from deeprig.operations import core, managed_files
 from deeprig.operations.core import Commands
 from deeprig.operations.facts import LinkTarget
-
-ROOT = Path(__file__).parents[2]
 
 
 @operation()
@@ -67,7 +65,7 @@ def render(path: str, **values: Any) -> str:
 @functools.cache
 def _environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader(ROOT / "templates"),
+        loader=FileSystemLoader(tree.ROOT / "templates"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
@@ -97,7 +95,7 @@ def units(*names: str, **values: Any) -> OperationMeta:
     """Put these units and drop-ins of the system's, of templates/ or files/, and have them read."""
     for name in names:
         path = f"/etc/systemd/system/{name}"
-        if (ROOT / f"templates{path}.j2").exists():
+        if (tree.ROOT / f"templates{path}.j2").exists():
             write(path, **values)
         else:
             copy(path)
@@ -110,7 +108,7 @@ def copy(path: str, *, mode: str = "644", validate: str | None = None) -> Operat
     return put(
         name=f"Write {path}",
         dest=path,
-        content=(ROOT / "files" / path.lstrip("/")).read_text(),
+        content=(tree.ROOT / "files" / path.lstrip("/")).read_text(),
         mode=mode,
         validate=validate,
     )

@@ -2,22 +2,19 @@
 
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.context import host
 
+from deeprig import tree
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.facts import FileOnHost, FileState, Shell
-
-ROOT = Path(__file__).parents[2]
 
 
 def _paths() -> Iterator[str]:
     for source in ("files", "templates"):
-        for file in (ROOT / source).rglob("*"):
-            if file.is_file() and "__pycache__" not in file.parts:
-                yield f"/{file.relative_to(ROOT / source)}".removesuffix(".j2")
+        for file in tree.files(source):
+            yield f"/{file.relative_to(tree.ROOT / source)}".removesuffix(".j2")
 
 
 LOCKS = ("/opt/deeprig/uv.lock", "/opt/deeprig/notebook.lock")

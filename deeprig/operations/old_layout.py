@@ -7,6 +7,7 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from deeprig import tree
 from deeprig.operations import files, managed_files
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.core import Commands
@@ -69,7 +70,7 @@ def leave() -> Commands:
         host.noop("nothing of it is left")
         return
     for path in sorted(left.hooks):
-        source = managed_files.ROOT / "files" / path.lstrip("/")
+        source = tree.ROOT / "files" / path.lstrip("/")
         if source.exists():
             mode = "755" if path.startswith(RUN) else "644"
             yield from files.put._inner(dest=path, content=source.read_text(), mode=mode)

@@ -4,7 +4,9 @@ import ast
 import traceback
 from pathlib import Path
 
-OURS = [Path(__file__).parents[2] / name for name in ("deeprig", "deeprig_cli")]
+from deeprig import tree
+
+OURS = [tree.CODE / name for name in ("deeprig", "deeprig_cli")]
 
 
 def caller_location() -> str:

@@ -6,9 +6,9 @@ not be asked again as it was.
 
 import functools
 import hashlib
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from deeprig import tree
+
 FOLDERS = ("deeprig", "deeprig_cli", "tasks", "fast_ssh", "tests/host", "files", "templates", "box")
 
 
@@ -16,11 +16,8 @@ FOLDERS = ("deeprig", "deeprig_cli", "tasks", "fast_ssh", "tests/host", "files",
 def version() -> str:
     """A word that is another one once a file of the program has been changed."""
     about = hashlib.sha256()
-    for folder in FOLDERS:
-        for file in sorted((ROOT / folder).rglob("*")):
-            if "__pycache__" not in file.parts and file.is_file():
-                stat = file.stat()
-                about.update(
-                    f"{file.relative_to(ROOT)} {stat.st_size} {stat.st_mtime_ns}\n".encode()
-                )
+    for file in tree.files(*FOLDERS):
+        stat = file.stat()
+        name = file.relative_to(tree.CODE)
+        about.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return about.hexdigest()[:16]

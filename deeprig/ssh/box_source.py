@@ -3,12 +3,14 @@
 import ast
 from pathlib import Path
 
+from deeprig import tree
+
 # Where it lies on a box: a link to the folder in use.
 FOLDER = "/usr/local/lib/deeprig/current"
 BOX = f"{FOLDER}/deeprig-box"  # BOX COMMAND ...
 SCRIPTS = f"{FOLDER}/bin"  # what needs no Python
 PACKAGE = "deeprig_box"
-ROOT = Path(__file__).parents[2] / "box"
+ROOT = tree.ROOT / "box"
 BEFORE = """import sys
 from types import ModuleType
 for name in {packages}:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from deeprig import inventories
+from deeprig import inventories, tree
 from deeprig.bootstrap.first_contact import Outcome, Target
 from deeprig.bootstrap.prompts import Answers
 from deeprig.errors import DeeprigError
@@ -19,17 +19,17 @@ from deeprig.settings import DEPLOY_USER, Notebook, Rig
 from deeprig.ssh import connection, private_keys, root_shell, ssh_config
 from deeprig.ssh.key_pair import USUAL
 from deeprig.ui import screen
-from deeprig.ui.options import json_option
+from deeprig.ui.options import OF_A_CHECKOUT, json_option, usual_inventory
+from deeprig.ui.options import RIGS as FILE
 from deeprig_cli.bootstrap import contact_by
 from deeprig_cli.init import inventory_text
 from deeprig_cli.init.inventory_text import Chosen
 from deeprig_cli.init.questions import FRAMEWORKS, Questions
 
-FILE = Path("rigs.py")
-INVENTORY = Path("inventory.py")
 PATH = click.Path(path_type=Path, dir_okay=False)
 SURVEY_SECONDS = 120
-NEXT = (".venv/bin/deeprig plan", ".venv/bin/pyinfra inventory.py deploy.py")
+DEPLOY = "deeprig deploy" if tree.INSTALLED else ".venv/bin/pyinfra inventory.py deploy.py"
+NEXT = (tree.command("deeprig plan"), DEPLOY)
 
 
 @click.command()
@@ -64,8 +64,8 @@ def init(
     What an option says is not asked. A rigs.py that is there is never changed: then the text for
     it is printed. Exits 0: written; 1: printed, since a rigs.py is there; 2: it could not look.
     """
-    if not INVENTORY.is_file():
-        raise DeeprigError(f"{INVENTORY} is not here; run this in deeprig's own folder.")
+    if not tree.INSTALLED and not OF_A_CHECKOUT.is_file():
+        raise DeeprigError(f"{OF_A_CHECKOUT} is not here; run this in deeprig's own folder.")
     before, _, address = host.rpartition("@")
     given = Answers(reinstalled=False, **answers)
     own = ssh_config.of(address)
@@ -174,7 +174,9 @@ def write(chosen: Chosen, survey: Survey) -> bool:
     except OSError as error:
         screen.echo(f"{FILE} cannot be written here ({error.strerror}).", err=True)
         return False
-    inventories.load(INVENTORY)  # whatever is wrong with it is said now, not by the first deploy
+    inventories.load(
+        usual_inventory()
+    )  # whatever is wrong with it is said now, not by the first deploy
     return True
 
 

@@ -16,7 +16,7 @@ from deeprig.facts import encryption, workload
 from deeprig.ssh import connection, probe, root_shell
 from deeprig.ssh.probe import Reachability
 from deeprig.ui import screen, summary
-from deeprig.ui.options import inventory_option, json_option, limit_option
+from deeprig.ui.options import inventory_option, json_option, limit_option, usual_inventory
 from deeprig.ui.progress import Progress
 from deeprig.ui.summary import Line
 from deeprig_cli.power import arm
@@ -133,9 +133,7 @@ def why_not(found: Off) -> str:
 
 
 def _how_to_wake(name: str, inventory: Path) -> str:
-    where = (
-        "" if inventory == Path("inventory.py") else f" --inventory {shlex.quote(str(inventory))}"
-    )
+    where = "" if inventory == usual_inventory() else f" --inventory {shlex.quote(str(inventory))}"
     return f"deeprig wake {name}{where}"
 
 

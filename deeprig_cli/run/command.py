@@ -12,7 +12,7 @@ from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
 from deeprig.ssh import openssh
 from deeprig.ui import screen
-from deeprig.ui.options import inventory_option, json_option, limit_option
+from deeprig.ui.options import inventory_option, json_option, limit_option, usual_inventory
 from deeprig_cli.run import report
 from deeprig_cli.run.client import RUNS, Job, JobClient, Refused
 
@@ -173,7 +173,7 @@ def _page(job: Job, box: Box, inventory: Path) -> str:
         return report.ended(job)
     name, data = box
     verb = f"deeprig run {name}"
-    if inventory != Path("inventory.py"):
+    if inventory != usual_inventory():
         verb += f" --inventory {shlex.quote(str(inventory))}"
     tmux = ("tmux", "-L", "deeprig-jobs", "attach")
     attach = openssh.line(data, data["rig"].notebook.user, *tmux)

@@ -9,12 +9,12 @@ from typing import Any
 
 import paramiko
 
-from deeprig import __version__, catalog
+from deeprig import __version__, catalog, tree
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
 from deeprig.ssh import bounded, connection, root_shell
 from deeprig_cli.verify import scrub
-from deeprig_cli.verify.runner import ROOT, Check
+from deeprig_cli.verify.runner import Check
 
 SECONDS = 60
 FORM = 1  # of the file; another number where what reads it would read it wrong
@@ -83,8 +83,10 @@ def _said(transport: paramiko.Transport, command: str) -> str:
 
 
 def _commit() -> str:
-    """Of the checkout, with + where it was changed; empty where there is no git."""
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+"]
+    """Of the checkout, with + where it was changed; empty where there is none, or no git."""
+    if tree.INSTALLED:
+        return ""  # a repository that it was installed into is somebody's own
+    git = ["git", "-C", str(tree.ROOT), "describe", "--always", "--dirty=+"]
     try:
         done = subprocess.run(git, capture_output=True, text=True, check=False)
     except OSError:

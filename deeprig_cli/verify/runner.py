@@ -3,20 +3,19 @@
 import re
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from _pytest.outcomes import Skipped
 
+from deeprig import tree
 from deeprig.errors import DeeprigError
 from deeprig.inventories import Box
 from deeprig.ssh import connection
 from deeprig.ui import screen
 from deeprig.ui.visible import visible
 
-ROOT = Path(__file__).parents[2]
-CHECKS = ROOT / "tests" / "host"
+CHECKS = tree.ROOT / "tests" / "host"
 # From what is written on the box to what wears it out; a tier includes those before it.
 TIERS = ["config", "live", "functional", "burn-in"]
 BOXES = pytest.StashKey[list[Box]]()  # those that the checks are of, where they are given
@@ -73,7 +72,7 @@ def run(
     collector = Collector(progress)
     # fmt: off
     options = ["--tb=no", "-p", "no:cacheprovider",
-               "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+               "-c", str(tree.ROOT / "pyproject.toml"), "--rootdir", str(tree.ROOT)]
     # fmt: on
     files = [str(CHECKS / f"test_{name}.py") for name in components] or [str(CHECKS)]
     before = connection.told()

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from deeprig import tree
 from deeprig.ssh import asker
 
 
 def test_it_is_another_once_a_file_is_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asker, "ROOT", tmp_path)
+    monkeypatch.setattr(tree, "ROOT", tmp_path)
+    monkeypatch.setattr(tree, "CODE", tmp_path)
     made = tmp_path / "tasks/users.py"
     made.parent.mkdir()
     found = []
@@ -28,4 +30,4 @@ def test_it_is_another_once_a_file_is_changed(
 
 
 def test_every_folder_that_holds_questions_is_there() -> None:
-    assert all((asker.ROOT / folder).is_dir() for folder in asker.FOLDERS)
+    assert all(tree.place(folder).is_dir() for folder in asker.FOLDERS)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deeprig import tree
 from deeprig.facts import passthrough as cards
 from deeprig.facts.pci import Bus
 from deeprig.operations import files
@@ -17,7 +18,7 @@ from deeprig.settings.passthrough import Guest
 from tasks import guest, passthrough
 from tests.unit.test_passthrough import FIRST, GUEST, box, rig, without_groups
 
-BIND = files.ROOT / "box/bin/passthrough-bind"
+BIND = tree.ROOT / "box/bin/passthrough-bind"
 
 
 def plan(settings: Passthrough | None, bus: Bus) -> list[str]:
