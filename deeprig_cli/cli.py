@@ -22,6 +22,11 @@ VERBS = {
     ),
     "bootstrap": ("deeprig_cli.bootstrap", "bootstrap", "First contact with a box."),
     "plan": ("deeprig_cli.plan.command", "plan", "What a run would decide and change; reads only."),
+    "deploy": (
+        "deeprig_cli.deploy.command",
+        "deploy",
+        "Bring boxes to the state that their settings describe.",
+    ),
     "verify": (
         "deeprig_cli.verify.command",
         "verify",
@@ -91,8 +96,8 @@ class Verbs(click.Group):
 def main() -> None:
     """Deep learning servers without a screen: from first contact to every day.
 
-    `pyinfra inventory.py deploy.py` provisions; these verbs do what is around it. Each takes
-    --json, and exits 0: done, 1: something is wrong with a box, 2: it could not run.
+    Each verb takes --json, and exits 0: done, 1: something is wrong with a box, 2: it could not
+    run. In a checkout, `pyinfra inventory.py deploy.py` deploys too.
     """
 
 

@@ -110,9 +110,9 @@ def decide(rig: Rig, survey: Survey) -> StackPlan | None:
 
 def _refuse(reasons: list[str]) -> None:
     """Fail this host alone, before anything is changed on it."""
+    runs.report_of(host).refusals = reasons
     for reason in reasons:
         operations.say(host, reason, wrong=True)
-    runs.report_of(host).refusals = reasons
     host.state.fail_hosts({host})
 
 

@@ -24,6 +24,8 @@ from deeprig.ssh import connection
 
 Progress = Callable[[str], None]
 UNANSWERED = "could not load fact: "  # pyinfra's words
+# What it says of each operation; `tell` has that of those that changed something.
+OF_EVERY_ONE = ("Connected", "Success", "No changes", "Skipped", "noop:")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +71,13 @@ class _OfTheRun(BaseStateCallback):
     whoever watches, and why there is no connection.
     """
 
-    def __init__(self, report: Report, progress: Progress) -> None:
+    def __init__(self, report: Report, progress: Progress, tell: Progress) -> None:
         self.report = report
         self.started: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         self.progress = progress
+        self.tell = tell
+        self._last = ""
         self.unreached = ""
 
     # pyinfra declares these static and calls them on the instance.
@@ -85,8 +89,17 @@ class _OfTheRun(BaseStateCallback):
     def operation_host_start(  # type: ignore[override]
         self, state: State, host: Host, op_hash: str
     ) -> None:
+        self.tell_of_the_last(state, host)  # what it did is known only now
         self.started[op_hash] = time.monotonic()
+        self._last = op_hash
         self.progress(_name(state, op_hash))
+
+    def tell_of_the_last(self, state: State, host: Host) -> None:
+        """A line for the operation that has ended, where it changed something or failed."""
+        step = _step(state, host, self._last, self.seconds) if self._last else None
+        self._last = ""
+        if step and step.status in ("changed", "failed"):
+            self.tell(f"{step.name}: {step.status}")
 
     def _stop(self, op_hash: str) -> None:
         self.seconds[op_hash] = time.monotonic() - self.started[op_hash]
@@ -123,6 +136,22 @@ class _Complaints(logging.Handler):
         return f"a question could not be answered there ({fact}: {before or 'no word of why'})."
 
 
+class _Words(logging.Handler):
+    """What the operations say, and pyinfra of what fails, as lines for whoever watches."""
+
+    def __init__(self, report: Report, tell: Progress) -> None:
+        super().__init__(logging.INFO)
+        self.report, self.tell = report, tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = click.unstyle(record.getMessage()).strip()
+        if said.startswith("["):
+            said = said.partition("] ")[2].strip()
+            known = said in self.report.refusals  # whoever runs it says them at the end
+            if said and not known and not said.startswith(OF_EVERY_ONE):
+                self.tell(said)
+
+
 def _log_out(state: State) -> None:
     """pyinfra leaves that to the end of its process, and this one may go on; until then a box
     takes the deploy for one that is still at work.
@@ -139,31 +168,50 @@ def run(
     *,
     dry: bool = False,
     progress: Progress = lambda line: None,
+    tell: Progress | None = None,
+    agree: Callable[[Report], bool] | None = None,
+    look_ahead: bool = True,
 ) -> Report:
     """Run `build` for one host of an inventory; dry reads only and reports what would change.
 
     A host each, so that one that fails stops no other. Never raises for what the host does.
+    `progress` is given what is done at the moment, `tell` a line for what was changed or said.
+    `agree` is shown what a dry run would report, and says whether to go on. Without `look_ahead`
+    nothing is asked twice, and no change is known before it is made: pyinfra's own -y.
     """
     started = time.monotonic()
     report = Report(host=name)
     target = connection.target(name, data["rig"].connection)
-    state = State(Inventory(([(target, data)], {})), Config(SUDO=True))
-    own, complaints = _OfTheRun(report, progress), _Complaints()
+    state = State(
+        Inventory(([(target, data)], {})), Config(SUDO=True), check_for_changes=look_ahead
+    )
+    own, complaints = _OfTheRun(report, progress, tell or (lambda line: None)), _Complaints()
     state.add_callback_handler(own)
-    logger.addHandler(complaints)
+    handlers = [complaints, *([_Words(report, tell)] if tell else [])]
+    for handler in handlers:
+        logger.addHandler(handler)
+    level = logger.level
+    if tell:
+        logger.setLevel(logging.INFO)
     try:
         progress("connecting")
         connect_all(state)
         state.set_stage(StateStage.Prepare)
         progress("reading what is there")
         add_deploy(state, build, rig=data["rig"])
+        if agree and not dry:
+            report.steps = _steps(state, name, own)
+            dry = not agree(report)
         if not dry:
             state.set_stage(StateStage.Execute)
             run_ops(state)
     except PyinfraError as error:
         report.error = _why(state, report, own.unreached or complaints.unanswered or str(error))
     finally:
-        logger.removeHandler(complaints)
+        own.tell_of_the_last(state, state.inventory.get_host(name))
+        for handler in handlers:
+            logger.removeHandler(handler)
+        logger.setLevel(level)
         report.steps = _steps(state, name, own)
         disconnect_all(state)
         _log_out(state)
@@ -203,26 +251,27 @@ def _why(state: State, report: Report, reason: str) -> str:
 
 def _steps(state: State, name: str, own: _OfTheRun) -> list[Step]:
     host = state.inventory.get_host(name)
-    steps = []
-    for op_hash in host.op_hash_order:
-        if op_hash not in state.ops[host]:  # it asked a question, and the answer was none
-            continue
-        operation = state.ops[host][op_hash]
-        meta = operation.operation_meta
-        if not meta.is_complete():
-            status = "waiting"
-        elif meta.did_error():
-            status = "failed"
-        else:
-            status = "changed" if meta.did_change() else "unchanged"
-        steps.append(
-            Step(
-                name=_name(state, op_hash),
-                status=status,
-                would_change=bool(meta._maybe_is_change),
-                conditional=bool(operation.global_arguments["_if"]),
-                seconds=round(own.seconds.get(op_hash, 0.0), 2),
-                output=f"{meta.stdout}\n{meta.stderr}".strip() if meta.is_complete() else "",
-            )
-        )
-    return steps
+    steps = (_step(state, host, op_hash, own.seconds) for op_hash in host.op_hash_order)
+    return [step for step in steps if step]
+
+
+def _step(state: State, host: Host, op_hash: str, seconds: dict[str, float]) -> Step | None:
+    """None for one that asked a question, and the answer was none."""
+    operation = state.ops[host].get(op_hash)
+    if operation is None:
+        return None
+    meta = operation.operation_meta
+    if not meta.is_complete():
+        status = "waiting"
+    elif meta.did_error():
+        status = "failed"
+    else:
+        status = "changed" if meta.did_change() else "unchanged"
+    return Step(
+        name=_name(state, op_hash),
+        status=status,
+        would_change=bool(meta._maybe_is_change),
+        conditional=bool(operation.global_arguments["_if"]),
+        seconds=round(seconds.get(op_hash, 0.0), 2),
+        output=f"{meta.stdout}\n{meta.stderr}".strip() if meta.is_complete() else "",
+    )

@@ -71,7 +71,7 @@ def plan(
     sys.exit(
         _imagined(imagined, as_json)
         if imagined.is_meant
-        else _boxes(inventory, limit, as_json=as_json, strict=strict)
+        else boxes(inventory, limit, as_json=as_json, strict=strict)
     )
 
 
@@ -85,7 +85,8 @@ def _imagined(box: ImaginedBox, as_json: bool) -> int:
     return 1 if isinstance(decided, Refusal) else 0
 
 
-def _boxes(inventory: Path, limit: tuple[str, ...], *, as_json: bool, strict: bool) -> int:
+def boxes(inventory: Path, limit: tuple[str, ...], *, as_json: bool, strict: bool) -> int:
+    """Look at these boxes, print what was seen; the exit code of `deeprig plan`."""
     reports = []
     for name, box in inventories.load(inventory, limit):
         reports.append(_look(name, box))
@@ -115,11 +116,13 @@ def _look(name: str, box: dict[str, Any]) -> PlanReport:
         folder = (rig.storage or Storage()).folder
         facts["reinstall"] = host.get_fact(WouldErase, folder=folder)
 
-    done = runs.run(name, box, look, dry=True, progress=_progress(name))
+    done = runs.run(name, box, look, dry=True, progress=progress(name))
     return PlanReport(report=done, rig=box["rig"], **facts)
 
 
-def _progress(name: str) -> runs.Progress:
+def progress(name: str) -> runs.Progress:
+    """What is done at the moment, on a terminal."""
+
     def say(line: str) -> None:
         if sys.stderr.isatty():
             screen.rewrite(f"{name}: {line}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from pyinfra.api.command import StringCommand
@@ -61,7 +61,12 @@ def test_a_run_that_has_ended_is_logged_out(
     how: Literal["ssh", "fast"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = []  # as a program that goes on keeps what it has not thrown away yet
-    monkeypatch.setattr(runs, "State", lambda *args: kept.append(State(*args)) or kept[-1])
+
+    def make(*args: Any, **options: Any) -> State:
+        kept.append(State(*args, **options))
+        return kept[-1]
+
+    monkeypatch.setattr(runs, "State", make)
     with ssh_server.serve({"PATH": "/usr/bin:/bin"}) as server:
         data = ssh_server.data(server, tmp_path) | {"rig": Rig(connection=how)}
         known_hosts.pin(tmp_path / "known_hosts", "127.0.0.1", server.port, server.host_key)

@@ -1,0 +1,1 @@
+"""The deploy itself, by one command: `deeprig deploy`."""
