@@ -54,6 +54,7 @@ LANES: dict[str, list[list[str]]] = {
     "bootstrap": [[*PYTEST, "tests/lab/test_bootstrap.py"]],
     "jump": [[*PYTEST, "tests/lab/test_jump.py"]],
     "init": [[*PYTEST, "tests/lab/test_init.py"]],
+    "installed": [[*PYTEST, "tests/lab/test_installed.py"]],
     "reinstall": [
         [*PYTEST, "tests/lab/test_kept_host_keys.py", "tests/lab/test_reinstall.py"],
     ],

@@ -78,6 +78,9 @@ ELSEWHERE = {
         "bootstrap",
     "deeprig bootstrap gpu": "jump",
     "deeprig init YOU@192.168.1.50": "init",
+    "uv tool install ./dist/deeprig-*.whl": "installed",
+    "deeprig init YOU@rig1.lan": "installed",
+    "deeprig deploy": "installed",
     "deeprig init ubuntu@203.0.113.7 --name cloud1 --work-user anna --frameworks torch --no-docker "
     "--yes": "init",
     ".venv/bin/deeprig bootstrap rig1.lan --user YOU --reinstalled": "reinstall",

@@ -64,7 +64,7 @@ SHOWN = {
 def test_every_command_in_the_documents_is_run_by_a_test() -> None:
     """By the walk, or by the lane that is named for it."""
     programs = {"$EDITOR", "age", "cat", "conda", "deeprig", "make", "pyinfra", "python", "rsync"}
-    programs |= {"ssh", "sudo"}
+    programs |= {"ssh", "sudo", "uv"}
     shown = {line for page in PAGES for line in lines(page) if line}
     first = {line: line.removeprefix(".venv/bin/").split()[0] for line in shown}
     assert {*first.values()} - programs <= SHOWN  # else it is a program that nobody knows yet
