@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 TOOLS = deeprig/catalog/notebook/notebook
 
-.PHONY: help env demo test test-lab unit bench lint lock
+.PHONY: help env demo test test-lab unit bench lint lock release
 help:
 	@echo "make demo               deploy to a throwaway box, verify, deploy again, take it down"
 	@echo "make demo KEEP=1        the same, and leave the box up"
@@ -11,6 +11,7 @@ help:
 	@echo "make test               everything that runs in half an hour (needs root for containers)"
 	@echo "make test-lab LANE=...  one of the longer lanes; without LANE: their names"
 	@echo "make unit               what needs no machine: seconds"
+	@echo "make release            wheel, source, sums and SBOM in dist/, of the tag that is here"
 	@echo "make bench              timings side by side (an hour; BENCH='--rtt 0 50 --times 3')"
 
 env: .venv/ready
@@ -46,6 +47,11 @@ lint: env
 lock: env
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes \
 		--python-version 3.11 --upgrade --quiet --output-file requirements.lock
+	$(BIN)/uv pip compile --group release --universal --generate-hashes \
+		--python-version 3.11 --upgrade --quiet --output-file release.lock
 	{ head -n 2 $(TOOLS).lock; $(BIN)/uv pip compile $(TOOLS).in --universal --generate-hashes \
 		--python-version 3.10 --upgrade --quiet --no-header --no-annotate; } > $(TOOLS).new
 	mv $(TOOLS).new $(TOOLS).lock
+
+release: env
+	@$(BIN)/python tools/release.py

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-ra", "--durations=5"]
 
-WORKFLOW = ".github/workflows/ubuntu.yml"
+WORKFLOWS = (".github/workflows/release.yml", ".github/workflows/ubuntu.yml")
 FIRST_DRIVER = "none_was_built or came_from or second_deploy or verifies or one_set"
 TRUST = ("tests/lab/test_trust.py", "tests/lab/test_trust_long.py")
 BOOT_GUARD = ("test_boot_guard", "test_reboot_gate")
@@ -31,8 +31,8 @@ LANES: dict[str, list[list[str]]] = {
         [str(BIN / "ruff"), "format", "--check", ".", *ON_BOXES],
         ["env", "PYTHONPATH=box", str(BIN / "lint-imports"), "--no-cache"],
         [sys.executable, "-m", "tests.shell_files"],
-        [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.github-workflows", WORKFLOW],
-        [str(BIN / "zizmor"), "--offline", "--quiet", WORKFLOW],
+        [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.github-workflows", *WORKFLOWS],
+        [str(BIN / "zizmor"), "--offline", "--quiet", *WORKFLOWS],
     ],
     "types": [
         [str(BIN / "mypy")],
@@ -43,7 +43,7 @@ LANES: dict[str, list[list[str]]] = {
         ),
         [
             *(str(BIN / "mypy"), "deploy.py", "inventory.py"),
-            *("tools/gpu_evidence.py", "tools/seen_on.py"),
+            *("tools/gpu_evidence.py", "tools/release.py", "tools/seen_on.py"),
         ],
     ],
     "unit": [[*PYTEST, "tests/unit"]],
