@@ -91,7 +91,7 @@ def arm() -> None:
         WATCHDOG.unlink(missing_ok=True)
     else:
         if parameter_files(changed):
-            print(watch_dog())
+            print(arm_watchdog())
         set_mark("armed")
         print(f"The next boot is a trial: {len(changed)} files that it depends on have changed.")
     save(trial | {"changed": [] if why else changed, "waiting": False, "said": ""})
@@ -101,7 +101,7 @@ def parameter_files(changed: list[str]) -> list[str]:
     return [path for path in changed if path.startswith(snapshot.PARAMETERS)]
 
 
-def watch_dog() -> str:
+def arm_watchdog() -> str:
     """Have systemd feed the watchdog from its first moment on; what a silent hang would need."""
     watchdogs = [
         name
