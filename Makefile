@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 TOOLS = deeprig/catalog/notebook/notebook
 
-.PHONY: help env demo test test-lab unit bench lint lock release
+.PHONY: help env demo test test-lab unit coverage bench lint lock release
 help:
 	@echo "make demo               deploy to a throwaway box, verify, deploy again, take it down"
 	@echo "make demo KEEP=1        the same, and leave the box up"
@@ -11,6 +11,7 @@ help:
 	@echo "make test               everything that runs in half an hour (needs root for containers)"
 	@echo "make test-lab LANE=...  one of the longer lanes; without LANE: their names"
 	@echo "make unit               what needs no machine: seconds"
+	@echo "make coverage           the same, and how much of each folder that ran"
 	@echo "make release            wheel, source, sums and SBOM in dist/, of the tag that is here"
 	@echo "make bench              timings side by side (an hour; BENCH='--rtt 0 50 --times 3')"
 
@@ -37,6 +38,9 @@ test-lab: env
 
 unit: env
 	@$(BIN)/python -m tests.lanes unit
+
+coverage: env
+	@$(BIN)/python -m tests.lanes coverage
 
 bench: env
 	@$(BIN)/python -m bench $(BENCH)

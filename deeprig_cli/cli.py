@@ -75,7 +75,7 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
             remedy = (
-                "`uv tool upgrade --reinstall deeprig` puts it there"
+                "install deeprig anew, with what it depends on"
                 if tree.INSTALLED
                 else "run .venv/bin/deeprig, which `make env` makes"
             )

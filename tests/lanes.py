@@ -42,11 +42,15 @@ LANES: dict[str, list[list[str]]] = {
             for v in ("3.10", "3.14")
         ),
         [
-            *(str(BIN / "mypy"), "deploy.py", "inventory.py"),
+            *(str(BIN / "mypy"), "deploy.py", "hatch_build.py", "inventory.py"),
             *("tools/gpu_evidence.py", "tools/release.py", "tools/seen_on.py"),
         ],
     ],
     "unit": [[*PYTEST, "tests/unit"]],
+    "coverage": [  # of its own, for it takes the unit tests two fifths more of a processor
+        [str(BIN / "coverage"), "run", *PYTEST[1:], "tests/unit"],
+        [sys.executable, "-m", "tests.covered"],
+    ],
     "debian-13": [[*PYTEST, "tests/lab/test_main_job.py", "--os", "debian-13"]],
     "ubuntu-like": [[*PYTEST, "tests/lab/test_main_job.py", "--os", "ubuntu-like"]],
     "debian-12": [[*PYTEST, "tests/lab/test_main_job.py", "--os", "debian-12"]],

@@ -151,7 +151,7 @@ def test_no_line_of_ours_is_looser_than_the_owners() -> None:
     )  # fmt: skip
     for lines in (DEBIAN_13, DEBIAN_12):
         for settings in (Ssh(), Ssh(strict=True)):
-            text = ssh.files(settings, survey=read(lines), own=strict, socket=Socket())
+            text = ssh.contents(settings, survey=read(lines), own=strict, socket=Socket())
             written = [line for line in text[ssh.DROP_IN].splitlines() if line and line[0] != "#"]
             words = [line.split(" ", 1) for line in written if not line.startswith("HostKey ")]
             known = {option.keyword for option in hardening.OPTIONS}
@@ -220,7 +220,7 @@ def test_a_socket_moves_with_its_addresses(
     assert socket.at(2222) == listens
     assert socket.base == base
     survey = read([*DEBIAN_13[:-1], "ssh_socket=enabled"])
-    text = ssh.files(Ssh(port=2222), survey=survey, own={}, socket=socket)[ssh.SOCKET_DROP_IN]
+    text = ssh.contents(Ssh(port=2222), survey=survey, own={}, socket=socket)[ssh.SOCKET_DROP_IN]
     assert [line for line in text.splitlines() if line.startswith("ListenStream=")] == [
         "ListenStream=", *(f"ListenStream={each}" for each in listens)
     ]  # fmt: skip
