@@ -97,7 +97,7 @@ def main() -> None:
     """Deep learning servers without a screen: from first contact to every day.
 
     Each verb takes --json, and exits 0: done, 1: something is wrong with a box, 2: it could not
-    run. In a checkout, `pyinfra inventory.py deploy.py` deploys too.
+    run.
     """
 
 

@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from deeprig.ui import screen
+
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
 UV = str(Path(sys.executable).with_name("uv"))
@@ -113,6 +115,6 @@ def _said(*command: str, folder: Path, **more: str) -> str:
 if __name__ == "__main__":
     try:
         for path in make():
-            print(path.relative_to(ROOT))
+            screen.echo(path.relative_to(ROOT))
     except NoRelease as error:
         sys.exit(str(error))

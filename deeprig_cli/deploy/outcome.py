@@ -52,4 +52,9 @@ class Outcome:
         """In the summary of several."""
         if self.error:
             return self.error
-        return f"changed {len(self.changes)} things" if self.changes else "nothing to change"
+        return f"changed {things(len(self.changes))}"
+
+
+def things(count: int) -> str:
+    """So many, in words."""
+    return f"{count} thing{'s' * (count != 1)}" if count else "nothing"

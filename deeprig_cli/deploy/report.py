@@ -7,7 +7,7 @@ import click
 from deeprig.ui import summary
 from deeprig.ui.summary import Line
 from deeprig.ui.visible import visible
-from deeprig_cli.deploy.outcome import Outcome
+from deeprig_cli.deploy.outcome import Outcome, things
 
 HEADS = ("Operation", "Hosts", "Success", "Error", "No Change")
 COUNTED = ("changed", "failed", "unchanged")  # as they stand below the last three
@@ -15,8 +15,7 @@ COUNTED = ("changed", "failed", "unchanged")  # as they stand below the last thr
 
 def proposed(outcome: Outcome) -> str:
     """What it would change on a box."""
-    count = len(outcome.changes)
-    head = f"{outcome.host}: would change {f'{count} things' if count else 'nothing'}"
+    head = f"{outcome.host}: would change {things(len(outcome.changes))}"
     return "\n".join([click.style(head, bold=True), *(f"  {name}" for name in outcome.changes)])
 
 

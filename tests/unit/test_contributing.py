@@ -17,7 +17,8 @@ def test_pre_commit_runs_the_lane_lint() -> None:
     [repository] = config["repos"]
     assert repository["repo"] == "local"  # nothing is fetched but by the lock
     hooks = [shlex.split(hook["entry"]) for hook in repository["hooks"]]
-    names = {sys.executable: "python"} | {str(path): path.name for path in BIN.iterdir()}
+    # By whatever name Python was started.
+    names = {str(path): path.name for path in BIN.iterdir()} | {sys.executable: "python"}
     lane = [[f".venv/bin/{names[command[0]]}", *command[1:]] for command in LANES["lint"]]
     assert hooks == lane
     assert not any(hook["pass_filenames"] for hook in repository["hooks"])
