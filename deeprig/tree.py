@@ -23,11 +23,11 @@ def command(line: str) -> str:
 
 def files(*folders: str) -> list[Path]:
     """All that lies below these folders of the project, but what tools leave there; in order."""
-    found = (path for folder in folders for path in place(folder).rglob("*"))
-    return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
+    paths = (path for folder in folders for path in place(folder).rglob("*"))
+    return sorted(path for path in paths if path.is_file() and "__pycache__" not in path.parts)
 
 
 def place(part: str) -> Path:
     """Where this part of the project is."""
-    there = ROOT / part
-    return there if there.exists() else CODE / part
+    path = ROOT / part
+    return path if path.exists() else CODE / part

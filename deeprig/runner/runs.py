@@ -144,12 +144,12 @@ class _Words(logging.Handler):
         self.report, self.tell = report, tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = click.unstyle(record.getMessage()).strip()
-        if said.startswith("["):
-            said = said.partition("] ")[2].strip()
-            known = said in self.report.refusals  # whoever runs it says them at the end
-            if said and not known and not said.startswith(OF_EVERY_ONE):
-                self.tell(said)
+        line = click.unstyle(record.getMessage()).strip()
+        if line.startswith("["):
+            line = line.partition("] ")[2].strip()
+            known = line in self.report.refusals  # whoever runs it says them at the end
+            if line and not known and not line.startswith(OF_EVERY_ONE):
+                self.tell(line)
 
 
 def _log_out(state: State) -> None:

@@ -21,13 +21,13 @@ def proposed(outcome: Outcome) -> str:
 
 def page(outcomes: list[Outcome]) -> str:
     """A row for each operation that ran, how often it did what, and what went wrong."""
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for outcome in outcomes:
         for name, status in outcome.steps:
             if status in COUNTED:
-                found.setdefault(name, Counter())[status] += 1
-    total = sum(found.values(), Counter[str]())
-    rows = [_row(name, counted) for name, counted in [*found.items(), ("Grand total", total)]]
+                counts.setdefault(name, Counter())[status] += 1
+    total = sum(counts.values(), Counter[str]())
+    rows = [_row(name, counted) for name, counted in [*counts.items(), ("Grand total", total)]]
     widths = [max(len(row[at]) for row in [HEADS, *rows]) for at in range(len(HEADS))]
     table = [
         "    ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -35,7 +35,7 @@ def page(outcomes: list[Outcome]) -> str:
     ]
     wrong = [click.style(visible(one.error), fg="red") for one in outcomes if one.error]
     several = summary.table([Line(one.host, 1 if one.error else 0, one.said) for one in outcomes])
-    return "\n".join([*(table if found else []), *wrong, *([several] if several else [])])
+    return "\n".join([*(table if counts else []), *wrong, *([several] if several else [])])
 
 
 def _row(name: str, counted: Counter[str]) -> tuple[str, ...]:
