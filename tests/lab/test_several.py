@@ -60,6 +60,27 @@ def deeprig(inventory: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+def test_a_deploy_of_both_does_the_one_and_says_why_not_the_other(
+    box: boxes.Box, off: boxes.Box, inventory: Path, login: Login
+) -> None:
+    login("sudo rm /etc/systemd/logind.conf.d/50-deeprig.conf")
+    done = deeprig(inventory, "deploy", "--yes")
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert (
+        f"{box.name}: Base | Write /etc/systemd/logind.conf.d/50-deeprig.conf: changed"
+        in done.stderr.splitlines()
+    )
+    *_, head, first, second = done.stdout.splitlines()
+    assert head == "1 of 2 boxes are well:"
+    assert first.split()[:2] == [off.name, "wrong"] and off.host in first
+    assert second.split()[:3] == [box.name, "ok", "changed"], done.stderr
+    found = json.loads(deeprig(inventory, "deploy", "lab", "--yes", "--json").stdout)
+    assert [(one["host"], bool(one["error"]), one["changes"]) for one in found] == [
+        (off.name, True, []),
+        (box.name, False, []),
+    ]
+
+
 def test_verify_proves_the_one_and_tells_of_the_other(
     box: boxes.Box, off: boxes.Box, inventory: Path
 ) -> None:
