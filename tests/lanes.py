@@ -166,6 +166,9 @@ LANES: dict[str, list[list[str]]] = {
     "boot-guard-debian-12": [
         [*PYTEST, f"tests/lab/{name}.py", "--os", "debian-12"] for name in BOOT_GUARD
     ],
+    "self-update": [
+        [*PYTEST, f"tests/lab/{name}.py"] for name in ("test_self_update", "test_self_update_vm")
+    ],
     "boot-guard-vm": [[*PYTEST, "tests/lab/test_boot_guard_vm.py"]],
 }
 QUICK = [  # two at a time, so no two of these share a box
