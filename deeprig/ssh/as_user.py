@@ -17,11 +17,12 @@ MEMORY = 64 * 2**10
 TIMED_OUT, TOO_MUCH = 124, 153
 
 # A reader reads until the line that root writes when the command has ended, not until the pipe's
-# end, and its status says whether it saw that line.
+# end, and its status says whether it saw that line. Others may write before its first word: bash
+# has a write of its own for each line.
 SEEN = 5
 READ = (
     f"(ulimit -f {BLOCKS}; ulimit -v {MEMORY}; "
-    f'export LC_ALL=C; exec sed "/^$m\\$/Q{SEEN}") 2>/dev/null'
+    f'export LC_ALL=C; exec sed "/$m\\$/Q{SEEN}") 2>/dev/null'
 )
 END = "printf '\\n%s\\n' \"$m\" 2>/dev/null"
 # sh -c TAKE sh SECONDS USER ARGV...; an empty USER is root.
@@ -32,8 +33,9 @@ TAKE = (
     'mkfifo "$d/out" "$d/err" || exit; '
     f'{READ} <"$d/out" >"$d/o" & o=$!; {READ} <"$d/err" >"$d/e" & e=$!; '
     'exec 3>"$d/out" 4>"$d/err"; '
+    # Opened anew: with a copy of root's 3 the user could have root's own writes fail (O_NONBLOCK).
     '(umask 022; cd /; exec setsid --wait timeout --kill-after=5 "$s" "$@") '
-    "</dev/null >&3 2>&4 3>&- 4>&-; r=$?; "
+    '</dev/null >"$d/out" 2>"$d/err" 3>&- 4>&-; r=$?; '
     f"trap '' PIPE; {END} >&3; {END} >&4; exec 3>&- 4>&-; "
     f"wait $o; [ $? = {SEEN} ] || r={TOO_MUCH}; wait $e; [ $? = {SEEN} ] || r={TOO_MUCH}; "
     'head -c -1 "$d/o"; head -c -1 "$d/e" >&2; rm -r "$d"; exit $r'

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deeprig.ssh import as_user
+from tests.unit import unkillable
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 USER = "nobody"
@@ -31,6 +33,37 @@ with open(sys.argv[1], "w") as file:
     file.write(f"{written} {error}")
 time.sleep(20)
 """
+# Who fills the pipe, and leaves behind what goes on writing into it.
+FLOODS = """
+import fcntl, os, sys, time
+piece = {"lines": b"\\n" * 4096, "bytes": b"x"}[sys.argv[1]]
+if piece != b"x":
+    fcntl.fcntl(1, fcntl.F_SETFL, os.O_WRONLY | os.O_NONBLOCK)
+filled, full = os.pipe()
+for _ in range(4):
+    if not os.fork():
+        os.setsid()
+        try:
+            for _ in range(70_000):
+                os.write(1, piece)
+        except BlockingIOError:
+            pass
+        finally:
+            os.write(full, b"x")
+            time.sleep(12)
+            os._exit(0)
+if piece == b"x":
+    time.sleep(0.5)
+else:
+    os.read(filled, 4)
+"""
+
+
+@pytest.fixture(params=["dash", "bash"])
+def shell(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever shell `sh` is."""
+    (tmp_path / "sh").symlink_to(shutil.which(request.param) or pytest.skip("it is not there"))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
 
 def answer(*argv: str, user: str = USER, seconds: int = 10) -> subprocess.CompletedProcess[bytes]:
@@ -52,14 +85,15 @@ def sh(line: str, *, seconds: int = 10) -> subprocess.CompletedProcess[bytes]:
         ("printf '\\377\\n\\n'", 0, b"\xff\n\n", b""),
         ("cat; pwd; umask", 0, b"/\n0022\n", b""),
         ("echo before; sleep 60", 124, b"before\n", b""),
-        ("kill -KILL $$", 137, b"", b"Killed\n"),  # as a shell says it
+        ("kill -KILL $$", 137, b"", b""),
     ],
 )
 def test_all_that_a_command_says_comes_as_it_is(
-    line: str, code: int, out: bytes, err: bytes
+    line: str, code: int, out: bytes, err: bytes, shell: None
 ) -> None:
     done = sh(line, seconds=2)
-    assert (done.returncode, done.stdout, done.stderr) == (code, out, err)
+    said = done.stderr.removeprefix(b"Killed\n")  # by the shell, where that is dash
+    assert (done.returncode, done.stdout, said) == (code, out, err)
 
 
 @needs_root
@@ -110,3 +144,34 @@ def test_nothing_of_it_stays_in_run() -> None:
         sh(line)
     assert answer("true", user="no-such-user").returncode != 0
     assert set(Path("/run").glob("deeprig-as.*")) == before
+
+
+@needs_root
+@pytest.mark.parametrize("what", ["lines", "bytes"])
+def test_a_full_pipe_does_not_keep_root_from_ending_it(
+    what: str, shell: None, tmp_path: Path
+) -> None:
+    """By flags of the pipe that two share, or by words between root's own."""
+    slow = tmp_path / "sed"
+    slow.write_text(f'#!/bin/sh\nsleep 1\nexec {shutil.which("sed")} "$@"\n')
+    slow.chmod(0o755)
+    begun = time.monotonic()
+    assert answer(sys.executable, "-Ic", FLOODS, what).returncode == 0
+    assert time.monotonic() - begun < 9
+
+
+def test_words_of_others_within_the_end_do_not_hide_it() -> None:
+    said = b"said\n" + b"x" + b"ended.abc\n" + b"more\n"
+    done = subprocess.run(
+        ["sh", "-c", f"m=ended.abc; {as_user.READ}"], input=said, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (as_user.SEEN, b"said\n")
+
+
+@needs_root
+def test_what_no_signal_ends_is_given_up(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with unkillable.folder(tmp_path) as folder:
+        done = answer("stat", str(folder / "file"), user="", seconds=1)
+    assert done.returncode == 137
+    assert time.monotonic() - begun < 15
