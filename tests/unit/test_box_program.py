@@ -44,7 +44,7 @@ def call(top: Path, tmp_path: Path) -> Call:
             ["sh", "-c", box_program.PUT.replace("top=/usr/local/lib/deeprig", f"top={top}"), "sh",
              verb, name],
             input=base64.b64encode(gzip.compress(content)).decode(), capture_output=True, text=True,
-            env={"PATH": os.environ["PATH"], **environment}, check=False,
+            env={"PATH": os.environ["PATH"], **environment}, check=False, timeout=60,
         )  # fmt: skip
 
     return run
@@ -264,6 +264,70 @@ def test_a_copy_in_the_place_of_the_link_gives_way(call: Call, top: Path, older:
     assert (top / "current").resolve() == whole
     call("tidy", older)
     assert sorted(file.name for file in top.iterdir()) == sorted([".lock", whole.name, "current"])
+
+
+def test_what_others_left_in_the_folder_is_no_word_of_a_command(
+    call: Call, top: Path, older: Path, newer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it was open to others: a name with a blank in it was two, the second in root's home."""
+    call("put", older)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".ssh").mkdir()
+    for name in ("x .ssh -python3", "it's-python3", "[-python3"):
+        (top / name).mkdir()
+    assert call("tidy", older).stderr == ""
+    assert sorted(file.name for file in top.iterdir() if "python3" in file.name) == [
+        (top / "current").resolve().name
+    ]
+    assert (tmp_path / ".ssh").is_dir()
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link", "link to a folder"])
+def test_what_others_left_in_the_folder_stops_no_deploy(
+    call: Call, top: Path, older: Path, tmp_path: Path, kind: str
+) -> None:
+    call("put", older)
+    name = (top / "current").resolve().name
+    shutil.copytree(top / name, tmp_path / "copy")
+    call("put", older)
+    shutil.rmtree(top / name)
+    for place in (name, "current", ".current", ".lock"):
+        if place != name:
+            (top / place).unlink(missing_ok=True)
+        match kind:
+            case "folder":
+                (top / place).mkdir(mode=0o777)
+                (top / place).chmod(0o777)
+            case "file":
+                (top / place).touch()
+                (top / place).chmod(0o666)
+            case "link":
+                (top / place).symlink_to("nowhere")
+            case "link to a folder":
+                (top / place).symlink_to(tmp_path / "copy")
+    done = call("put", older)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert call("stands", older).stdout == "yes\n"
+    assert (top / "current").resolve().parent == top
+
+
+def test_a_link_out_of_the_folder_is_not_followed(call: Call, top: Path, older: Path) -> None:
+    """Where root would wait for ever for what somebody else has put there."""
+    call("put", older)
+    name = (top / "current").resolve().name
+    theirs = top.parent / "theirs"
+    (theirs / "bin").mkdir(parents=True)
+    os.mkfifo(theirs / "bin/notebook-window")
+    (top / "current").unlink()
+    (top / "current").symlink_to(theirs)
+    shutil.rmtree(top / name)
+    assert call("put", older).returncode == 0
+    (top / f"{name}.x").mkdir()
+    shutil.copytree(top / name, theirs / "copy")
+    (top / "current").unlink()
+    (top / "current").symlink_to(f"{name}.x/../../theirs/copy")
+    assert (top / "current/bin").is_dir()
+    assert call("stands", older).stdout == ""
 
 
 @pytest.fixture
