@@ -41,7 +41,11 @@ def watch(state: State) -> None:
     """Have a run say it, once, however many hosts it has."""
     if not any(isinstance(handler, Watch) for handler in state.callback_handlers):
         state.add_callback_handler(Watch())
-        # A link that fails while an operation asks something: pyinfra says it in one line, and
-        # gevent would print the same once more, as a traceback.
-        hub = gevent.get_hub()
-        hub.NOT_ERROR = (*hub.NOT_ERROR, PyinfraError)
+        print_no_traceback(of=PyinfraError)  # a link that fails while an operation asks something
+
+
+def print_no_traceback(*, of: type[BaseException]) -> None:
+    """Of an error that is said in words where it ends; gevent would print it once more before."""
+    hub = gevent.get_hub()
+    if of not in hub.NOT_ERROR:
+        hub.NOT_ERROR = (*hub.NOT_ERROR, of)

@@ -180,6 +180,7 @@ def run(
     nothing is asked twice, and no change is known before it is made: pyinfra's own -y.
     """
     started = time.monotonic()
+    link_watch.print_no_traceback(of=KeyboardInterrupt)
     report = Report(host=name)
     target = connection.target(name, data["rig"].connection)
     state = State(

@@ -12,6 +12,7 @@ from deeprig.runner import runs
 from deeprig.runner.runs import Report
 from deeprig.ui import screen
 from deeprig.ui.options import inventory_option, json_option, limit_option
+from deeprig.ui.visible import visible
 from deeprig_cli.deploy import report as deploy_report
 from deeprig_cli.deploy import several
 from deeprig_cli.deploy.outcome import Outcome
@@ -83,7 +84,8 @@ def _all(inventory: Path, boxes: list[Box], yes: bool) -> list[Outcome]:
 def _tell(name: str, line: str) -> None:
     if sys.stderr.isatty():
         screen.rewrite()
-    screen.echo(f"{name}: {line}", err=True)
+    for part in line.splitlines():
+        screen.echo(f"{name}: {visible(part)}", err=True)
 
 
 def _agree(proposals: list[Outcome]) -> bool:

@@ -36,9 +36,13 @@ class Worker:
 
     def _read(self) -> None:
         assert self._process.stdout
-        for line in self._process.stdout:
-            self._take(json.loads(line))
-        self.waits.set()
+        try:
+            for line in self._process.stdout:
+                self._take(json.loads(line))
+        except ValueError:
+            pass  # it was killed in the middle of a line
+        finally:
+            self.waits.set()
 
     def _take(self, said: dict[str, Any]) -> None:
         match said:

@@ -1,8 +1,12 @@
 """`deeprig deploy`: what it says, asks and ends with; the boxes are pyinfra's fakes and nobody."""
 
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -38,6 +42,16 @@ rigs = [
     *((f"@fake/{{name}}", data | {{"ssh_hostname": f"{{name}}.lan"}}) for name in ("rig1", "rig2")),
     ("gone", nobody),
 ]
+"""
+
+# Whoever answers there says nothing.
+SILENT = """
+from deeprig.settings import Rig
+data = {{
+    "rig": Rig(connection="ssh"), "ssh_hostname": "127.0.0.1", "ssh_port": {port},
+    "ssh_strict_host_key_checking": "no", "ssh_config_file": "/dev/null",
+}}
+rigs = [("one", data), ("two", data | {{"ssh_hostname": "localhost"}})]
 """
 
 
@@ -192,6 +206,61 @@ def test_a_run_that_ends_without_a_word_is_told(
     monkeypatch.setattr(several, "PYTHON", (sys.executable, "-c", "import sys; sys.exit(3)"))
     [found] = several.deploy(tmp_path / "rigs.py", ["rig1"], lambda *said: None, None)
     assert found.error == "rig1: its run ended with 3 and no word of how; deploy again."
+
+
+CUT_OFF = 'import sys; sys.stdout.write(\'{"proposed": {"host": "ri\'); sys.exit(9)'
+
+
+def test_a_run_that_is_killed_while_it_speaks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Nobody waits for its proposal any more; before, whoever asked waited for ever."""
+    monkeypatch.setattr(several, "PYTHON", (sys.executable, "-c", CUT_OFF))
+    [found] = several.deploy(tmp_path / "rigs.py", ["rig1"], lambda *said: None, lambda _: True)
+    assert found.error == "rig1: its run ended with 9 and no word of how; deploy again."
+    kinds = {warning.category for warning in recwarn}
+    assert pytest.PytestUnhandledThreadExceptionWarning not in kinds
+
+
+def test_what_cannot_be_in_a_run_is_one_line(tmp_path: Path) -> None:
+    """The file was changed meanwhile, say."""
+    (tmp_path / "rigs.py").write_text("rigs = 1\n")
+    told: list[str] = []
+    [found] = several.deploy(tmp_path / "rigs.py", ["rig1"], lambda *said: told.append(said), None)
+    assert found.error and "rigs.py has rigs = 1" in found.error and "\n" not in found.error
+
+
+@pytest.mark.parametrize("names", [("one",), ("one", "two")])
+def test_ctrl_c_is_one_word(names: tuple[str, ...], tmp_path: Path) -> None:
+    inventory = tmp_path / "rigs.py"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        inventory.write_text(SILENT.format(port=port))
+        with subprocess.Popen(
+            [sys.executable, "-m", "deeprig_cli.cli", "deploy", *names, "--yes", "--json",
+             "--inventory", str(inventory)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        ) as process:  # fmt: skip
+            met = [silent.accept() for _ in names]
+            time.sleep(0.5)
+            os.killpg(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        for link, _ in met:
+            link.close()
+    assert (process.returncode, out, err.strip()) == (2, "", "Stopped.")
+
+
+def test_ctrl_c_before_a_run_has_begun_is_silent() -> None:
+    """While its modules are loaded nothing catches it, so few are."""
+    asked = "import sys; import deeprig_cli.deploy.worker; print('pyinfra' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_each_line_of_what_is_told_has_its_box(capsys: pytest.CaptureFixture[str]) -> None:
+    command._tell("rig1", "one\nrig2: \x1b[32mall is well\x1b[0m")
+    assert capsys.readouterr().err == "rig1: one\nrig1: rig2: \\x1b[32mall is well\\x1b[0m\n"
 
 
 SPEAKS = """
