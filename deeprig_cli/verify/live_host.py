@@ -19,7 +19,7 @@ from deeprig.ssh import as_user, connection
 from deeprig.ssh.root_shell import ENGLISH
 from deeprig.ui import screen
 from deeprig.ui.visible import visible
-from fast_ssh import login_shell
+from fast_ssh import login_shell, sending
 from fast_ssh.cache import Cache
 from fast_ssh.commands import Command
 from fast_ssh.errors import NoShell, ShellLost, TooMuch
@@ -148,15 +148,18 @@ class Backend(ParamikoBackend):  # type: ignore[misc]
         transport = self.client.get_transport()
         assert transport is not None
         seconds = DO_SECONDS if self._changes else ASK_SECONDS
-        with transport.open_session() as channel:
+        with sending.bound(transport.open_session(), seconds=seconds) as channel:
             channel.settimeout(seconds)
             try:
                 channel.exec_command(command)
                 out = b"".join(channel.makefile("rb"))
                 err = b"".join(channel.makefile_stderr("rb"))
+                code = channel.recv_exit_status()
             except TimeoutError:
                 raise paramiko.SSHException(f"it has not answered for {seconds} s") from None
-            return Done(channel.recv_exit_status(), out, err)
+            if channel.refused:
+                raise paramiko.SSHException(f"{channel.refused} (it has {seconds} s)")
+            return Done(code, out, err)
 
     def decode(self, data: bytes) -> str:
         """A box may say what is no UTF-8; a check that compares it fails by itself."""

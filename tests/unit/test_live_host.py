@@ -15,6 +15,7 @@ from testinfra.host import Host
 
 from deeprig.settings import Rig
 from deeprig_cli.verify import live_host
+from fast_ssh import sending
 from tests.unit import ssh_server
 from tests.unit.local_shell import environment
 from tests.unit.ssh_server import Server
@@ -157,7 +158,7 @@ def test_a_command_that_hangs_is_given_up_and_the_next_is_answered(
     monkeypatch.setattr(live_host, "DO_SECONDS", 1)
     with session(connection) as host:
         host.backend.begin(changes=True)
-        with pytest.raises(paramiko.SSHException, match=r"(within|for) 1 s"):
+        with pytest.raises(paramiko.SSHException, match=r"(within|has) 1 s"):
             host.run("sleep 30")
         assert host.check_output("echo on") == "on"
 
@@ -166,3 +167,24 @@ def test_a_command_that_hangs_is_given_up_and_the_next_is_answered(
 def test_what_is_no_utf_8_is_an_answer(session: Session, connection: str) -> None:
     with session(connection) as host:
         assert host.check_output(r"printf 'a\377b'") == "a\ufffdb"
+
+
+def test_a_check_that_does_something_has_its_own_time_on_the_plain_connection(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card is compiled for; the 300 seconds of a question ended that without a word."""
+    monkeypatch.setattr(sending, "QUESTION_SECONDS", 1)
+    with session("ssh") as host:
+        host.backend.begin(changes=True)
+        assert host.check_output("sleep 2; echo done") == "done"
+
+
+def test_a_box_that_drips_is_given_up_on_the_plain_connection(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_host, "ASK_SECONDS", 1)
+    with session("ssh") as host:
+        begun = time.monotonic()
+        with pytest.raises(paramiko.SSHException, match=r"for too long \(it has 1 s\)"):
+            host.run("for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.5; done")
+        assert time.monotonic() - begun < 4
