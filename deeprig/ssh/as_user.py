@@ -32,11 +32,12 @@ TAKE = (
     "umask 077; d=$(mktemp -d -p /run deeprig-as.XXXXXX) && m=ended.${d##*.} && "
     'mkfifo "$d/out" "$d/err" || exit; '
     f'{READ} <"$d/out" >"$d/o" & o=$!; {READ} <"$d/err" >"$d/e" & e=$!; '
-    'exec 3>"$d/out" 4>"$d/err"; '
-    # Opened anew: with a copy of root's 3 the user could have root's own writes fail (O_NONBLOCK).
+    # Root's ends, and others for the user: by a copy of root's it could have root's own writes fail
+    # (O_NONBLOCK). 5 reads meanwhile, else a reader that is gone already would be waited for.
+    'exec 3>"$d/out" 4>"$d/err" 5<>"$d/out" 6>"$d/out" 5<>"$d/err" 7>"$d/err" 5>&-; '
     '(umask 022; cd /; exec setsid --wait timeout --kill-after=5 "$s" "$@") '
-    '</dev/null >"$d/out" 2>"$d/err" 3>&- 4>&-; r=$?; '
-    f"trap '' PIPE; {END} >&3; {END} >&4; exec 3>&- 4>&-; "
+    "</dev/null >&6 2>&7 3>&- 4>&- 6>&- 7>&-; r=$?; "
+    f"trap '' PIPE; {END} >&3; {END} >&4; exec 3>&- 4>&- 6>&- 7>&-; "
     f"wait $o; [ $? = {SEEN} ] || r={TOO_MUCH}; wait $e; [ $? = {SEEN} ] || r={TOO_MUCH}; "
     'head -c -1 "$d/o"; head -c -1 "$d/e" >&2; rm -r "$d"; exit $r'
 )

@@ -160,6 +160,14 @@ def test_a_full_pipe_does_not_keep_root_from_ending_it(
     assert time.monotonic() - begun < 9
 
 
+@needs_root
+def test_where_nobody_reads_root_does_not_wait(shell: None, tmp_path: Path) -> None:
+    """Such as where what is preloaded into every program has no room within the reader's limit."""
+    (tmp_path / "sed").symlink_to("/bin/false")
+    for _ in range(5):
+        assert answer("true", seconds=2).returncode == as_user.TOO_MUCH
+
+
 def test_words_of_others_within_the_end_do_not_hide_it() -> None:
     said = b"said\n" + b"x" + b"ended.abc\n" + b"more\n"
     done = subprocess.run(
