@@ -1,7 +1,9 @@
 """The checks of tests/host, run by pytest and collected as values, not as text."""
 
+import os
 import re
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ BOXES = pytest.StashKey[list[Box]]()  # those that the checks are of, where they
 # What a check adds to itself: something to look after, to know, and that it saw a pretended card.
 WARNING, NOTE, FAKE = "warning", "note", "fake"
 NOT_SAID = ("remedy", "nothing_there", "of_the_record")  # fields of a check that JSON has not
+FOR_ANY_PYTEST = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 LONGEST_REASON = 300
 LONGEST_NOTE = 2000  # also of what a skip says
 USUAL_REMEDY = "run the deploy again; if it stays, look at what it says on the box"
@@ -58,6 +61,16 @@ class Check:
         return {key: value for key, value in asdict(self).items() if key not in NOT_SAID}
 
 
+@contextmanager
+def _as_we_have_it() -> Iterator[None]:
+    """Without what a person set for a pytest of their own: by `-k` less would be checked."""
+    theirs = {name: os.environ.pop(name) for name in FOR_ANY_PYTEST if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(theirs)
+
+
 def run(
     boxes: list[Box],
     tier: str,
@@ -76,7 +89,8 @@ def run(
     # fmt: on
     files = [str(CHECKS / f"test_{name}.py") for name in components] or [str(CHECKS)]
     before = connection.told()
-    ended = pytest.main([*options, *files, "--tier", tier], plugins=[Given(boxes), collector])
+    with _as_we_have_it():
+        ended = pytest.main([*options, *files, "--tier", tier], plugins=[Given(boxes), collector])
     for sentence in sorted(connection.told() - before):
         screen.echo(sentence, err=True)  # pytest has taken it when it was said
     if ended == pytest.ExitCode.INTERRUPTED and not collector.broken:
