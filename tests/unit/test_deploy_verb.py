@@ -237,8 +237,9 @@ def test_ctrl_c_is_one_word(names: tuple[str, ...], tmp_path: Path) -> None:
         port = silent.getsockname()[1]
         inventory.write_text(SILENT.format(port=port))
         with subprocess.Popen(
-            [sys.executable, "-m", "deeprig_cli.cli", "deploy", *names, "--yes", "--json",
-             "--inventory", str(inventory)],
+            # What runs in a script's background has this signal ignored, and hands that on.
+            ["env", "--default-signal=INT", sys.executable, "-m", "deeprig_cli.cli", "deploy",
+             *names, "--yes", "--json", "--inventory", str(inventory)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         ) as process:  # fmt: skip
