@@ -202,4 +202,6 @@ def test_it_is_powered_off_through_it(home: Path, far: boxes.Box) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     done = run(DEEPRIG, "verify", "--tier", "config", "--inventory", inventory(far))
     assert done.returncode == 2
-    assert "is not reached through gate (No route to host" in done.stdout + done.stderr
+    # The gate asks who has the address for three seconds; a try before that gets no answer at all.
+    why = r"is not reached through gate \((No route to host|nothing comes back)"
+    assert re.search(why, done.stdout + done.stderr), done
