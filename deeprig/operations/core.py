@@ -20,6 +20,7 @@ from pyinfra.context import host
 from deeprig.operations.box_fact import BoxFact
 from deeprig.operations.facts import BootId, Shell
 from deeprig.parsers import untrusted
+from deeprig.runner import runs
 from deeprig.ui.visible import visible
 
 Commands = Generator[PyinfraCommand, None, None]
@@ -135,6 +136,7 @@ def converge(command: str, arguments: str = "", shown: bool = False) -> Commands
 
 def _refuse(state: State, host: Host, sentence: str) -> bool:
     say(host, sentence, wrong=True)
+    runs.report_of(host).refusals.append(visible(sentence))
     return False
 
 

@@ -77,7 +77,7 @@ def refused(report: runs.Report) -> str:
     assert report.error
     said = "".join(step.output for step in report.steps if step.status == "failed").strip()
     assert "Traceback" not in said
-    return said.splitlines()[-1]
+    return [*said.splitlines(), *report.refusals][-1]
 
 
 def changes(done: subprocess.CompletedProcess[str]) -> list[str]:

@@ -41,6 +41,20 @@ def test_what_is_owed_is_brought_about(state: str, status: str) -> None:
     assert steps(json.dumps({"state": state, "say": "Why."})) == [status]
 
 
+def test_why_it_is_refused_is_in_the_report() -> None:
+    """A verb that runs a part of a deploy said only at which step it had failed."""
+    refusal = json.dumps({"state": "refused", "say": "Another driver is there."})
+    data: dict[str, Any] = {"rig": Rig(), "fake_delay": 0, "fake_delay_jitter": 0}
+    data["fake_responses"] = {"deeprig-box watched check": refusal}
+
+    def build(rig: Rig) -> None:
+        core.converge(name="Have it so", command="deeprig-box watched")
+
+    report = runs.run("@fake/rig1", data, build)
+    assert report.refusals == ["Another driver is there."]
+    assert report.error == "@fake/rig1: Another driver is there."
+
+
 def test_what_is_left_for_later_may_be_in_the_plan_all_the_same() -> None:
     """What a run would do is asked before it executes; then it is left."""
     said = json.dumps({"state": "later", "say": "Somebody computes."})
