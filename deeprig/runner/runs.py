@@ -45,7 +45,8 @@ class Report:
     """What a run did, or would do, on one host; `error` is one sentence where it failed.
 
     `survey` is what the box was before it; None where it did not come that far. `refusals` are the
-    reasons, a sentence each, for which it was left alone. What runs writes these two: `report_of`.
+    reasons, a sentence each, for which it was left alone, or why a step went no further. What runs
+    writes these two: `report_of`.
     """
 
     host: str
