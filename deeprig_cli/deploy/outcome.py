@@ -19,7 +19,6 @@ class Outcome:
 
     host: str
     error: str | None
-    refused: bool
     changes: list[str]
     steps: list[tuple[str, str]]
     shown: dict[str, Any]  # of --json
@@ -32,7 +31,6 @@ class Outcome:
         return cls(
             host=report.host,
             error=report.error,
-            refused=bool(report.refusals),
             changes=report.changes,
             steps=[(step.name, step.status) for step in report.steps],
             shown={**shown, "seconds": round(report.seconds, 1)},
@@ -42,7 +40,7 @@ class Outcome:
     def lost(cls, host: str, why: str) -> Self:
         """Of a run that ended without a word of how."""
         shown = {"host": host, "error": why, "refusals": [], "changes": []}
-        return cls(host=host, error=why, refused=False, changes=[], steps=[], shown=shown)
+        return cls(host=host, error=why, changes=[], steps=[], shown=shown)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -266,7 +266,7 @@ def test_each_line_of_what_is_told_has_its_box(capsys: pytest.CaptureFixture[str
 
 SPEAKS = """
 import json, sys
-found = {"host": "rig1", "error": None, "refused": False, "changes": ["a"], "steps": []}
+found = {"host": "rig1", "error": None, "changes": ["a"], "steps": []}
 found["shown"] = {}
 print(json.dumps({"proposed": found}), flush=True)
 answer = sys.stdin.readline().strip()
